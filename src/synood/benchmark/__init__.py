@@ -1,0 +1,1 @@
+"""Suites of test sets, baselines, tables and the report."""

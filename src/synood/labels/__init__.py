@@ -1,0 +1,1 @@
+"""Words become prompts, and prompts far from every class name become negative labels."""

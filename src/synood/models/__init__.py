@@ -1,0 +1,1 @@
+"""Thin adapters over transformers and diffusers; nothing else imports those libraries."""

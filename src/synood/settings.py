@@ -1,0 +1,104 @@
+"""Every hyperparameter of the method: a named field with its source, its default the paper's.
+
+Sources: [P] the paper's text, arXiv 2507.10225; [C] the authors' code at commit e13114e, file:line;
+[N] NegLabel, ICLR 2024, and its code at commit 3253db6; [ours] a choice where both are silent.
+Nothing here imports anything heavy, so `synood --help` can list recipes in no time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SelectSettings:
+    """Which in-distribution images are redrawn: the most complex of each class."""
+
+    per_class: int = 50  # [P] §3.4; [C] cleaned/clean_data.py:10
+
+
+@dataclass(frozen=True)
+class DescribeSettings:
+    """How the context's description becomes a prompt of the in-painting model."""
+
+    template: str = "A photo only remain {}."  # [C] datasets.py:81, its grammar as it is
+    max_characters: int | None = None  # [C] datasets.py:80 cuts at 73; None cuts at whole tags
+
+
+@dataclass(frozen=True)
+class GuidanceSettings:
+    """Energy-guided in-painting (paper §3.3, equations 5 to 10)."""
+
+    strength: float = 0.6  # [P] §4.1
+    num_inference_steps: int = 20  # [P] §4.1
+    guidance_scale: float = 8.0  # [C] generate_near_ood_sample.py, default; not in the paper
+    rounds: int = 3  # [P] §4.1; the last round's gradient is never used
+    step_size: float = 10.0  # [P] r * rho = 10, per image
+    objective: Literal["energy", "uniformity"] = "energy"  # [P] eq. 7, sign mended
+    target: float = -5.0  # m_out; [C] generate_near_ood_sample.py:73
+    temperature: float = 1.0  # tau of eq. 7
+    renormalise: bool = False  # [ours] rescale the noise to unit deviation after each update
+    stop_at_target: bool = False  # [ours] an image that has reached the target is left alone
+
+
+@dataclass(frozen=True)
+class MiningSettings:
+    """Negative labels: WordNet words far from every class name (NegLabel §3)."""
+
+    share: float = 0.15  # [N] kept share of the candidates
+    quantile: float = 0.95  # [N] 1 - eta
+    exclude_class_names: bool = True  # [ours]; the released list holds 32 class names
+    prompt_set: str = "neglabel"  # [N] multi_modal.py:54
+
+
+@dataclass(frozen=True)
+class ProjectionSettings:
+    """Tuning of the residual projection of image features (paper §3.5, equations 11 to 13)."""
+
+    epochs: int = 3  # [C] ind_ood_projection.py
+    min_steps: int | None = None  # [ours] more epochs until this many steps on small data
+    batch_size: int = 128  # [C]
+    learning_rate: float = 1e-3  # [P] and [C], Adam
+    final_learning_rate: float = 1e-5  # [C] cosine per epoch
+    weight_decay: float = 1e-5  # [C] L2, not decoupled
+    logit_scale: float = 100.0  # [C] CLIP's own
+    start: Literal["random", "identity"] = "random"  # [C] default PyTorch start
+
+
+@dataclass(frozen=True)
+class NegativeSettings:
+    """Tuning of the used negatives' features (paper §3.5, equation 14)."""
+
+    epochs: int = 5  # [P] and [C]
+    min_steps: int | None = None  # [ours] as above
+    batch_size: int = 128  # [C]
+    learning_rate: float = 2e-3  # [P] §4.1, SGD; [C] ood_label_finetuning.py:38 has 2e-2
+    final_learning_rate: float = 0.0  # [C] cosine per epoch
+    momentum: float = 0.9  # [C]
+    weight_decay: float = 1e-5  # [C]
+    logit_scale: float = 100.0  # [C]
+    include_classes: bool = False  # [ours] class names compete in the softmax too
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """The score of equation 2, as NegLabel computes it."""
+
+    temperature: float = 0.01  # [N]
+    groups: int = 100  # [N] clip_ood.py:25; 1 = ungrouped
+    seed: int = 0  # [N] of the permutation that makes the groups
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One complete way of making a detector from in-distribution images."""
+
+    name: str
+    select: SelectSettings = field(default_factory=SelectSettings)
+    describe: DescribeSettings = field(default_factory=DescribeSettings)
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    mining: MiningSettings = field(default_factory=MiningSettings)
+    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
+    negatives: NegativeSettings = field(default_factory=NegativeSettings)
+    score: ScoreSettings = field(default_factory=ScoreSettings)

@@ -1,0 +1,1 @@
+"""From an in-distribution image to a near-boundary OOD image."""

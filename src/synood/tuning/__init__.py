@@ -1,0 +1,1 @@
+"""From cached features to tuned weights."""
