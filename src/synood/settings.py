@@ -64,6 +64,8 @@ class ProjectionSettings:
     weight_decay: float = 1e-5  # [C] L2, not decoupled
     logit_scale: float = 100.0  # [C] CLIP's own
     start: Literal["random", "identity"] = "random"  # [C] default PyTorch start
+    negatives_in_loss: Literal["used", "all"] = "used"  # [C]; "all" [ours]
+    class_prompt_set: str | None = None  # [P] the mining's own; [C] datasets.py:424 "a nice {}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,21 @@ class ScoreSettings:
 
 
 @dataclass(frozen=True)
+class ProbeSettings:
+    """The linear classifier that stands in where the bundle has none for the user's classes."""
+
+    per_class: int = 200  # [ours] images of each class it learns from, evenly spaced
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """The threshold a new detector gets; the method itself is silent on it."""
+
+    tpr: float = 0.95  # [ours] share of in-distribution images to be kept, as in FPR95
+    per_class: int = 20  # [ours] images of each class, those not tuned on first
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One complete way of making a detector from in-distribution images."""
 
@@ -102,3 +119,5 @@ class Recipe:
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     negatives: NegativeSettings = field(default_factory=NegativeSettings)
     score: ScoreSettings = field(default_factory=ScoreSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)

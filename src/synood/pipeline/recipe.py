@@ -1,0 +1,240 @@
+"""Recipes: complete sets of hyperparameters, by name, from TOML, and changed field by field."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from synood.errors import InputError
+from synood.pipeline._toml import to_toml
+from synood.settings import (
+    DescribeSettings,
+    GuidanceSettings,
+    MiningSettings,
+    NegativeSettings,
+    ProjectionSettings,
+    Recipe,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+RECIPES: dict[str, Recipe] = {
+    # The text of the paper; equation 7 with the sign of Liu et al. 2020, whose hinge it quotes.
+    "paper": Recipe(name="paper"),
+    # What the authors' code computes once its bugs are repaired.
+    "released": Recipe(
+        name="released",
+        describe=DescribeSettings(max_characters=73),  # [C] datasets.py:80
+        guidance=GuidanceSettings(
+            objective="uniformity",  # [C] generate_near_ood_sample.py:73-75
+            target=-5.0,  # [C] generate_near_ood_sample.py:75; cannot be reached with 1,000 classes
+            step_size=5.0,  # [C] 10 on the mean over a batch of 2
+        ),
+        mining=MiningSettings(exclude_class_names=False),  # [C] the list holds class names
+        projection=ProjectionSettings(class_prompt_set="released"),  # [C] datasets.py:424-426
+        negatives=NegativeSettings(learning_rate=2e-2),  # [C] ood_label_finetuning.py:38
+    ),
+}
+
+_Check = tuple["Callable[[Any], bool]", str]
+_COUNT: _Check = (lambda value: value is None or value >= 1, "at least 1")
+_NOT_NEGATIVE: _Check = (lambda value: value >= 0, "0 or more")
+_POSITIVE: _Check = (lambda value: value > 0, "greater than 0")
+_SHARE: _Check = (lambda value: 0 < value <= 1, "greater than 0 and at most 1")
+_OPEN_SHARE: _Check = (lambda value: 0 < value < 1, "between 0 and 1")
+_ONE_SLOT: _Check = (lambda value: value.count("{}") == 1, "a text with one {} in it")
+
+_LIMITS: dict[str, _Check] = {
+    "select.per_class": _COUNT,
+    "describe.template": _ONE_SLOT,
+    "describe.max_characters": _COUNT,
+    "guidance.strength": _SHARE,
+    "guidance.num_inference_steps": _COUNT,
+    "guidance.guidance_scale": _NOT_NEGATIVE,
+    "guidance.rounds": _COUNT,
+    "guidance.step_size": _NOT_NEGATIVE,
+    "guidance.temperature": _POSITIVE,
+    "mining.share": _SHARE,
+    "mining.quantile": _SHARE,
+    "projection.epochs": _COUNT,
+    "projection.min_steps": _COUNT,
+    "projection.batch_size": _COUNT,
+    "projection.learning_rate": _POSITIVE,
+    "projection.final_learning_rate": _NOT_NEGATIVE,
+    "projection.weight_decay": _NOT_NEGATIVE,
+    "projection.logit_scale": _POSITIVE,
+    "negatives.epochs": _COUNT,
+    "negatives.min_steps": _COUNT,
+    "negatives.batch_size": _COUNT,
+    "negatives.learning_rate": _POSITIVE,
+    "negatives.final_learning_rate": _NOT_NEGATIVE,
+    "negatives.momentum": _NOT_NEGATIVE,
+    "negatives.weight_decay": _NOT_NEGATIVE,
+    "negatives.logit_scale": _POSITIVE,
+    "score.temperature": _POSITIVE,
+    "score.groups": _COUNT,
+    "score.seed": _NOT_NEGATIVE,
+    "probe.per_class": _COUNT,
+    "calibration.tpr": _OPEN_SHARE,
+    "calibration.per_class": _COUNT,
+}
+
+
+def resolve_recipe(
+    recipe: str | Path | Recipe,
+    bundle_defaults: Mapping[str, object] | None = None,
+    assignments: Iterable[str] = (),
+) -> Recipe:
+    """Return the recipe that a run uses.
+
+    Four layers, each over the one before: the named recipe ("paper", "released"), what the bundle
+    brings for its models, the fields of a TOML file, the `field=value` assignments. A `Recipe` is
+    taken as it is, except for the assignments. Raises `InputError` for an unknown name, a missing
+    file, an unknown field (naming the nearest one) or a value of the wrong kind or range.
+    """
+    if isinstance(recipe, Recipe):
+        resolved = recipe
+    else:
+        base, document, source = _recipe_source(recipe)
+        resolved = with_changes(base, bundle_defaults or {}, "the bundle's recipe")
+        resolved = with_changes(resolved, document, source)
+    for assignment in assignments:
+        resolved = with_changes(resolved, _parse_assignment(assignment), f"--set {assignment}")
+    return resolved
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from TOML: the fields of `base` ("paper" if not given) and changes to them.
+
+    The `run.toml` of a run directory is read as well: its table [recipe] holds every field.
+    """
+    return resolve_recipe(path)
+
+
+def recipe_to_toml(recipe: Recipe) -> str:
+    """Write every field of `recipe` as TOML; `read_recipe` reads back an equal recipe."""
+    return to_toml(asdict(recipe))
+
+
+def with_changes(recipe: Recipe, changes: Mapping[str, object], source: str) -> Recipe:
+    """Return `recipe` with fields replaced; keys are nested tables or dotted ("score.groups").
+
+    `source` is where the changes come from, for the message of the `InputError` that an unknown
+    field or an unfit value raises.
+    """
+    known = _field_kinds()
+    for key, value in _flat(changes):
+        if key not in known:
+            raise InputError(f"{source}: unknown recipe field {key!r}; {_nearest(key, known)}")
+        checked = _checked(key, value, known[key], source)
+        section, _, name = key.rpartition(".")
+        part = replace(getattr(recipe, section), **{name: checked}) if section else checked
+        whole: dict[str, Any] = {section or name: part}
+        recipe = replace(recipe, **whole)
+    return recipe
+
+
+def _recipe_source(recipe: str | Path) -> tuple[Recipe, dict[str, object], str]:
+    """Return the named recipe below, the changes to it, and what to call their source."""
+    if str(recipe) in RECIPES:
+        return RECIPES[str(recipe)], {}, ""
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        names = ", ".join(RECIPES)
+        raise InputError(f"unknown recipe {str(recipe)!r}: use {names} or a path ending in .toml")
+    document = _read_toml(path)
+    nested = document.get("recipe", document)
+    if not isinstance(nested, dict):
+        raise InputError(f"{path}: recipe must be a table")
+    changes = dict(nested)
+    base = changes.pop("base", "paper")
+    if base not in RECIPES:
+        raise InputError(f"{path}: unknown base {base!r}; use {' or '.join(RECIPES)}")
+    changes.setdefault("name", path.stem)
+    return RECIPES[str(base)], changes, str(path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such recipe file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as TOML ({error})") from None
+
+
+def _parse_assignment(text: str) -> dict[str, object]:
+    """Read one `field=value`; a value that is not TOML is taken as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {text}: write it as field=value, e.g. select.per_class=20")
+    try:
+        return {key.strip(): tomllib.loads(f"value = {value}")["value"]}
+    except tomllib.TOMLDecodeError:
+        return {key.strip(): value.strip()}
+
+
+def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            rows.extend(_flat(value, f"{prefix}{key}."))
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows
+
+
+def _field_kinds() -> dict[str, Any]:
+    """Map every dotted field name to its type annotation."""
+    kinds: dict[str, Any] = {}
+    for name, kind in get_type_hints(Recipe).items():
+        if is_dataclass(kind):
+            hints = get_type_hints(kind)
+            kinds.update({f"{name}.{part.name}": hints[part.name] for part in fields(kind)})
+        else:
+            kinds[name] = kind
+    return kinds
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """Say which field may have been meant: of the whole name, of its last part, or all of them."""
+    names = sorted(known)
+    ends = {name.rpartition(".")[2] for name in names}
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.8)
+    if not near:
+        end = difflib.get_close_matches(key.rpartition(".")[2], sorted(ends), n=1)
+        near = [name for name in names if name.rpartition(".")[2] in end]
+    return f"did you mean {' or '.join(near)}?" if near else f"known fields: {', '.join(names)}"
+
+
+def _checked(key: str, value: object, kind: Any, source: str) -> object:  # noqa: ANN401 - a type
+    """Return `value` as the field's kind, or raise an `InputError` that says what is wanted."""
+    options = get_args(kind) or (kind,)
+    if type(None) in options and value in (None, "none"):
+        return None
+    if float in options and type(value) is int:
+        value = float(value)
+    fits = any(value == option or type(value) is option for option in options)
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
+        raise InputError(f"{source}: {key} must be {_kind_words(options)}, not {value!r}")
+    allowed, words = _LIMITS.get(key, (lambda _: True, ""))
+    if not allowed(value):
+        raise InputError(f"{source}: {key} must be {words}, not {value!r}")
+    return value
+
+
+def _kind_words(options: tuple[object, ...]) -> str:
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        type(None): '"none"',
+    }
+    return " or ".join(words.get(option, repr(option)) for option in options)  # type: ignore[call-overload]
