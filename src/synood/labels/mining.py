@@ -1,0 +1,128 @@
+"""Negative labels: the candidate words that are least like every class name (NegLabel, §3).
+
+Pure functions on text features. A word's closeness is a high quantile of its cosines with all
+classes, so that it may resemble a few of them; the words of least closeness are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.errors import InputError
+from synood.scores import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from synood.labels.wordnet import Word
+
+CELLS = 2**21  # similarities in memory at once, 8 MB
+
+
+def neglabel_pool(
+    candidate_features: ArrayLike,
+    class_features: ArrayLike,
+    share: float = 0.15,
+    quantile: float = 0.95,
+) -> NDArray[np.int64]:
+    """Choose the candidates of least `class_closeness`: ascending indices, int64.
+
+    Args:
+        candidate_features: (W, D) text features of any length.
+        class_features: (C, D) text features of any length.
+        share: kept share of the candidates in (0, 1], rounded down; 0.15 in NegLabel. Of equally
+            close candidates the earlier ones are kept.
+        quantile: in [0, 1]; 0.95 in NegLabel (1 - eta).
+    """
+    return _least(class_closeness(candidate_features, class_features, quantile), share)
+
+
+def mine_negatives(
+    words: Sequence[Word],
+    word_features: ArrayLike,
+    class_features: ArrayLike,
+    share: float = 0.15,
+    quantile: float = 0.95,
+    exclude: Iterable[str] | None = None,
+) -> NDArray[np.int64]:
+    """Choose negative labels as NegLabel does (multi_modal.py:140-157): ascending indices, int64.
+
+    Nouns and adjectives are ranked apart, because an adjective's prompt is closer to every class
+    than a noun's; of both the same share is kept.
+
+    Args:
+        words: W candidates.
+        word_features: (W, D) features of their prompts.
+        class_features: (C, D) features of the class prompts.
+        share: as `neglabel_pool`; of the candidates left after `exclude`.
+        quantile: as `neglabel_pool`.
+        exclude: names no candidate may equal, upper and lower case and "_" and " " being one.
+            NegLabel excludes nothing, and 32 ImageNet classes are among its negative labels.
+
+    Raises:
+        InputError: words and features differ in number, or a setting is out of range.
+    """
+    closeness = class_closeness(word_features, class_features, quantile)
+    if len(words) != len(closeness):
+        raise InputError(f"word_features: {len(closeness)} rows for {len(words)} words")
+    taken = {_key(name) for name in exclude or ()}
+    free = np.array([_key(word.text) not in taken for word in words], dtype=bool)
+    nouns = np.array([word.pos == "noun" for word in words], dtype=bool)
+    pools = [np.flatnonzero(free & nouns), np.flatnonzero(free & ~nouns)]
+    return np.sort(np.concatenate([pool[_least(closeness[pool], share)] for pool in pools]))
+
+
+def class_closeness(
+    candidate_features: ArrayLike, class_features: ArrayLike, quantile: float = 0.95
+) -> NDArray[np.float32]:
+    """Quantile over the classes of each candidate's cosines: (W,), in [-1, 1].
+
+    Interpolated linearly, as `torch.quantile` does it, but found by partition instead of sorting.
+    """
+    if not 0.0 <= quantile <= 1.0:
+        raise InputError(f"quantile: {quantile} is not in [0, 1]")
+    candidates = normalise(candidate_features, "candidate_features")
+    classes = normalise(class_features, "class_features")
+    if len(classes) == 0:
+        raise InputError("class_features: no rows; at least one class is needed")
+    if candidates.shape[1] != classes.shape[1]:
+        raise InputError(
+            f"candidate_features: {candidates.shape[1]} columns, class_features"
+            f" {classes.shape[1]}; both must come from one encoder"
+        )
+    closeness = np.empty(len(candidates), np.float32)
+    rows = max(1, CELLS // len(classes))
+    for start in range(0, len(candidates), rows):
+        similarity = candidates[start : start + rows] @ classes.T
+        closeness[start : start + rows] = _row_quantile(similarity, quantile)
+    return closeness
+
+
+def _row_quantile(values: NDArray[np.float32], quantile: float) -> NDArray[np.float32]:
+    """Interpolated quantile of each row; reorders the rows."""
+    place = quantile * (values.shape[1] - 1)
+    below = math.floor(place)
+    values.partition(below, axis=1)
+    low = values[:, below]
+    if below == place:
+        return low
+    high = values[:, below + 1 :].min(axis=1)
+    between: NDArray[np.float32] = low + np.float32(place - below) * (high - low)
+    return between
+
+
+def _least(closeness: NDArray[np.float32], share: float) -> NDArray[np.int64]:
+    """Ascending indices of the share of least values; of equal values the first."""
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"share: {share} is not in (0, 1]")
+    count = math.floor(share * len(closeness) + 1e-9)  # 0.29 of 100 is 29, not 28.999...
+    return np.sort(np.argsort(closeness, kind="stable")[:count])
+
+
+def _key(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())

@@ -1,0 +1,152 @@
+"""Candidate words from WordNet: the database files read directly, and a word list that ships.
+
+NegLabel's corpus is the first word of each noun and adjective synset in lower case, without the
+lexicographer files noun.animal and noun.food (its folder txtfiles/). This module gives that list
+from any WordNet database directory, or from WordNet 3.0 without one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from synood.errors import InputError
+from synood.files import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+SHIPPED = "wordnet-3.0-words.tsv.xz"
+EXCLUDED = ("noun.animal", "noun.food")  # as NegLabel leaves them out
+DATA_FILES = ("data.noun", "data.adj")
+
+_NOUN_FILES = (
+    "Tops act animal artifact attribute body cognition communication event feeling food group "
+    "location motive object person phenomenon plant possession process quantity relation shape "
+    "state substance time"
+).split()
+LEXNAMES = {  # the field lex_filenum of a synset; lexnames(5WN)
+    "00": "adj.all",
+    "01": "adj.pert",
+    **{f"{number:02}": f"noun.{name}" for number, name in enumerate(_NOUN_FILES, start=3)},
+    "44": "adj.ppl",
+}
+_LICENCE_LINE = re.compile(r"  ?\d+ ?(.*)")
+_ADJECTIVE_MARKER = re.compile(r"\((a|p|ip)\)$")  # where it may stand in a sentence; wndb(5WN)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One candidate: lower-case text, part of speech, lexicographer file ("" if not WordNet's)."""
+
+    text: str
+    pos: Literal["noun", "adjective"]
+    lexname: str
+
+
+def read_wordnet(directory: Path, exclude: Sequence[str] = EXCLUDED) -> tuple[Word, ...]:
+    """Read the first word of each synset from a WordNet database directory.
+
+    Args:
+        directory: holds data.noun and data.adj, e.g. /usr/share/wordnet of Debian's wordnet-base.
+        exclude: lexicographer files to leave out.
+
+    Returns:
+        Words in file order, nouns first, each text once; where a text is a noun and an adjective,
+        it is the noun.
+
+    Raises:
+        InputError: a file is missing or not a WordNet database file.
+    """
+    return _select(_read_rows(Path(directory)), exclude)
+
+
+def shipped_words(exclude: Sequence[str] = EXCLUDED) -> tuple[Word, ...]:
+    """Return what `read_wordnet` gives for WordNet 3.0, from the list inside the package.
+
+    WordNet's licence stands at the head of that list and in wordnet-3.0-LICENSE.txt beside it.
+    """
+    packed = resources.files("synood.labels").joinpath(SHIPPED).read_bytes()
+    lines = lzma.decompress(packed).decode().splitlines()
+    rows = (line.split("\t") for line in lines if not line.startswith("#"))
+    return _select(((text, lexname) for text, lexname in rows), exclude)
+
+
+def write_word_list(directory: Path, out: Path) -> None:
+    """Write the list that ships, licence first: one `text TAB lexname` a line, xz-compressed.
+
+    Nothing is excluded, and a text is kept once for each of its lexicographer files, so that every
+    choice of files to exclude can be made when the list is read.
+    """
+    header = [f"# {line}".rstrip() for line in _read_licence(directory / DATA_FILES[0])]
+    rows = dict.fromkeys(_read_rows(directory))
+    lines = [*header, *(f"{text}\t{lexname}" for text, lexname in rows)]
+    data = "".join(line + "\n" for line in lines).encode()
+    write_bytes(out, lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+
+
+def _select(rows: Iterable[tuple[str, str]], exclude: Sequence[str]) -> tuple[Word, ...]:
+    unknown = sorted(set(exclude) - set(LEXNAMES.values()))
+    if unknown:
+        known = ", ".join(LEXNAMES.values())
+        raise InputError(f"exclude: {unknown[0]!r} is no lexicographer file; there are {known}")
+    words: dict[str, Word] = {}
+    for text, lexname in rows:
+        if lexname not in exclude and text not in words:
+            words[text] = Word(text, "noun" if lexname.startswith("noun") else "adjective", lexname)
+    return tuple(words.values())
+
+
+def _read_rows(directory: Path) -> Iterator[tuple[str, str]]:
+    """Yield (text, lexname) of each synset, nouns first."""
+    for name in DATA_FILES:
+        path = directory / name
+        for number, line in enumerate(_read_lines(path), start=1):
+            if not line.startswith("  "):  # the licence is indented
+                yield _parse(line, path, number)
+
+
+def _parse(line: str, path: Path, number: int) -> tuple[str, str]:
+    fields = line.split(" ", 5)  # offset, lexicographer file, type, word count, first word, rest
+    if len(fields) < 6 or fields[1] not in LEXNAMES:
+        raise InputError(f"{path}, line {number}: not a noun or adjective synset of WordNet")
+    text = _ADJECTIVE_MARKER.sub("", fields[4])
+    return text.replace("_", " ").lower(), LEXNAMES[fields[1]]
+
+
+def _read_licence(path: Path) -> Iterator[str]:
+    for line in _read_lines(path):
+        found = _LICENCE_LINE.match(line)
+        if not found:
+            return
+        yield found[1]
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; give a WordNet database directory holding"
+            f" {' and '.join(DATA_FILES)}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as text ({error})") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the list that ships: python -m synood.labels.wordnet DIRECTORY --out FILE."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("directory", type=Path, help="WordNet database directory")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, .tsv.xz")
+    given = parser.parse_args(arguments)
+    write_word_list(given.directory, given.out)
+
+
+if __name__ == "__main__":
+    main()
