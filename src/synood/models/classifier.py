@@ -1,0 +1,206 @@
+"""Classifier: images in [0, 1] -> logits, differentiable down to the pixels.
+
+The guidance of the synthesis needs the gradient of an energy with respect to an image, so the
+resizing, cropping and normalising that a checkpoint expects are done here on tensors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from synood.errors import InputError
+from synood.files import fingerprint, sha256_bytes
+from synood.models._pixels import PixelPreprocess, preprocess_from_config
+from synood.models.checkpoints import checkpoint_fingerprint, load_model, load_part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from synood.models.clip import ImageTextEncoder
+
+_STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # weight penalties that `train_probe` tries
+_USUAL_STRENGTH = 1e-4  # with too few images to hold any out
+
+
+class Classifier(Protocol):
+    """What the synthesis asks of a classifier over the in-distribution classes."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in the order of the logits."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with the weights and the preprocessing."""
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, C), differentiable."""
+
+
+class TransformersClassifier:
+    """Any image classification checkpoint that transformers loads (ResNet, ViT, ConvNeXT, ...).
+
+    >>> classifier = TransformersClassifier.from_pretrained("microsoft/resnet-50")  # doctest: +SKIP
+    >>> classifier.logits(torch.rand(2, 3, 512, 512)).shape  # doctest: +SKIP
+    torch.Size([2, 1000])
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        preprocess: PixelPreprocess,
+        class_names: Sequence[str],
+        mark: str,
+    ) -> None:
+        self.class_names = tuple(class_names)
+        self.fingerprint = mark
+        self._model = model
+        self._preprocess = preprocess
+        self._device = next(model.parameters()).device
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_id: str | Path, device: str = "cpu", revision: str | None = None
+    ) -> TransformersClassifier:
+        """Load a directory or a hub id; safetensors only.
+
+        A checkpoint with missing weights, or a preprocessing not known here, is an error.
+        """
+        from transformers import AutoModelForImageClassification
+        from transformers.image_processing_base import ImageProcessingMixin
+
+        read_settings = ImageProcessingMixin.get_image_processor_dict
+        settings, _ = load_part(read_settings, path_or_id, revision=revision)
+        steps = preprocess_from_config(settings, f"{path_or_id}/preprocessor_config.json")
+        model = load_model(
+            AutoModelForImageClassification,
+            path_or_id,
+            dtype=torch.float32,
+            device=device,
+            revision=revision,
+        )
+        labels = model.config.id2label
+        names = [str(labels[index]) for index in sorted(labels)]
+        commit = getattr(model.config, "_commit_hash", None)
+        return cls(model, steps, names, checkpoint_fingerprint(path_or_id, commit=commit))
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, C) on the classifier's device, differentiable."""
+        inputs = self._preprocess(pixels.to(self._device, torch.float32))
+        logits: Tensor = self._model(pixel_values=inputs).logits
+        return logits
+
+
+class ProbeClassifier:
+    """Multinomial logistic regression on an encoder's unit-length image features.
+
+    Stands in where a user's classes are not those of a bundle's classifier. `weight` is (C, D),
+    `bias` is (C,), both float32 NumPy arrays.
+    """
+
+    def __init__(
+        self, encoder: ImageTextEncoder, weight: ArrayLike, bias: ArrayLike, names: Sequence[str]
+    ) -> None:
+        self.encoder = encoder
+        self.class_names = tuple(names)
+        self.weight: NDArray[np.float32] = np.asarray(weight, dtype=np.float32)
+        self.bias: NDArray[np.float32] = np.asarray(bias, dtype=np.float32)
+        if self.weight.shape != (len(names), encoder.dim) or self.bias.shape != (len(names),):
+            raise InputError(
+                f"probe: weight {self.weight.shape} and bias {self.bias.shape} do not fit "
+                f"{len(names)} classes and {encoder.dim} features"
+            )
+        contents = [sha256_bytes(array.tobytes()) for array in (self.weight, self.bias)]
+        self.fingerprint = fingerprint(encoder.fingerprint, contents, self.class_names)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, C), differentiable."""
+        features = F.normalize(self.encoder.encode_pixels(pixels), dim=-1)
+        weight = torch.from_numpy(self.weight).to(features)
+        return features @ weight.T + torch.from_numpy(self.bias).to(features)
+
+
+def train_probe(
+    features: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    encoder: ImageTextEncoder,
+    seed: int = 0,
+) -> ProbeClassifier:
+    """Fit a linear probe: features (N, D) of any length, labels (N,) indices into `class_names`.
+
+    The penalty on the weights is the one of five with the least cross-entropy on a fifth of each
+    class, drawn with `seed`; the probe is then fitted to everything. The same input gives the
+    same probe. A class without an image, or features that are not finite, is an `InputError`.
+
+    >>> train_probe(features, labels, ["cat", "dog"], encoder).class_names  # doctest: +SKIP
+    ('cat', 'dog')
+    """
+    x, y = _checked_samples(features, labels, class_names)
+    held_out = _held_out(y, seed)
+    strength = _USUAL_STRENGTH
+    if held_out.any():
+        strength = _best_strength(x, y, torch.from_numpy(held_out), len(class_names))
+    weight, bias = _fit_linear(x, y, len(class_names), strength)
+    return ProbeClassifier(encoder, weight.numpy(), bias.numpy(), class_names)
+
+
+def _checked_samples(
+    features: ArrayLike, labels: ArrayLike, class_names: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    x, y = np.asarray(features, dtype=np.float64), np.asarray(labels)
+    if x.ndim != 2 or y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
+        raise InputError(f"probe: features {x.shape} need as many integer labels, not {y.shape}")
+    if not np.isfinite(x).all():
+        raise InputError("probe: features hold NaN or infinity")
+    if y.size and not 0 <= y.min() <= y.max() < len(class_names):
+        raise InputError(f"probe: labels must lie in 0 to {len(class_names) - 1}")
+    for name, images in zip(class_names, np.bincount(y, minlength=len(class_names)), strict=True):
+        if images == 0:
+            raise InputError(f"probe: class {name!r} has no image; add some or drop the class")
+    return F.normalize(torch.from_numpy(x), dim=1), torch.from_numpy(y.astype(np.int64))
+
+
+def _held_out(labels: Tensor, seed: int) -> NDArray[np.bool_]:
+    """Mark a fifth of each class (none of a class with fewer than five images)."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels.numpy()):
+        members = np.flatnonzero(labels.numpy() == label)
+        mask[rng.permutation(members)[: len(members) // 5]] = True
+    return mask
+
+
+def _best_strength(x: Tensor, y: Tensor, held_out: Tensor, classes: int) -> float:
+    losses = {}
+    for strength in _STRENGTHS:
+        weight, bias = _fit_linear(x[~held_out], y[~held_out], classes, strength)
+        logits = x[held_out] @ weight.T.double() + bias.double()
+        losses[strength] = float(F.cross_entropy(logits, y[held_out]))
+    return min(losses, key=lambda strength: losses[strength])
+
+
+def _fit_linear(x: Tensor, y: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor]:
+    """Minimise mean cross-entropy + strength / 2 * |W|^2 in double precision, from zero."""
+    weight = torch.zeros(classes, x.shape[1], dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
+    search = torch.optim.LBFGS(
+        [weight, bias], max_iter=300, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        loss = F.cross_entropy(x @ weight.T + bias, y) + strength / 2 * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    search.step(closure)  # type: ignore[no-untyped-call]
+    return weight.detach().float(), bias.detach().float()
