@@ -1,0 +1,187 @@
+"""Describer: an image and its class name -> the context's text, without the class itself.
+
+The paper asks a large multimodal model for the elements around the main object (§3.3). Here a
+zero-shot tagger does it with the encoder that is there anyway, or a file brings the texts of any
+other model.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from synood.errors import InputError
+from synood.files import fingerprint, read_jsonl, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from synood.models.clip import ImageTextEncoder
+
+
+class Describer(Protocol):
+    """What the describe stage asks for."""
+
+    @property
+    def id(self) -> str:
+        """Changes with everything that can change a description."""
+
+    def describe(
+        self,
+        images: Sequence[Image],
+        class_names: Sequence[str],
+        image_ids: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Return one context text per image; `class_names` holds each image's own class."""
+
+
+class Tagger:
+    """The `tags` vocabulary words most like the image, never the class or a word close to it.
+
+    A word is left out for a class when one contains the other ("red panda", "pandas" for "panda"),
+    or when it is among the `exclude` share of the vocabulary whose text features are most like
+    the class's: a share, because cosines of texts lie near 0.9 in one encoder, near 0.3 in another.
+
+    >>> tagger = Tagger(encoder, ["bamboo", "tree", "red panda"])  # doctest: +SKIP
+    >>> tagger.describe([image], ["panda"])  # doctest: +SKIP
+    ['bamboo, tree']
+    """
+
+    def __init__(
+        self,
+        encoder: ImageTextEncoder,
+        vocabulary: Sequence[str],
+        tags: int = 2,
+        template: str = "a photo of a {}",
+        exclude: float = 0.01,
+    ) -> None:
+        words = (" ".join(word.split()) for word in vocabulary)
+        self.vocabulary = tuple(dict.fromkeys(word for word in words if word))
+        if not self.vocabulary:
+            raise InputError("tagger: the vocabulary holds no word")
+        if tags < 1 or "{}" not in template or not 0 <= exclude < 1:
+            raise InputError("tagger: needs tags >= 1, a template with {} and 0 <= exclude < 1")
+        self._encoder = encoder
+        self._tags, self._template, self._exclude = tags, template, exclude
+        self._word_features: NDArray[np.float32] | None = None
+        settings = [self.vocabulary, tags, template, exclude]
+        self.id = f"tagger-{fingerprint(encoder.fingerprint, settings)}"
+
+    def describe(
+        self,
+        images: Sequence[Image],
+        class_names: Sequence[str],
+        image_ids: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Return "word, word" per image, the likeliest first; ids are not needed."""
+        _same_length(images, class_names)
+        if not images:
+            return []
+        similarity = _unit(self._encoder.encode_images(images)) @ self._features().T
+        allowed = {name: self._allowed(name) for name in sorted(set(class_names))}
+        return [
+            self._best(row, allowed[name])
+            for row, name in zip(similarity, class_names, strict=True)
+        ]
+
+    def _best(self, similarity: NDArray[np.float32], allowed: NDArray[np.bool_]) -> str:
+        order = np.argsort(-np.where(allowed, similarity, -np.inf), kind="stable")
+        return ", ".join(self.vocabulary[i] for i in order[: self._tags] if allowed[i])
+
+    def _allowed(self, class_name: str) -> NDArray[np.bool_]:
+        """Which words may describe what is around a thing of this class."""
+        name = self._template.format(class_name)
+        alike = self._features() @ _unit(self._encoder.encode_texts([name]))[0]
+        count = int(self._exclude * len(self.vocabulary))
+        allowed = np.array([not names_overlap(word, class_name) for word in self.vocabulary])
+        allowed[np.argsort(-alike, kind="stable")[:count]] = False
+        if not allowed.any():
+            raise InputError(
+                f"tagger: every word of the vocabulary is like the class {class_name!r}; "
+                "add words for things seen around it"
+            )
+        return allowed
+
+    def _features(self) -> NDArray[np.float32]:
+        if self._word_features is None:
+            texts = [self._template.format(word) for word in self.vocabulary]
+            self._word_features = _unit(self._encoder.encode_texts(texts))
+        return self._word_features
+
+
+class FileDescriber:
+    """Descriptions made elsewhere: JSONL, one {"id": ..., "text": ...} a line.
+
+    The id is the image's path relative to the root of the image index.
+
+    >>> import json, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "context.jsonl"
+    >>> _ = path.write_text(json.dumps({"id": "panda/1.jpg", "text": "bamboo"}) + chr(10))
+    >>> FileDescriber(path).texts(["panda/1.jpg"])
+    ['bamboo']
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._texts: dict[str, str] = {}
+        for number, row in enumerate(read_jsonl(path), start=1):
+            image_id, text = row.get("id"), row.get("text")
+            if not isinstance(image_id, str) or not isinstance(text, str) or not text.strip():
+                raise InputError(f"{path}, line {number}: needs an `id` and a non-empty `text`")
+            if image_id in self._texts:
+                raise InputError(f"{path}, line {number}: {image_id!r} is described twice")
+            self._texts[image_id] = text.strip()
+        self.id = f"file-{sha256_file(path)[:16]}"
+
+    def texts(self, image_ids: Sequence[str]) -> list[str]:
+        """Look the texts up; an id the file lacks is an `InputError`."""
+        for image_id in image_ids:
+            if image_id not in self._texts:
+                raise InputError(
+                    f"{self._path}: no description for {image_id!r}; add a line for it"
+                )
+        return [self._texts[image_id] for image_id in image_ids]
+
+    def describe(
+        self,
+        images: Sequence[Image],
+        class_names: Sequence[str],
+        image_ids: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Return the texts of `image_ids`, which are required here; pictures are not looked at."""
+        if image_ids is None:
+            raise InputError(f"{self._path}: descriptions from a file need the images' ids")
+        _same_length(images, class_names)
+        _same_length(images, image_ids)
+        return self.texts(image_ids)
+
+
+def names_overlap(word: str, name: str) -> bool:
+    """Whether one contains the other: as whole words, or inside a word from four letters on.
+
+    >>> names_overlap("red pandas", "Panda"), names_overlap("fish", "goldfish")
+    (True, True)
+    >>> names_overlap("elephant", "ant")
+    False
+    """
+    shorter, longer = sorted((word.casefold(), name.casefold()), key=len)
+    if len(shorter) >= 4 and shorter in longer:
+        return True
+    return re.search(rf"\b{re.escape(shorter)}(e?s)?\b", longer) is not None
+
+
+def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit
+
+
+def _same_length(images: Sequence[Image], others: Sequence[str]) -> None:
+    if len(images) != len(others):
+        raise InputError(f"describer: {len(images)} images but {len(others)} names or ids")
