@@ -1,0 +1,118 @@
+"""Loading a library's checkpoint whole or not at all, and telling two checkpoints apart.
+
+Both transformers and diffusers fill weights that a checkpoint lacks with random numbers and only
+warn; here that is an error. Weights are read from safetensors alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synood.errors import CheckpointError
+from synood.files import fingerprint, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+FINGERPRINTED = frozenset({".json", ".txt", ".safetensors"})
+
+
+def load_model(
+    model_class: Any,  # noqa: ANN401 - a transformers or diffusers class, both untyped here
+    source: str | Path,
+    *,
+    device: str,
+    subfolder: str = "",
+    revision: str | None = None,
+    **options: Any,  # noqa: ANN401 - passed on to from_pretrained
+) -> Any:  # noqa: ANN401
+    """Load a frozen model in evaluation mode from a directory or hub id.
+
+    `options` go to `from_pretrained`; the precision is `dtype` in transformers and `torch_dtype`
+    in diffusers.
+    Raises `CheckpointError` when the checkpoint cannot be read or lacks weights of the model.
+    """
+    model, gaps = load_part(
+        model_class.from_pretrained,
+        source,
+        subfolder=subfolder,
+        revision=revision,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
+    )
+    _refuse_gaps(_place(source, subfolder), gaps)
+    return model.to(device).requires_grad_(False).eval()
+
+
+def load_part(
+    loader: Callable[..., Any],
+    source: str | Path,
+    *,
+    subfolder: str = "",
+    revision: str | None = None,
+    **options: Any,  # noqa: ANN401 - passed on to the loader
+) -> Any:  # noqa: ANN401
+    """Call a library's loader without its progress bars; its failures become `CheckpointError`."""
+    from safetensors import SafetensorError
+
+    if revision is not None:
+        options["revision"] = revision
+    try:
+        with _no_progress_bars():
+            return loader(str(source), subfolder=subfolder, **options)
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        place = _place(source, subfolder)
+        raise CheckpointError(f"{place}: no complete checkpoint there ({reason})") from error
+
+
+def checkpoint_fingerprint(
+    source: str | Path, subfolders: tuple[str, ...] = ("",), commit: str | None = None
+) -> str:
+    """Return 16 hex digits that change with a checkpoint's files.
+
+    A directory is hashed file by file (weights, configurations, vocabularies directly inside
+    `subfolders`); a hub model is its id and `commit`.
+    """
+    root = Path(source)
+    if not root.is_dir():
+        return fingerprint(str(source), commit)
+    files = [
+        (path.relative_to(root).as_posix(), sha256_file(path))
+        for folder in subfolders
+        for path in sorted((root / folder).iterdir())
+        if path.suffix in FINGERPRINTED
+    ]
+    return fingerprint(files)
+
+
+def _place(source: str | Path, subfolder: str) -> str:
+    return f"{source}/{subfolder}" if subfolder else str(source)
+
+
+def _refuse_gaps(place: str, gaps: Mapping[str, Any]) -> None:
+    for kind in ("missing_keys", "mismatched_keys"):
+        names = sorted(str(name) for name in gaps.get(kind) or ())
+        if names:
+            word = kind.removesuffix("_keys")
+            raise CheckpointError(
+                f"{place}: {len(names)} weights are {word}, the first is {names[0]}; "
+                "the checkpoint is of another model or incomplete, get it anew"
+            )
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Silence transformers' bar of loading weights: only the command line may print."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,130 @@
+"""The denoising loop of an in-painting U-Net under any of diffusers' schedulers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the U-Net sees beside the noisy latent; made once for an image, used in every round."""
+
+    text: torch.Tensor  # (B, L, D) embeddings of the prompts
+    unconditional: torch.Tensor  # (1, L, D) embedding of the empty prompt
+    mask: torch.Tensor  # (1, 1, h, w) of ones: everything is repainted
+    masked_latents: torch.Tensor  # (B, c, h, w) latents of a grey picture
+
+    def select(self, keep: Sequence[int]) -> Conditioning:
+        """Return the conditioning of the images at the positions `keep`."""
+        rows = list(keep)
+        return Conditioning(
+            self.text[rows], self.unconditional, self.mask, self.masked_latents[rows]
+        )
+
+
+def denoised(
+    unet: Any,  # noqa: ANN401 - diffusers is untyped here
+    scheduler: Any,  # noqa: ANN401
+    image_latents: torch.Tensor,
+    noise: torch.Tensor,
+    conditioning: Conditioning,
+    *,
+    strength: float,
+    num_inference_steps: int,
+    guidance_scale: float,
+    generators: Sequence[torch.Generator] | None,
+) -> torch.Tensor:
+    """Noise scaled latents to `strength` and denoise them: (B, c, h, w) -> z0 of the same shape.
+
+    `scheduler` is copied, not changed, so the result does not depend on earlier calls. Raises
+    `InputError` when `strength` leaves no step or the scheduler cannot take so many.
+    """
+    scheduler = copy.deepcopy(scheduler)
+    timesteps = last_timesteps(scheduler, num_inference_steps, strength, noise.device)
+    latents = _start(scheduler, image_latents, noise, timesteps[0], strength)
+    predict = _GuidedUNet(unet, conditioning, guidance_scale)
+    extra: dict[str, Any] = {}
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        extra["generator"] = None if generators is None else list(generators)
+    for step in timesteps:
+        prediction = predict(scheduler.scale_model_input(latents, step), step)
+        latents = scheduler.step(prediction, step, latents, return_dict=False, **extra)[0]
+    return latents
+
+
+def last_timesteps(
+    scheduler: Any,  # noqa: ANN401
+    num_inference_steps: int,
+    strength: float,
+    device: torch.device,
+) -> torch.Tensor:
+    """Set up `scheduler` and return the timesteps that `strength` leaves, noisiest first.
+
+    They are the last int(num_inference_steps * strength) of the schedule, as in diffusers; PNDM
+    runs one more, because its schedule holds one timestep twice.
+    """
+    used = min(int(num_inference_steps * strength), num_inference_steps)
+    if not (0 < strength <= 1 and used >= 1):
+        raise InputError(
+            f"strength {strength} of {num_inference_steps} steps leaves none; strength lies in "
+            "(0, 1] and strength * num_inference_steps must be at least 1"
+        )
+    try:
+        scheduler.set_timesteps(num_inference_steps, device=device)
+    except ValueError as error:
+        raise InputError(f"num_inference_steps {num_inference_steps}: {error}") from error
+    skipped = (num_inference_steps - used) * scheduler.order
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(skipped)
+    timesteps: torch.Tensor = scheduler.timesteps[skipped:]
+    return timesteps
+
+
+def _start(
+    scheduler: Any,  # noqa: ANN401
+    image_latents: torch.Tensor,
+    noise: torch.Tensor,
+    step: torch.Tensor,
+    strength: float,
+) -> torch.Tensor:
+    """Return the latents to start from; at strength 1 nothing of the image is in them."""
+    noised: torch.Tensor = (
+        noise * scheduler.init_noise_sigma
+        if strength == 1
+        else scheduler.add_noise(image_latents, noise, step.repeat(len(noise)))
+    )
+    return noised
+
+
+class _GuidedUNet:
+    """Classifier-free guidance; what stays the same between steps is laid out once."""
+
+    def __init__(self, unet: Any, conditioning: Conditioning, scale: float) -> None:  # noqa: ANN401
+        batch = len(conditioning.text)
+        self._unet, self._scale = unet, scale
+        self._copies = 2 if scale > 1 else 1
+        empty = [conditioning.unconditional.expand(batch, -1, -1)] * (self._copies - 1)
+        self._text = torch.cat([*empty, conditioning.text])
+        mask = conditioning.mask.to(conditioning.masked_latents).expand(batch, -1, -1, -1)
+        fixed = torch.cat([mask, conditioning.masked_latents], dim=1)
+        self._fixed = fixed.repeat(self._copies, 1, 1, 1)
+
+    def __call__(self, latents: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        inputs = torch.cat([latents.repeat(self._copies, 1, 1, 1), self._fixed], dim=1)
+        output: torch.Tensor = self._unet(
+            inputs.to(self._unet.dtype), step, encoder_hidden_states=self._text, return_dict=False
+        )[0].to(latents.dtype)
+        if self._copies == 1:
+            return output
+        empty, prompted = output.chunk(2)
+        return empty + self._scale * (prompted - empty)
