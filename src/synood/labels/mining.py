@@ -52,8 +52,8 @@ def mine_negatives(
 ) -> NDArray[np.int64]:
     """Choose negative labels as NegLabel does (multi_modal.py:140-157): ascending indices, int64.
 
-    Nouns and adjectives are ranked apart, because an adjective's prompt is closer to every class
-    than a noun's; of both the same share is kept.
+    Nouns and adjectives are ranked apart, as their prompts have different templates and so are not
+    equally close to the classes' prompts; of both the same share is kept.
 
     Args:
         words: W candidates.
