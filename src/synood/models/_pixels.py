@@ -86,7 +86,8 @@ def preprocess_from_config(config: Mapping[str, Any], source: str) -> PixelPrepr
     number = config.get("resample", 3 if convnext else 2)
     if number not in _FILTERS:
         raise InputError(f"{source}: resample {number!r} is not one of {sorted(_FILTERS)}")
-    mean, std = (0.0,) * 3, (1.0,) * 3
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
     if config.get("do_normalize", True):
         mean, std = (_three_numbers(config, key, source) for key in ("image_mean", "image_std"))
     return PixelPreprocess(resize, crop, _FILTERS[number], mean, std)

@@ -14,6 +14,7 @@ import numpy as np
 
 from synood.errors import InputError
 from synood.files import fingerprint, read_jsonl, sha256_file
+from synood.scores import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ class Tagger:
         _same_length(images, class_names)
         if not images:
             return []
-        similarity = _unit(self._encoder.encode_images(images)) @ self._features().T
+        similarity = normalise(self._encoder.encode_images(images)) @ self._features().T
         allowed = {name: self._allowed(name) for name in sorted(set(class_names))}
         return [
             self._best(row, allowed[name])
@@ -97,7 +98,7 @@ class Tagger:
     def _allowed(self, class_name: str) -> NDArray[np.bool_]:
         """Which words may describe what is around a thing of this class."""
         name = self._template.format(class_name)
-        alike = self._features() @ _unit(self._encoder.encode_texts([name]))[0]
+        alike = self._features() @ normalise(self._encoder.encode_texts([name]))[0]
         count = int(self._exclude * len(self.vocabulary))
         allowed = np.array([not names_overlap(word, class_name) for word in self.vocabulary])
         allowed[np.argsort(-alike, kind="stable")[:count]] = False
@@ -111,7 +112,7 @@ class Tagger:
     def _features(self) -> NDArray[np.float32]:
         if self._word_features is None:
             texts = [self._template.format(word) for word in self.vocabulary]
-            self._word_features = _unit(self._encoder.encode_texts(texts))
+            self._word_features = normalise(self._encoder.encode_texts(texts))
         return self._word_features
 
 
@@ -174,12 +175,6 @@ def names_overlap(word: str, name: str) -> bool:
     if len(shorter) >= 4 and shorter in longer:
         return True
     return re.search(rf"\b{re.escape(shorter)}(e?s)?\b", longer) is not None
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return unit
 
 
 def _same_length(images: Sequence[Image], others: Sequence[str]) -> None:

@@ -1,0 +1,60 @@
+"""The encoder a detector was made with: recorded by name and fingerprint, loaded when needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from synood.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from synood.models.bundles import Bundle
+    from synood.models.clip import ImageTextEncoder
+
+
+@dataclass
+class Backbone:
+    """Which bundle's encoder made the features, so that another one is never used by mistake.
+
+    `path` is the directory of a bundle that is not built in. The encoder is loaded on the first
+    call of `load` and kept.
+
+    >>> Backbone("mini", "0123456789abcdef").bundle
+    'mini'
+    """
+
+    bundle: str
+    fingerprint: str
+    path: str | None = None
+    device: str = field(default="cpu", compare=False)
+    encoder: ImageTextEncoder | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, encoder: ImageTextEncoder | None = None, device: str = "cpu"
+    ) -> Backbone:
+        """Record `bundle`'s encoder, loading it where it is not given."""
+        encoder = encoder or bundle.encoder(device)
+        return cls(bundle.name, encoder.fingerprint, bundle.place, device, encoder)
+
+    def load(self) -> ImageTextEncoder:
+        """Return the encoder; one with other weights than recorded is a `CheckpointError`."""
+        if self.encoder is None:
+            from synood.models.bundles import load_bundle
+
+            self.encoder = self._checked(load_bundle(self.path or self.bundle))
+        return self.encoder
+
+    def use(self, bundle: Bundle) -> None:
+        """Take the encoder from `bundle`, wherever that lies, if it is the recorded one."""
+        self.encoder = self._checked(bundle)
+
+    def _checked(self, bundle: Bundle) -> ImageTextEncoder:
+        encoder = bundle.encoder(self.device)
+        if encoder.fingerprint != self.fingerprint:
+            raise CheckpointError(
+                f"bundle {bundle.name!r}: its encoder ({encoder.fingerprint}) is not the one the "
+                f"detector was made with ({self.bundle!r}, {self.fingerprint}); give that bundle "
+                "as `models`, or make the detector anew"
+            )
+        return encoder
