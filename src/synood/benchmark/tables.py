@@ -1,0 +1,174 @@
+"""Rows of results -> means and intervals over seeds, averages over OOD sets, a table in percent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.benchmark.results import LOWER_IS_BETTER
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from synood.benchmark.results import Row
+
+AVERAGES = {"all": "average", "near": "near avg.", "far": "far avg."}
+
+# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom: few seeds need them.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and the half-width of its 95 % interval; None where there is one seed."""
+
+    mean: float
+    half_width: float | None
+    seeds: int
+
+    def percent(self) -> str:
+        """Return for example `84.1 ±0.6`, or `84.1` where one seed leaves the spread unknown."""
+        if self.half_width is None:
+            return f"{100 * self.mean:.1f}"
+        return f"{100 * self.mean:.1f} ±{100 * self.half_width:.1f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: an OOD set, or the average over the sets of a group (or all)."""
+
+    key: str
+    title: str
+    group: str
+    sets: tuple[str, ...]
+
+    @property
+    def is_average(self) -> bool:
+        """Whether the column averages over sets."""
+        return self.key.startswith("average:")
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean of per-seed values and Student's 95 % interval of that mean (None for one seed)."""
+    if not values:
+        raise InputError("an estimate needs at least one seed")
+    count, mean = len(values), float(np.mean(values))
+    if count == 1:
+        return Estimate(mean, None, 1)
+    quantile = _T95[count - 2] if count - 2 < len(_T95) else 1.96
+    return Estimate(mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(count), count)
+
+
+def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The averages over all, near and far sets, then the near sets, then the far sets.
+
+    Sets keep the order in which the rows name them; a group without sets has no average.
+    """
+    groups: dict[str, list[str]] = {"near": [], "far": []}
+    for row in rows:
+        if row.ood_set not in groups[row.group]:
+            groups[row.group].append(row.ood_set)
+    spans = {"all": groups["near"] + groups["far"], **groups}
+    averages = [
+        Column(f"average:{group}", AVERAGES[group], group, tuple(names))
+        for group, names in spans.items()
+        if names
+    ]
+    sets = [Column(n, n, group, (n,)) for group, names in groups.items() for n in names]
+    return (*averages, *sets)
+
+
+def methods(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the methods in the order in which the rows name them."""
+    return tuple(dict.fromkeys(row.method for row in rows))
+
+
+def aggregate(rows: Sequence[Row], method: str, column: Column, metric: str) -> Estimate:
+    """Average over the column's sets within each seed, then mean and interval over the seeds.
+
+    A seed that lacks one of the sets would make the average mean something else from seed to
+    seed; that is an `InputError` naming method, seed and set.
+    """
+    by_seed: dict[int, dict[str, float]] = {}
+    for row in rows:
+        if row.method == method:
+            by_seed.setdefault(row.seed, {})[row.ood_set] = row.value(metric)
+    for seed, values in sorted(by_seed.items()):
+        for name in column.sets:
+            if name not in values:
+                raise InputError(f"results: {method} under seed {seed} lacks the OOD set {name!r}")
+    means = [
+        float(np.mean([values[name] for name in column.sets]))
+        for _, values in sorted(by_seed.items())
+    ]
+    return estimate(means)
+
+
+def table(rows: Sequence[Row], metric: str) -> dict[str, dict[str, Estimate]]:
+    """Method -> column key -> estimate of `metric`, for every method and column of the rows."""
+    layout = columns(rows)
+    return {
+        method: {column.key: aggregate(rows, method, column, metric) for column in layout}
+        for method in methods(rows)
+    }
+
+
+def best(cells: Mapping[str, Mapping[str, Estimate]], metric: str) -> dict[str, frozenset[str]]:
+    """Column key -> the methods with the best printed mean (percent, one digit) of the column."""
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    keys = list(next(iter(cells.values()))) if cells else []
+    winners = {}
+    for key in keys:
+        shown = {method: sign * round(100 * row[key].mean, 1) for method, row in cells.items()}
+        top = max(shown.values())
+        winners[key] = frozenset(method for method, value in shown.items() if value == top)
+    return winners
+
+
+def text_table(rows: Sequence[Row], titles: Mapping[str, str] | None = None) -> str:
+    """Return AUROC and FPR95 in percent as plain text, one block per metric, best marked with *.
+
+    `titles` maps a method's name to what is printed for it.
+    """
+    return "\n\n".join(
+        [
+            _text_block(rows, "auroc", "AUROC, % (higher is better)", titles or {}),
+            _text_block(rows, "fpr95", "FPR95, % (lower is better)", titles or {}),
+        ]
+    )
+
+
+def _text_block(rows: Sequence[Row], metric: str, heading: str, titles: Mapping[str, str]) -> str:
+    layout, cells = columns(rows), table(rows, metric)
+    winners = best(cells, metric)
+    lines = _heading_lines(layout)
+    for method, row in cells.items():
+        shown = [
+            row[column.key].percent() + ("*" if method in winners[column.key] else " ")
+            for column in layout
+        ]
+        lines.append([titles.get(method, method), *shown])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    body = ["  ".join(_cells(line, widths)).rstrip() for line in lines]
+    return "\n".join([heading, *body])
+
+
+def _heading_lines(layout: Sequence[Column]) -> list[list[str]]:
+    """Break the titles at spaces into lines, the last of which stands over the figures."""
+    words = [column.title.split() for column in layout]
+    height = max(len(title) for title in words)
+    padded = [[""] * (height - len(title)) + title for title in words]
+    return [["", *(title[i] for title in padded)] for i in range(height)]
+
+
+def _cells(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    first = line[0].ljust(widths[0])
+    return [first, *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]

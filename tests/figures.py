@@ -1,0 +1,96 @@
+"""Planted scores of methods whose order is known, and the rows and report made from them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from synood.benchmark import tables
+from synood.benchmark.comparing import SeedScores, compare
+from synood.benchmark.methods import BASELINES, SYNOOD, Method
+from synood.benchmark.reading import read_numbers
+from synood.benchmark.report import Distribution, Pair, Report, Strip
+from synood.benchmark.results import Results, make_row
+
+SETS = {"other animals": "near", "tools": "near", "photographs": "far", "textures": "far"}
+JIGSAW = Method("jigsaw", "jigsaw", "control", "inductive", ("images",), is_control=True)
+UNGUIDED = Method("unguided", "unguided", "control", "inductive", ("images",), is_control=True)
+METHODS = (*BASELINES, SYNOOD, UNGUIDED, JIGSAW)
+
+
+def planted_scores(quality, seeds=3, images=150):
+    """Method -> scores whose ID side lies `quality[method]` above the OOD side, per seed."""
+    rng = np.random.default_rng(0)
+    in_distribution = rng.normal(size=images)
+    ood = {name: rng.normal(size=images) for name in SETS}
+    scores = {}
+    for method in METHODS:
+        count = seeds if method is SYNOOD or method.is_control else 1
+        scores[method.name] = [
+            SeedScores(
+                seed,
+                squashed(in_distribution + quality.get(method.name, 1.0) + 0.05 * seed),
+                {name: squashed(values) for name, values in ood.items()},
+            )
+            for seed in range(count)
+        ]
+    return scores
+
+
+def squashed(values):
+    return 1 / (1 + np.exp(-np.asarray(values)))
+
+
+def rows_of(scores, resamples=4):
+    return tuple(
+        make_row(
+            method.name, method.kind, name, SETS[name], item.seed,
+            item.in_distribution, item.ood[name], resamples=resamples,
+        )
+        for method in METHODS
+        for item in scores[method.name]
+        for name in SETS
+    )  # fmt: skip
+
+
+def comparisons_of(scores, rows, resamples=40):
+    others = ["neglabel", "unguided", "jigsaw"]
+    return tuple(compare("synood", others, scores, tables.columns(rows), resamples=resamples))
+
+
+def reading_of(quality):
+    scores = planted_scores(quality)
+    rows = rows_of(scores)
+    return read_numbers(rows, comparisons_of(scores, rows), METHODS)
+
+
+def report_of(quality, label="panda", prompt="A photo only remain a tree."):
+    scores = planted_scores(quality)
+    rows = rows_of(scores)
+    compared = comparisons_of(scores, rows)
+    first = scores["synood"][0]
+    return Report(
+        results=Results({"recipe": {"name": "paper", "share": 0.15}, "seed": 0}, rows),
+        methods=METHODS,
+        comparisons=compared,
+        reading=read_numbers(rows, compared, METHODS),
+        distributions=tuple(
+            Distribution(name, group, first.in_distribution, first.ood[name])
+            for name, group in SETS.items()
+        ),
+        threshold=float(np.quantile(first.in_distribution, 0.05)),
+        pairs=(
+            Pair(png(1), png(2), label, prompt, "the nice bamboo", -9.25, (-7.5, -5.125), "rounds"),
+        ),
+        strips=(Strip(label, (("source", png(1)), ("jigsaw", png(3)))),),
+        facts={"lede": "Two sets."},
+    )
+
+
+def png(seed, size=8):
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
