@@ -1,0 +1,166 @@
+"""The report's charts as inline SVG; colours come from the page, so they follow light and dark."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps scores to [0, 1] of the chart's width; by log-odds where they crowd the ends."""
+
+    low: float
+    high: float
+    log_odds: bool
+
+    def place(self, values: np.ndarray | float) -> np.ndarray:
+        """Return the positions of `values`, clipped to the axis."""
+        positions = _log_odds(values) if self.log_odds else np.asarray(values, dtype=np.float64)
+        return np.clip((positions - self.low) / (self.high - self.low), 0.0, 1.0)
+
+    def ticks(self) -> list[float]:
+        """Return three to six round values within the axis."""
+        if not self.log_odds:
+            return _round_steps(self.low, self.high)
+        inside = [t for t in _LOGIT_TICKS if self.low <= float(_log_odds(t)) <= self.high]
+        return inside if len(inside) > 1 else _round_steps(_odds(self.low), _odds(self.high))
+
+
+def axis_of(scores: np.ndarray) -> Axis:
+    """Choose the axis that shows all but the outermost 0.2 % of `scores` on either side."""
+    low, high = (float(v) for v in np.quantile(scores, [0.002, 0.998]))
+    log_odds = low >= 0.0 and high <= 1.0 and (low < 0.02 or high > 0.98)
+    if log_odds:
+        low, high = float(_log_odds(low)), float(_log_odds(high))
+    margin = 0.02 * (high - low) or 0.5
+    return Axis(low - margin, high + margin, log_odds)
+
+
+def mirrored_histogram(
+    above: np.ndarray, below: np.ndarray, axis: Axis, threshold: float, label: str, bins: int = 44
+) -> Markup:
+    """Draw the shares of `above` over the axis and of `below` under it, with a threshold line.
+
+    Both sides have the same scale; `label` is read out to those who cannot see the chart.
+    """
+    width, height, middle = 340.0, 168.0, 78.0
+    counts = [_shares(axis.place(side), bins) for side in (above, below)]
+    top = max(float(side.max()) for side in counts) or 1.0
+    parts = [
+        _steps(counts[0], width, middle, -64.0 / top, "id"),
+        _steps(counts[1], width, middle, 64.0 / top, "ood"),
+        f'<line class="axis" x1="0" x2="{width:g}" y1="{middle:g}" y2="{middle:g}"/>',
+        _threshold(width * float(axis.place(threshold)), width),
+    ]
+    for tick in axis.ticks():
+        x = width * float(axis.place(tick))
+        anchor = "start" if x < 14 else "end" if x > width - 14 else "middle"
+        parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="146" y2="150"/>')
+        parts.append(_text(x, 163, _number(tick), "tick-label", anchor))
+    return _chart(width, height, label, parts)
+
+
+def gain_plot(rows: Sequence[tuple[str, float, float, float, str]], label: str) -> Markup:
+    """Draw one dot and interval per row (name, gain, low, high, verdict), in points.
+
+    The axis spans all intervals and zero.
+    """
+    width, left, step = 340.0, 104.0, 26.0
+    base = step * len(rows) + 6
+    ends = [0.0, *(value for row in rows for value in row[2:4])]
+    margin = 0.04 * (max(ends) - min(ends)) or 1.0
+    axis = Axis(min(ends) - margin, max(ends) + margin, log_odds=False)
+
+    def place(points: float) -> float:
+        return left + (width - left - 14) * float(axis.place(points))
+
+    parts = [f'<line class="zero" x1="{place(0):.1f}" x2="{place(0):.1f}" y1="2" y2="{base:g}"/>']
+    for i, (name, gain, low, high, verdict) in enumerate(rows):
+        y = step * i + 15
+        parts.append(_text(0, y + 4, name, "row-label", "start"))
+        span = f'x1="{place(low):.1f}" x2="{place(high):.1f}" y1="{y:g}" y2="{y:g}"'
+        parts.append(f'<line class="whisker {verdict}" {span}/>')
+        parts.append(f'<circle class="dot {verdict}" cx="{place(gain):.1f}" cy="{y:g}" r="4.5"/>')
+    for tick in axis.ticks():
+        parts.append(_text(place(tick), base + 17, _signed(tick), "tick-label", "middle"))
+    return _chart(width, base + 24, label, parts)
+
+
+def energy_path(source: float, energies: Sequence[float], label: str) -> Markup:
+    """Draw the energy of the source and of each round's picture as a small line, higher = up."""
+    values = [source, *energies]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    step = 84.0 / max(1, len(values) - 1)
+    points = [(6 + step * i, 26 - 20 * (v - low) / span) for i, v in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    parts = [f'<polyline class="path" points="{line}"/>']
+    for i, (x, y) in enumerate(points):
+        kind = "id" if i == 0 else "ood"
+        parts.append(f'<circle class="mark {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+    return _chart(96, 32, label, parts)
+
+
+def _chart(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
+    return Markup(opening + "".join(parts) + "</svg>")
+
+
+def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}>{escape(text)}</text>'
+
+
+def _threshold(x: float, width: float) -> str:
+    anchor, shift = ("end", -5.0) if x > width / 2 else ("start", 5.0)
+    line = f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="146"/>'
+    return line + _text(x + shift, 9, "threshold", "threshold-label", anchor)
+
+
+def _shares(places: np.ndarray, bins: int) -> np.ndarray:
+    counts, _ = np.histogram(places, bins=bins, range=(0.0, 1.0))
+    return counts / max(1, len(places))
+
+
+def _steps(shares: np.ndarray, width: float, base: float, scale: float, kind: str) -> str:
+    step = width / len(shares)
+    path = [f"M0 {base:g}"]
+    for i, share in enumerate(shares):
+        path.append(f"V{base + scale * float(share):.1f}H{step * (i + 1):.1f}")
+    return f'<path class="{kind}" d="{"".join(path)}V{base:g}Z"/>'
+
+
+def _log_odds(values: np.ndarray | float) -> np.ndarray:
+    clipped = np.clip(np.asarray(values, dtype=np.float64), 1e-5, 1 - 1e-5)
+    return np.log(clipped / (1 - clipped))
+
+
+def _odds(position: float) -> float:
+    return 1 / (1 + math.exp(-position))
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    rough = (high - low) / 4
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= rough)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def _number(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return "0" if value == 0 else f"{value:+g}".replace("-", "−")
