@@ -1,7 +1,7 @@
 """The artwork of the mini world: drawings of named concepts by several vendors, in one zip.
 
-`build_pack` draws the SVG of the npm packages and packs what the world needs;
-`Artwork.load` reads the pack. Nothing but Pillow is needed to read it.
+`draw_all` draws the SVG of the npm packages, `write_pack` packs the drawings and
+`Artwork.load` reads a pack. Nothing but Pillow is needed to read it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,11 @@ from synood.files import replacing
 from synood.zoo.concepts import VENDORS, part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SPRITE_SIZE = 96
+SPRITE_SIZE = 96  # longest side in the pack that models train on
+SHIPPED_SIZE = 64  # and in the pack that ships: scenes are 64 px
 GROUPS = frozenset({
     "animals-nature", "food-drink", "travel-places", "objects", "activities",
     "smileys-emotion", "symbols",
@@ -51,7 +52,7 @@ class Artwork:
 
     @classmethod
     def load(cls, path: Path) -> Artwork:
-        """Read a pack made by `build_pack`; a missing pack is an `InputError`."""
+        """Read a pack made by `write_pack`; a missing pack is an `InputError`."""
         if not path.is_file():
             raise InputError(f"{path}: no artwork pack; python -m synood.zoo.artwork makes one")
         with zipfile.ZipFile(path) as pack:
@@ -89,7 +90,7 @@ def _draw(svg: str) -> Image.Image:
 
 
 def _cropped(image: Image.Image) -> Image.Image | None:
-    """Crop to the ink and shrink to the sprite size; None where there is no ink."""
+    """Crop to the ink and shrink to the largest size kept; None where there is no ink."""
     box = image.getchannel("A").point(lambda value: 255 * (value > 8)).getbbox()
     if box is None or min(box[2] - box[0], box[3] - box[1]) < 4:
         return None
@@ -160,15 +161,15 @@ def draw_all(modules: Path) -> Iterator[Sprite]:
                 yield Sprite(concept, part(concept, subgroup), subgroup, vendor, image)
 
 
-def build_pack(modules: Path, out: Path, quality: int = 80) -> int:
-    """Draw all artwork and write the pack; returns the number of drawings.
+def write_pack(sprites: Iterable[Sprite], out: Path, quality: int = 80) -> int:
+    """Write a pack; returns the number of drawings.
 
-    The zip carries no dates, so the same packages give the same bytes.
+    The zip carries no dates, so the same drawings give the same bytes.
     """
-    index, count = [], 0
+    index: list[dict[str, str]] = []
     with replacing(out) as temporary, zipfile.ZipFile(temporary, "w") as pack:
-        for sprite in draw_all(modules):
-            file = f"{sprite.vendor}/{count:05d}.webp"
+        for sprite in sprites:
+            file = f"{sprite.vendor}/{len(index):05d}.webp"
             buffer = io.BytesIO()
             sprite.image.save(buffer, "WEBP", quality=quality, alpha_quality=90, method=6)
             pack.writestr(zipfile.ZipInfo(file), buffer.getvalue())
@@ -176,13 +177,21 @@ def build_pack(modules: Path, out: Path, quality: int = 80) -> int:
                 "concept": sprite.concept, "part": sprite.part, "subgroup": sprite.subgroup,
                 "vendor": sprite.vendor, "file": file,
             })  # fmt: skip
-            count += 1
         pack.writestr(zipfile.ZipInfo("index.json"), json.dumps(index, ensure_ascii=False))
-    return count
+    return len(index)
+
+
+def benchmark_sprites(artwork: Artwork) -> Iterator[Sprite]:
+    """Yield what the benchmark's scenes need, at their size: the pack that ships."""
+    for sprite in artwork.sprites:
+        if sprite.part != "none":
+            image = sprite.image.copy()
+            image.thumbnail((SHIPPED_SIZE, SHIPPED_SIZE), Image.Resampling.LANCZOS)
+            yield replace(sprite, image=image)
 
 
 def main() -> None:
-    """Command: python -m synood.zoo.artwork NODE_MODULES OUT.zip."""
+    """Command: python -m synood.zoo.artwork NODE_MODULES OUT.zip [--shipped SMALL.zip]."""
     import argparse
     import logging
     from pathlib import Path
@@ -190,10 +199,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the mini world's artwork into one zip.")
     parser.add_argument("node_modules", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--shipped", type=Path, help="also write the pack that ships")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    count = build_pack(options.node_modules, options.out)
+    count = write_pack(draw_all(options.node_modules), options.out)
     logging.info("%s: %d drawings", options.out, count)
+    if options.shipped:
+        count = write_pack(benchmark_sprites(Artwork.load(options.out)), options.shipped)
+        logging.info("%s: %d drawings", options.shipped, count)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,10 @@ class World:
         self.classes = tuple(name for name in IN_DISTRIBUTION if name in drawn)
         self.context = tuple(name for name in CONTEXT if name in drawn)
         self.painted = self.classes + self.context
+        self.subjects = np.array(artwork.concepts(
+            "id", "context", "near-natural", "near-made", "validation-near", "validation-far",
+            "none", vendors=vendors,
+        ))  # fmt: skip
 
     def drawing(self, concept: str, rng: np.random.Generator) -> Image.Image:
         """Return a random drawing of `concept`."""
@@ -139,20 +143,19 @@ class World:
 
     def painter_batch(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, list[str]]:
         """Return n stills with captions: uint8 (n, 64, 64, 3) and one caption each."""
+        # prompts name what surrounds a subject, so the painter learns that best
+        shares = np.array([0.25 / len(self.classes)] * len(self.classes)
+                          + [0.75 / len(self.context)] * len(self.context))  # fmt: skip
         scenes = []
         for _ in range(n):
             count = 1 + int(rng.random() < 0.5)
-            names = [str(name) for name in rng.choice(self.painted, count, replace=False)]
+            names = [str(name) for name in rng.choice(self.painted, count, False, shares)]
             scenes.append(self.still(names, rng))
         return np.stack([scene.image for scene in scenes]), [caption(s.names, rng) for s in scenes]
 
     def scene_batch(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, list[str]]:
         """Return n scenes of any concept with captions, as `painter_batch` does."""
-        everything = self.artwork.concepts(
-            "id", "context", "near-natural", "near-made", "validation-near", "validation-far",
-            "none", vendors=self.vendors,
-        )  # fmt: skip
-        subjects = rng.choice(np.array(everything), n)
+        subjects = rng.choice(self.subjects, n)
         scenes = [self.scene(str(subject), rng) for subject in subjects]
         return np.stack([scene.image for scene in scenes]), [caption(s.names, rng) for s in scenes]
 
