@@ -1,0 +1,232 @@
+"""The loop that turns an in-distribution image into one near the boundary (paper §3.3).
+
+An image is noised, denoised under its prompt and decoded; the classifier judges the result; the
+gradient of the objective by the denoised latent, through classifier and decoder, is then taken off
+the noise from which the next round starts. The U-Net is skipped in that gradient: its Jacobian and
+the noising stand as one constant, which is in the step size (equations 8 to 10, r times rho).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from synood.errors import InputError
+from synood.synthesis.objectives import OBJECTIVES, energy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+    from synood.models.classifier import Classifier
+    from synood.models.inpainting import Conditioning, Inpainter
+    from synood.settings import GuidanceSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A synthetic image and how it came about."""
+
+    image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]  # (S, S, 3), RGB
+    losses: tuple[float, ...]  # the objective of each round's picture; the last one is `image`
+    energies: tuple[float, ...]  # E = -T logsumexp(logits / T), likewise
+    source_energy: float  # of the in-distribution image
+    stop: str  # "rounds" when all were used, "target" when the objective was met before
+
+
+def guided_inpainting(
+    inpainter: Inpainter,
+    classifier: Classifier,
+    pixels: torch.Tensor,
+    prompts: Sequence[str],
+    settings: GuidanceSettings,
+    seeds: Sequence[int],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Rendered]:
+    """Repaint each image under its prompt, `settings.rounds` times, guided by the classifier.
+
+    `pixels` is (B, 3, S, S) in [0, 1] with S the in-painter's size; `prompts` and `seeds` have B
+    entries. An image's result depends on its own pixels, prompt and seed, not on the others' (to
+    rounding): losses are summed, not averaged as in the authors' code, where the batch size
+    changes the step (generate_near_ood_sample.py:75). Rounds differ by the noise alone, so a step
+    size of 0 gives plain in-painting. The gradient after the last round is not computed, for
+    nothing uses it. `progress` is called with (rounds done, rounds in all).
+
+    Raises `InputError` on counts or sizes that do not fit, settings out of range, a prompt that
+    is too long and a loss that is not finite.
+    """
+    _refuse_misfits(len(pixels), prompts, seeds, settings)
+    if not seeds:
+        return []
+    canvas = _prepare(inpainter, pixels, prompts, seeds)
+    with torch.no_grad():
+        source = energy(classifier.logits(pixels.to(canvas.latents)), settings.temperature)
+    tracks = [_Track(source_energy=value) for value in source.tolist()]
+    active = list(range(len(tracks)))
+    for done in range(1, settings.rounds + 1):
+        latents = _render(inpainter, canvas, active, settings)
+        wanted = done < settings.rounds and settings.step_size != 0
+        verdict = _judge(inpainter, classifier, latents, settings, differentiate=wanted)
+        _record([tracks[index] for index in active], verdict, done)
+        canvas.pictures[active] = verdict.pictures.to(canvas.pictures)
+        canvas.move(active, verdict.gradient, settings)
+        if settings.stop_at_target:
+            active = _not_on_target(tracks, active)
+        if progress is not None:
+            progress(done, settings.rounds)
+        if not active:
+            break
+    return [track.rendered(image) for track, image in zip(tracks, canvas.pictures, strict=True)]
+
+
+@dataclass
+class _Canvas:
+    """A batch at work: its noise changes after every round, everything else is made once."""
+
+    pictures: torch.Tensor  # (B, 3, S, S) in [0, 1], of the last round of each image
+    latents: torch.Tensor  # (B, c, h, w) of the in-distribution images
+    noise: torch.Tensor  # (B, c, h, w)
+    deviation: torch.Tensor  # (B, 1, 1, 1) of the noise as it was drawn
+    conditioning: Conditioning
+    generators: list[torch.Generator]
+    states: list[torch.Tensor]  # of the generators, so that each round draws the same
+
+    def move(
+        self, active: list[int], gradient: torch.Tensor | None, settings: GuidanceSettings
+    ) -> None:
+        """Take one step on the noise of the active images (equation 10)."""
+        if gradient is None:
+            return
+        moved = self.noise[active] - settings.step_size * gradient
+        if settings.renormalise:
+            moved = moved * (self.deviation[active] / _deviation(moved))
+        self.noise[active] = moved
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The classifier's opinion of one round's pictures; `gradient` is by the denoised latents."""
+
+    pictures: torch.Tensor  # (B, 3, S, S) in [0, 1]
+    losses: torch.Tensor  # (B,)
+    energies: torch.Tensor  # (B,)
+    gradient: torch.Tensor | None  # (B, c, h, w)
+
+
+@dataclass
+class _Track:
+    """What is on record about one image."""
+
+    source_energy: float
+    losses: list[float] = field(default_factory=list)
+    energies: list[float] = field(default_factory=list)
+    stop: str = "rounds"
+
+    def rendered(self, picture: torch.Tensor) -> Rendered:
+        """Close the record; pixel values are rounded to bytes."""
+        image = (picture * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        losses, energies = tuple(self.losses), tuple(self.energies)
+        return Rendered(image, losses, energies, self.source_energy, self.stop)
+
+
+def _refuse_misfits(
+    images: int, prompts: Sequence[str], seeds: Sequence[int], settings: GuidanceSettings
+) -> None:
+    if not images == len(prompts) == len(seeds):
+        raise InputError(
+            f"{images} images, {len(prompts)} prompts and {len(seeds)} seeds given; "
+            "give one prompt and one seed for each image"
+        )
+    if settings.objective not in OBJECTIVES:
+        names = ", ".join(OBJECTIVES)
+        raise InputError(f"guidance.objective `{settings.objective}` is not one of {names}")
+    if settings.rounds < 1:
+        raise InputError(f"guidance.rounds is {settings.rounds}; it must be at least 1")
+    if not settings.temperature > 0:
+        raise InputError(f"guidance.temperature is {settings.temperature}; it must be positive")
+
+
+def _prepare(
+    inpainter: Inpainter, pixels: torch.Tensor, prompts: Sequence[str], seeds: Sequence[int]
+) -> _Canvas:
+    """Draw and embed all that the rounds share, in the order in which diffusers draws it."""
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    latents = inpainter.encode(pixels, generators)
+    noise = inpainter.draw_noise(generators)
+    conditioning = inpainter.condition(prompts, generators)
+    states = [generator.get_state() for generator in generators]
+    return _Canvas(
+        pictures=torch.empty_like(pixels),
+        latents=latents,
+        noise=noise,
+        deviation=_deviation(noise),
+        conditioning=conditioning,
+        generators=generators,
+        states=states,
+    )
+
+
+def _render(
+    inpainter: Inpainter, canvas: _Canvas, active: list[int], settings: GuidanceSettings
+) -> torch.Tensor:
+    """Denoise the active images from their present noise: (A, c, h, w) unscaled latents."""
+    for generator, state in zip(canvas.generators, canvas.states, strict=True):
+        generator.set_state(state)
+    return inpainter.denoise(
+        canvas.latents[active],
+        canvas.noise[active],
+        canvas.conditioning.select(active),
+        settings.strength,
+        settings.num_inference_steps,
+        settings.guidance_scale,
+        [canvas.generators[index] for index in active],
+    )
+
+
+def _judge(
+    inpainter: Inpainter,
+    classifier: Classifier,
+    latents: torch.Tensor,
+    settings: GuidanceSettings,
+    *,
+    differentiate: bool,
+) -> _Verdict:
+    """Decode and classify; with `differentiate`, also d sum(losses) / d latents (equation 9)."""
+    with torch.set_grad_enabled(differentiate):
+        latents = latents.detach().requires_grad_(differentiate)
+        pictures = inpainter.decode(latents)
+        logits = classifier.logits(pictures)
+        objective = OBJECTIVES[settings.objective]
+        losses = objective(logits, settings.target, settings.temperature)
+    # autograd.grad, not backward: nothing is left behind on the models' own parameters
+    gradient = torch.autograd.grad(losses.sum(), latents)[0] if differentiate else None
+    energies = energy(logits.detach(), settings.temperature)
+    return _Verdict(pictures.detach(), losses.detach(), energies, gradient)
+
+
+def _record(tracks: Sequence[_Track], verdict: _Verdict, done: int) -> None:
+    if not bool(torch.isfinite(verdict.losses).all()):
+        raise InputError(
+            f"round {done} of the guidance gave a loss that is not finite; lower "
+            "guidance.step_size or run the models in float32"
+        )
+    losses, energies = verdict.losses.tolist(), verdict.energies.tolist()
+    for track, loss, value in zip(tracks, losses, energies, strict=True):
+        track.losses.append(loss)
+        track.energies.append(value)
+
+
+def _not_on_target(tracks: Sequence[_Track], active: Sequence[int]) -> list[int]:
+    """Drop the images whose loss is zero: they have no gradient and would come out the same."""
+    remaining = [index for index in active if tracks[index].losses[-1] > 0]
+    for index in sorted(set(active) - set(remaining)):
+        tracks[index].stop = "target"
+    return remaining
+
+
+def _deviation(noise: torch.Tensor) -> torch.Tensor:
+    return noise.std(dim=(1, 2, 3), keepdim=True)

@@ -1,0 +1,52 @@
+"""What a synthetic image is pulled towards: classifier logits -> one loss per image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import torch
+
+Objective: TypeAlias = Callable[[torch.Tensor, float, float], torch.Tensor]
+
+
+def energy(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Free energy E = -T logsumexp(logits / T) of each row; in-distribution images have a low one.
+
+    `logits` is (B, C) and the result (B,), in the logits' unit (Liu et al. 2020, equation 4).
+    The score `synood.scores.energy` is its negative.
+    """
+    return -temperature * torch.logsumexp(logits / temperature, dim=1)
+
+
+def energy_hinge(logits: torch.Tensor, margin: float, temperature: float = 1.0) -> torch.Tensor:
+    """Squared shortfall of each row's energy below `margin` (m_out): relu(m_out - E)^2.
+
+    Lowering it pushes the energy up to `margin`, where it is zero and so is its gradient. This is
+    the term for outliers of Liu et al. 2020, equation 8, and what equation 7 of the paper must
+    mean: as printed, m_out + E, its minimum would make the image ever more in-distribution.
+    `logits` is (B, C), `margin` in the logits' unit, `temperature` is tau; returns (B,).
+    """
+    return torch.relu(margin - energy(logits, temperature)).square()
+
+
+def uniformity(
+    logits: torch.Tensor, target: float = -5.0, temperature: float = 1.0
+) -> torch.Tensor:
+    """Squared distance between `target` and the mean log-probability of each row.
+
+    The mean log-probability is -log C - KL(uniform || softmax), so it never exceeds -log C. With
+    more than exp(-target) classes (148 for -5) the target is out of reach, the loss is least at
+    the uniform prediction and there equals (log C + target)^2; with fewer classes it is zero on
+    a surface of predictions that are not uniform. `logits` is (B, C); returns (B,).
+    Source: the authors' code, generate_near_ood_sample.py:73-75, without its mean over the batch.
+    """
+    log_probability = torch.log_softmax(logits / temperature, dim=1)
+    return (target - log_probability.mean(dim=1)).square()
+
+
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {"energy": energy_hinge, "uniformity": uniformity}
+)
+"""Objective by name: (logits (B, C), target, temperature) -> loss (B,)."""
