@@ -6,6 +6,7 @@ warn; here that is an error. Weights are read from safetensors alone.
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +56,13 @@ def load_part(
     revision: str | None = None,
     **options: Any,  # noqa: ANN401 - passed on to the loader
 ) -> Any:  # noqa: ANN401
-    """Call a library's loader without its progress bars; its failures become `CheckpointError`."""
+    """Call a library's loader, without its bars and reports; a failure is a `CheckpointError`."""
     from safetensors import SafetensorError
 
     if revision is not None:
         options["revision"] = revision
     try:
-        with _no_progress_bars():
+        with _quiet():
             return loader(str(source), subfolder=subfolder, **options)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -105,14 +106,20 @@ def _refuse_gaps(place: str, gaps: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Silence transformers' bar of loading weights: only the command line may print."""
-    from transformers.utils import logging
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' bars and reports off the screen: what matters becomes an error here."""
+    from transformers.utils import logging as bars
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in ("transformers", "diffusers")]
+    levels = [logger.level for logger in loggers]
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()

@@ -112,6 +112,7 @@ class _GuidedUNet:
     def __init__(self, unet: Any, conditioning: Conditioning, scale: float) -> None:  # noqa: ANN401
         batch = len(conditioning.text)
         self._unet, self._scale = unet, scale
+        self._dtype = unet.dtype  # diffusers walks all modules to answer
         self._copies = 2 if scale > 1 else 1
         empty = [conditioning.unconditional.expand(batch, -1, -1)] * (self._copies - 1)
         self._text = torch.cat([*empty, conditioning.text])
@@ -122,7 +123,7 @@ class _GuidedUNet:
     def __call__(self, latents: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         inputs = torch.cat([latents.repeat(self._copies, 1, 1, 1), self._fixed], dim=1)
         output: torch.Tensor = self._unet(
-            inputs.to(self._unet.dtype), step, encoder_hidden_states=self._text, return_dict=False
+            inputs.to(self._dtype), step, encoder_hidden_states=self._text, return_dict=False
         )[0].to(latents.dtype)
         if self._copies == 1:
             return output

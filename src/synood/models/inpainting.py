@@ -55,6 +55,7 @@ class Inpainter:
         _refuse_misfits(source, unet, vae, text_encoder, scheduler)
         self._latent_mean, self._latent_scale = _latent_statistics(vae)
         self.device: torch.device = vae.device
+        self._dtype: torch.dtype = vae.dtype  # of latents and pictures
         shrinks = len(vae.config.block_out_channels) - 1
         self._latent_shape: tuple[int, int, int] = (
             vae.config.latent_channels,
@@ -122,7 +123,7 @@ class Inpainter:
             torch.randn(self._latent_shape, generator=generator, device=generator.device)
             for generator in generators
         ]
-        return torch.stack(draws).to(device=self.device, dtype=self._vae.dtype)
+        return torch.stack(draws).to(device=self.device, dtype=self._dtype)
 
     @torch.no_grad()
     def condition(
@@ -196,7 +197,7 @@ class Inpainter:
         self, images: torch.Tensor, generators: Sequence[torch.Generator]
     ) -> torch.Tensor:
         """Draw one latent a generator; a single image serves all of them."""
-        pixels = images.to(device=self.device, dtype=self._vae.dtype) * 2 - 1
+        pixels = images.to(device=self.device, dtype=self._dtype) * 2 - 1
         posterior = self._vae.encode(pixels).latent_dist
         drawn: torch.Tensor = posterior.mean + posterior.std * self.draw_noise(generators)
         return drawn
