@@ -1,0 +1,102 @@
+"""What a user calls images - paths, folders, pictures, arrays - as pictures in small batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from synood.images.sources import ImageIndex
+
+    ImageInput: TypeAlias = str | Path | Image | NDArray[np.uint8]
+    Images: TypeAlias = ImageInput | Iterable[ImageInput] | ImageIndex
+
+
+def batches(images: Images, size: int) -> Iterator[list[ImageInput]]:
+    """Yield lists of at most `size` single images; nothing is decoded, nothing is kept.
+
+    A folder stands for every image below it, in sorted order.
+    """
+    batch: list[ImageInput] = []
+    for item in _items(images):
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def as_picture(item: ImageInput) -> Image:
+    """Decode a path, wrap an array (H, W, 3) or (H, W) of bytes, or take an opened picture."""
+    from PIL import Image
+
+    if isinstance(item, (str, Path)):
+        from synood.images.reading import read_image
+
+        return read_image(Path(item))
+    if isinstance(item, Image.Image):
+        return _as_read(item)
+    array = np.asarray(item)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise InputError(
+            "image array: needs uint8 of shape (H, W, 3) or (H, W), "
+            f"not {array.dtype} {array.shape}"
+        )
+    return Image.fromarray(array).convert("RGB")
+
+
+def _as_read(image: Image) -> Image:
+    """Turn and flatten an opened picture as `read_image` does, so that it scores as its file."""
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if upright.has_transparency_data:
+        white = Image.new("RGBA", upright.size, "white")
+        upright = Image.alpha_composite(white, upright.convert("RGBA"))
+    return upright.convert("RGB")
+
+
+def path_of(item: ImageInput) -> Path | None:
+    """Return the path an image was given by, or None for a picture or an array."""
+    return Path(item) if isinstance(item, (str, Path)) else None
+
+
+def as_scores(values: object) -> NDArray[Any] | None:
+    """Return `values` as an array when they are scores - a line of numbers - and not images."""
+    if isinstance(values, np.ndarray):
+        return values if values.ndim == 1 and values.dtype.kind in "fiu" else None
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        return None
+    numbers = (int, float, np.integer, np.floating)
+    return np.asarray(values) if isinstance(values[0], numbers) else None
+
+
+def _items(images: Any) -> Iterator[ImageInput]:  # noqa: ANN401 - see Images
+    if _is_single(images):
+        images = [images]
+    elif hasattr(images, "records"):
+        images = [record.path for record in images.records]
+    for item in images:
+        if isinstance(item, (str, Path)) and Path(item).is_dir():
+            from synood.images.sources import find_images
+
+            yield from (record.path for record in find_images([Path(item)]).records)
+        else:
+            yield item
+
+
+def _is_single(images: object) -> bool:
+    from PIL import Image
+
+    if isinstance(images, np.ndarray):
+        return images.ndim in (2, 3)
+    return isinstance(images, (str, Path, Image.Image))

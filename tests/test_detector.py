@@ -1,0 +1,368 @@
+"""The detector: right answers on a world known by heart, and everything a user may hand it."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bundling import WORDS, tiny_bundle
+from colours import COLOURS, ColourEncoder, picture
+from synood import OODDetector, ood_metrics
+from synood.errors import CheckpointError, InputError
+from synood.images.sources import find_images
+from synood.labels.wordnet import Word
+from synood.models.bundles import Bundle, load_bundle
+from synood.settings import ScoreSettings
+
+CLASSES, NEGATIVES = ("red", "green"), ("blue", "yellow", "magenta", "cyan")
+
+
+class ColourBundle(Bundle):
+    """A bundle whose encoder is the colours' and whose words are given."""
+
+    candidates = tuple(Word(text, "noun", "") for text in [*COLOURS, "mud", "rope", "tin"])
+
+    def encoder(self, device="cpu"):
+        return ColourEncoder()
+
+    def words(self):
+        return self.candidates
+
+
+COLOUR_BUNDLE = ColourBundle("colours", None, {"prompts": "photo"})
+
+
+def colour_detector(classes=CLASSES, negatives=NEGATIVES, **options):
+    return OODDetector.from_classes(classes, COLOUR_BUNDLE, negatives=negatives, **options)
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return colour_detector()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    for number, colour in enumerate(["red", "blue", "green", "yellow"]):
+        (root / str(number)).mkdir()
+        picture(colour, noise=number + 1).save(root / str(number) / f"{colour}.png")
+    return root
+
+
+def noisy(colours, count=40):
+    return [picture(colour, noise=seed + 1) for colour in colours for seed in range(count)]
+
+
+def equation_2(features, detector, temperature):
+    """The score written down in double precision, one image after the other."""
+    found = []
+    for feature in np.asarray(features, np.float64):
+        feature = feature / np.linalg.norm(feature)
+        sums = [
+            sum(np.exp(float(feature @ text.astype(np.float64)) / temperature) for text in texts)
+            for texts in (detector.class_features, detector.negative_features)
+        ]
+        found.append(sums[0] / sum(sums))
+    return np.array(found)
+
+
+def test_the_classes_score_higher_than_anything_else(detector):
+    metrics = ood_metrics(detector.score(noisy(CLASSES)), detector.score(noisy(NEGATIVES)))
+    assert metrics.auroc > 0.99
+
+
+def test_the_score_is_equation_2():
+    ungrouped = colour_detector(settings=ScoreSettings(temperature=0.5, groups=1))
+    features = ColourEncoder().encode_images(noisy(COLOURS, 5))
+    expected = equation_2(features, ungrouped, 0.5)
+    assert 0.01 < expected.min() < 0.3 < 0.6 < expected.max() < 0.99
+    np.testing.assert_allclose(ungrouped.score_features(features), expected, atol=1e-5)
+
+
+def test_groups_are_the_means_of_their_own_scores():
+    settings = ScoreSettings(temperature=0.5, groups=2, seed=3)
+    features = ColourEncoder().encode_images(noisy(COLOURS, 3))
+    order = np.random.default_rng(3).permutation(4).reshape(2, 2)
+    halves = [colour_detector(negatives=[NEGATIVES[i] for i in rows]) for rows in order]
+    expected = np.mean([equation_2(features, half, 0.5) for half in halves], axis=0)
+    found = colour_detector(settings=settings).score_features(features)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_negatives_are_mined_from_the_bundles_words_far_from_the_classes():
+    mined = OODDetector.from_classes(["red", "yellow"], COLOUR_BUNDLE, share=0.3, quantile=1.0)
+    texts = [word.text for word in ColourBundle.candidates if word.text not in ("red", "yellow")]
+    features = ColourEncoder().encode_texts([f"a photo of a {text}" for text in texts])
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    closeness = (features @ mined.class_features.T).max(axis=1)
+    nearest_two = {f"a photo of a {texts[row]}" for row in np.argsort(closeness)[:2]}
+    assert set(mined.negative_prompts) == nearest_two
+    assert mined.prompt_set == "photo"
+
+
+def test_mining_that_keeps_nothing_is_said():
+    with pytest.raises(InputError, match="mining kept none; give more words or a larger share"):
+        OODDetector.from_classes(["red"], COLOUR_BUNDLE, share=0.01)
+
+
+def test_a_detector_from_a_real_bundle_on_disk(tmp_path):
+    bundle = load_bundle(tiny_bundle(tmp_path / "bundle"))
+    made = OODDetector.from_classes(["cat", "dog"], bundle, share=0.5)
+    assert len(made.negative_prompts) == (len(WORDS) - 1) // 2 + 1
+    assert "a mossy photo" in made.negative_prompts or "a brisk photo" in made.negative_prompts
+    assert "a photo of a cat" not in made.negative_prompts
+    encoder = bundle.encoder()
+    image = picture("red", 40)
+    expected = made.score_features(encoder.encode_images([image]))
+    np.testing.assert_array_equal(made.score(image), expected)
+
+
+def test_given_negatives_take_the_template_unless_they_have_it(tmp_path):
+    given = ["blue", " cyan ", "blue", "a photo of a yellow", Word("pale", "adjective", "")]
+    expected = ["a photo of a blue", "a photo of a cyan", "a photo of a yellow", "a pale photo"]
+    assert list(colour_detector(negatives=given).negative_prompts) == expected
+    (tmp_path / "words.txt").write_text("blue\n\ncyan\n")
+    from_file = colour_detector(negatives=tmp_path / "words.txt")
+    assert list(from_file.negative_prompts) == expected[:2]
+
+
+def test_given_negatives_that_are_classes_are_left_out():
+    made = colour_detector(negatives=["Red", "a photo of a green", "blue"])
+    assert made.negative_prompts == ("a photo of a blue",)
+    with pytest.raises(InputError, match="negative labels: none is left"):
+        colour_detector(negatives=["red"])
+    with pytest.raises(InputError, match=r"absent\.txt: not readable"):
+        colour_detector(negatives="absent.txt")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "the list is empty"),
+        (["red", ""], "number 2 is empty"),
+        (["red", "  "], "number 2 is empty"),
+        (["red", "green", "red"], r"'red' is there twice \(numbers 1 and 3\)"),
+        (["Dark red", "dark  Red"], r"there twice \(numbers 1 and 2\)"),
+        ("red", "not the one text 'red'"),
+    ],
+)
+def test_names_that_make_no_detector_are_refused(names, message):
+    with pytest.raises(InputError, match=message):
+        colour_detector(names)
+
+
+def test_an_unknown_prompt_set_lists_the_known():
+    with pytest.raises(InputError, match=r"prompt set 'foto' is unknown; use one of .*photo"):
+        colour_detector(prompt_set="foto")
+
+
+def test_every_way_to_give_an_image_gives_one_score(detector, folder):
+    path = next(iter(sorted(folder.rglob("*.png"))))
+    image = Image.open(path)
+    array = np.asarray(image)
+    expected = detector.score([path])
+    assert expected.shape == (1,)
+    assert expected.dtype == np.float32
+    ways = [path, str(path), [str(path)], image, [image], array, [array], array[None]]
+    for way in [*ways, (item for item in [path]), path.parent, [path.parent]]:
+        np.testing.assert_array_equal(detector.score(way), expected)
+
+
+def test_folders_and_indexes_are_read_in_sorted_order(detector, folder):
+    paths = sorted(folder.rglob("*.png"))
+    expected = detector.score(paths)
+    np.testing.assert_array_equal(detector.score(folder), expected)
+    np.testing.assert_array_equal(detector.score(find_images([folder])), expected)
+    assert [found.path for found in detector.predict(folder)] == paths
+    assert [found.path for found in detector.predict([Image.open(paths[0])])] == [None]
+
+
+def test_an_opened_picture_scores_as_its_file(detector, tmp_path):
+    clear = Image.new("RGBA", (8, 8), (0, 0, 255, 128))
+    clear.save(tmp_path / "clear.png")
+    turned = picture("red", 16)
+    turned.paste((0, 255, 0), (0, 0, 16, 4))
+    turned.getexif()[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=turned.getexif())
+    for path in sorted(tmp_path.glob("*.png")):
+        np.testing.assert_array_equal(detector.score(Image.open(path)), detector.score(path))
+
+
+def test_no_images_give_no_scores(detector):
+    assert detector.score([]).shape == (0,)
+    assert detector.predict([]) == []
+    assert detector.score_features(np.zeros((0, 4))).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8), np.zeros((3, 8, 8), np.uint8)]
+)
+def test_arrays_that_are_no_pictures_are_refused(detector, array):
+    with pytest.raises(InputError, match="needs uint8 of shape"):
+        detector.score([array])
+
+
+@pytest.mark.parametrize("features", [np.zeros((2, 5)), np.zeros(4), np.full((1, 4), np.nan)])
+def test_features_that_do_not_fit_are_refused(detector, features):
+    with pytest.raises(InputError, match=r"image.features"):
+        detector.score_features(features)
+
+
+def test_an_image_that_cannot_be_read_is_named(detector, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        detector.score(tmp_path)
+
+
+def test_company_and_order_change_no_score(detector):
+    images = noisy(COLOURS, 30)
+    together = detector.score(images)
+    np.testing.assert_array_equal(detector.score(images[::-1])[::-1], together)
+    singles = np.concatenate([detector.score(image) for image in images[::17]])
+    np.testing.assert_allclose(singles, together[::17], atol=1e-6)
+
+
+def test_many_images_are_decoded_a_batch_at_a_time():
+    detector = colour_detector()
+    taken = []
+
+    def stream():
+        for number in range(1000):
+            taken.append(number)
+            yield picture("red")
+
+    first = next(detector.iter_predict(stream()))
+    assert first.label == "red"
+    assert len(taken) <= 64
+    assert detector.score(stream()).shape == (1000,)
+    assert detector.backbone.load().largest_batch <= 64
+
+
+def test_predictions_hold_score_label_and_no_verdict_without_a_threshold(detector):
+    images = [picture("red"), picture("green"), picture("magenta")]
+    found = detector.predict(images)
+    assert [prediction.label for prediction in found[:2]] == ["red", "green"]
+    assert all(prediction.is_ood is None for prediction in found)
+    np.testing.assert_array_equal(
+        [prediction.score for prediction in found], detector.score(images)
+    )
+
+
+def test_a_calibrated_detector_gives_verdicts_and_the_first_one_stays_as_it_was(detector):
+    images = noisy(CLASSES, 50)
+    ready = detector.calibrate(images, tpr=0.9)
+    assert detector.threshold is None
+    verdicts = [prediction.is_ood for prediction in ready.predict(images)]
+    assert verdicts.count(False) >= 90
+    assert ready.calibration.tpr_reached == verdicts.count(False) / 100
+    assert ready.threshold == ready.calibration.threshold
+    assert all(prediction.is_ood for prediction in ready.predict(noisy(NEGATIVES, 3)))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, list, lambda scores: [float(s) for s in scores]])
+def test_calibrating_on_scores_or_on_images_is_the_same(detector, kind):
+    images = noisy(CLASSES, 20)
+    expected = detector.calibrate(images)
+    assert detector.calibrate(kind(detector.score(images))).calibration == expected.calibration
+
+
+def test_calibrating_on_nothing_is_refused(detector):
+    with pytest.raises(InputError, match="at least one score"):
+        detector.calibrate([])
+
+
+def test_the_projection_is_applied_before_the_score(detector):
+    from synood.tuning.projection import Projection
+
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(4, 4)).astype(np.float32)
+    zero, one = np.zeros(4, np.float32), np.ones(4, np.float32)
+    projection = Projection(weight, zero, one, zero, 1e-5)
+    tuned = dataclasses.replace(detector, projection=projection)
+    features = ColourEncoder().encode_images(noisy(COLOURS, 2))
+    expected = detector.score_features(projection.apply(features))
+    np.testing.assert_array_equal(tuned.score_features(features), expected)
+    assert not np.array_equal(expected, detector.score_features(features))
+    images = noisy(COLOURS, 2)
+    np.testing.assert_array_equal(tuned.score(images), expected)
+    assert [found.score for found in tuned.predict(images)] == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_features": np.eye(2, 4)}, "class features should be float32"),
+        ({"class_features": np.eye(3, 4, dtype=np.float32)}, r"float32 \(2, D\)"),
+        ({"class_features": 2 * np.eye(2, 4, dtype=np.float32)}, "must have unit length"),
+        ({"negative_features": np.eye(4, 5, dtype=np.float32)}, "differ in length"),
+        ({"negative_prompts": ("blue",)}, r"negative features should be float32 \(1, D\)"),
+        ({"threshold": float("nan")}, "threshold nan is not a number"),
+        ({"tuned_rows": (0, 4)}, "ascending rows"),
+        ({"tuned_rows": (1, 0)}, "ascending rows"),
+    ],
+)
+def test_parts_that_do_not_fit_make_no_detector(detector, change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(detector, **change)
+
+
+def test_an_encoder_given_plainly_is_recorded_by_its_own_name(detector):
+    plain = dataclasses.replace(detector, encoder=ColourEncoder())
+    assert plain.backbone.bundle == "colours"
+    assert plain.backbone.fingerprint == ColourEncoder.fingerprint
+    np.testing.assert_array_equal(plain.score(picture("red")), detector.score(picture("red")))
+
+
+def test_the_encoder_is_loaded_late_and_must_be_the_recorded_one(tmp_path):
+    root = tiny_bundle(tmp_path / "bundle")
+    made = OODDetector.from_classes(["cat", "dog"], root, negatives=["rope", "bell"])
+    made.save_pretrained(tmp_path / "detector")
+    image = picture("red", 40)
+    loaded = OODDetector.from_pretrained(tmp_path / "detector")
+    np.testing.assert_array_equal(loaded.score(image), made.score(image))
+
+    moved = root.rename(tmp_path / "moved")
+    lost = OODDetector.from_pretrained(tmp_path / "detector")
+    features = made.backbone.load().encode_images([image])
+    np.testing.assert_array_equal(lost.score_features(features), made.score(image))
+    with pytest.raises(CheckpointError, match=r"bundle\.json: no such file"):
+        lost.score(image)
+    found = OODDetector.from_pretrained(tmp_path / "detector", models=moved)
+    np.testing.assert_array_equal(found.score(image), made.score(image))
+    other = tiny_bundle(tmp_path / "other", seed=1)
+    with pytest.raises(CheckpointError, match="is not the one the detector was made with"):
+        OODDetector.from_pretrained(tmp_path / "detector", models=other)
+
+
+def test_loading_and_scoring_features_needs_no_torch_and_no_training_code(detector, tmp_path):
+    detector.save_pretrained(tmp_path / "detector")
+    code = (
+        "import sys, numpy as np; from synood import OODDetector;"
+        "detector = OODDetector.from_pretrained(sys.argv[1]);"
+        "detector.score_features(np.ones((2, 4), np.float32));"
+        "sys.exit(bool({'torch', 'transformers', 'diffusers', 'pickle5'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "detector")], check=False)
+    assert done.returncode == 0
+
+
+def test_a_detector_is_shown_in_one_line(detector):
+    shown = "2 classes, 4 negatives, recipe='zero-shot', backbone='colours', threshold=None"
+    assert repr(detector) == f"OODDetector({shown})"
+
+
+def test_fit_hands_folder_and_bundle_to_the_pipeline(tmp_path):
+    for name in ("red", "green"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no images"):
+        OODDetector.fit(tmp_path / "images", run=tmp_path / "run", models=COLOUR_BUNDLE)
+    with pytest.raises(InputError):
+        OODDetector.fit(Path("absent"), run=tmp_path / "run", models=COLOUR_BUNDLE)
+    assert not (tmp_path / "run").exists()

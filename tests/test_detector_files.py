@@ -1,0 +1,390 @@
+"""A detector directory: the same bytes for the same detector, and no damage goes unnoticed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from colours import ColourEncoder, picture
+from synood import OODDetector, __version__
+from synood.backbone import Backbone
+from synood.errors import CheckpointError, InputError
+from synood.files import sha256_file
+from synood.settings import ScoreSettings
+
+FILES = ["README.md", "config.json", "model.safetensors", "negatives.txt"]
+HASHED = ["README.md", "model.safetensors", "negatives.txt"]
+
+
+def unit(texts):
+    features = ColourEncoder().encode_texts(texts)
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def make_detector(**options):
+    negatives = ("the nice blue", "the nice yellow", "This is a cyan photo")
+    made = OODDetector(
+        encoder=Backbone("colours", ColourEncoder.fingerprint, encoder=ColourEncoder()),
+        class_names=("red", "grün"),
+        prompt_set="neglabel",
+        class_features=unit(["red", "green"]),
+        negative_prompts=negatives,
+        negative_features=unit(negatives),
+        settings=ScoreSettings(temperature=0.5, groups=2, seed=7),
+        tuned_rows=(0, 2),
+        recipe="paper",
+        notes=("A linear probe took the classifier's place.",),
+    )
+    return dataclasses.replace(made, **options)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "detector"
+    make_detector().calibrate([0.5, 0.6, 0.7]).save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def directory(saved, tmp_path):
+    return Path(shutil.copytree(saved, tmp_path / "detector"))
+
+
+def contents(path):
+    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+
+
+def change_config(directory, **changes):
+    config = json.loads((directory / "config.json").read_text())
+    config.update(changes)
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def rehash(directory):
+    """What a careful forger does: alter a file and its hash."""
+    change_config(directory, files={name: sha256_file(directory / name) for name in HASHED})
+
+
+def test_a_directory_holds_the_four_files_and_gives_the_same_detector_back(saved):
+    assert [path.name for path in sorted(saved.iterdir())] == FILES
+    original = make_detector().calibrate([0.5, 0.6, 0.7])
+    loaded = OODDetector.from_pretrained(saved)
+    for field in dataclasses.fields(OODDetector):
+        before, after = getattr(original, field.name), getattr(loaded, field.name)
+        if isinstance(before, np.ndarray):
+            np.testing.assert_array_equal(before, after)
+            assert before.dtype == after.dtype
+        else:
+            assert before == after, field.name
+    features = ColourEncoder().encode_images([picture("red"), picture("blue")])
+    np.testing.assert_array_equal(
+        loaded.score_features(features), original.score_features(features)
+    )
+
+
+def test_the_same_detector_gives_the_same_bytes_and_so_does_a_loaded_one(saved, tmp_path):
+    make_detector().calibrate([0.5, 0.6, 0.7]).save_pretrained(tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(saved)
+    OODDetector.from_pretrained(saved).save_pretrained(tmp_path / "copy")
+    assert contents(tmp_path / "copy") == contents(saved)
+
+
+def test_a_projection_comes_back_bit_for_bit(tmp_path):
+    from synood.tuning.projection import Projection
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=size).astype(np.float32) for size in [(4, 4), 4, 4, 4]]
+    tuned = make_detector(projection=Projection(*arrays, 1e-5))
+    tuned.save_pretrained(tmp_path / "detector")
+    loaded = OODDetector.from_pretrained(tmp_path / "detector")
+    features = ColourEncoder().encode_images([picture("red"), picture("blue")])
+    np.testing.assert_array_equal(loaded.score_features(features), tuned.score_features(features))
+    loaded.save_pretrained(tmp_path / "copy")
+    assert contents(tmp_path / "copy") == contents(tmp_path / "detector")
+
+
+def test_config_and_card_say_what_it_is(saved):
+    config = json.loads((saved / "config.json").read_text())
+    assert config["schema"] == 1
+    assert config["synood"] == __version__
+    assert config["class_names"] == ["red", "grün"]
+    assert config["backbone"] == {
+        "bundle": "colours",
+        "fingerprint": ColourEncoder.fingerprint,
+        "path": None,
+    }
+    assert config["score"] == {"temperature": 0.5, "groups": 2, "seed": 7}
+    assert config["calibration"]["images"] == 3
+    assert config["calibration"]["tpr_reached"] == 1.0
+    assert config["threshold"] == 0.5
+    assert config["files"] == {name: sha256_file(saved / name) for name in config["files"]}
+    card = (saved / "README.md").read_text()
+    for part in [
+        "- red",
+        "- grün",
+        "`paper`",
+        "mean over 2 groups",
+        "only 3 images",
+        "linear probe",
+    ]:
+        assert part in card
+
+
+def test_the_card_of_an_uncalibrated_detector_says_how_to_set_a_threshold(tmp_path):
+    names = tuple(f"class {number}" for number in range(60))
+    many = make_detector(class_names=names, class_features=unit(names))
+    many.save_pretrained(tmp_path / "detector")
+    card = (tmp_path / "detector" / "README.md").read_text()
+    assert "`detector.calibrate(images)`" in card
+    assert "and 20 more" in card
+    assert "class 45" not in card
+    by_hand = dataclasses.replace(many, threshold=0.25)
+    by_hand.save_pretrained(tmp_path / "detector")
+    card = (tmp_path / "detector" / "README.md").read_text()
+    assert "score is below 0.25. It was set by hand." in card
+
+
+def test_negatives_are_a_plain_list_of_prompts(saved):
+    lines = (saved / "negatives.txt").read_text().splitlines()
+    assert lines == list(make_detector().negative_prompts)
+
+
+def test_names_with_odd_characters_survive(tmp_path):
+    prompts = ("a line\u2028separator", 'tab\tand "quote"', " spaces ")
+    odd = make_detector(
+        class_names=("naïve “x”", "日本"), negative_prompts=prompts, negative_features=unit(prompts)
+    )
+    odd.save_pretrained(tmp_path / "detector")
+    loaded = OODDetector.from_pretrained(tmp_path / "detector")
+    assert loaded.negative_prompts == prompts
+    assert loaded.class_names == odd.class_names
+
+
+def test_a_detector_is_replaced_and_nothing_else_is_left(directory):
+    make_detector(recipe="released").save_pretrained(directory)
+    assert OODDetector.from_pretrained(directory).recipe == "released"
+    assert [path.name for path in sorted(directory.parent.iterdir())] == ["detector"]
+    assert oct(directory.stat().st_mode)[-3:] == "755"
+
+
+def test_new_and_empty_places_are_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path in [tmp_path / "empty", tmp_path / "deep" / "new"]:
+        make_detector().save_pretrained(path)
+        assert OODDetector.from_pretrained(path).class_names == ("red", "grün")
+
+
+def test_a_linked_place_is_replaced_behind_the_link(directory, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(directory)
+    make_detector(recipe="released").save_pretrained(link)
+    assert link.is_symlink()
+    assert OODDetector.from_pretrained(directory).recipe == "released"
+
+
+def test_what_is_no_detector_is_never_replaced(directory, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_text("mine")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "clip"}')
+    (directory / "notes.txt").write_text("mine")
+    for name, held in [("file", "is a file"), ("photos", r"1\.jpg"), ("model", r"config\.json")]:
+        with pytest.raises(InputError, match=rf"{name}: .*{held}"):
+            make_detector().save_pretrained(tmp_path / name)
+    with pytest.raises(InputError, match=r"detector: holds 'notes\.txt'"):
+        make_detector().save_pretrained(directory)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "detector",
+        "file",
+        "model",
+        "photos",
+    ]
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="below: cannot be written"):
+        make_detector().save_pretrained(tmp_path / "file" / "below")
+
+
+def test_a_prompt_with_a_line_break_is_refused_and_the_old_detector_stays(directory):
+    before = contents(directory)
+    broken = make_detector(negative_prompts=("a\nb", "c", "d"))
+    with pytest.raises(InputError, match="holds a line break"):
+        broken.save_pretrained(directory)
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_a_failure_while_replacing_leaves_the_old_detector_and_no_rubbish(
+    directory, monkeypatch, moment
+):
+    before = contents(directory)
+    calls = []
+    rename = Path.replace
+
+    def fail_once(self, target):
+        calls.append(self)
+        if len(calls) == moment + 1:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises(InputError, match=r"detector: cannot be written \(No space left"):
+        make_detector(recipe="released").save_pretrained(directory)
+    assert contents(directory) == before
+    assert [path.name for path in sorted(directory.parent.iterdir())] == ["detector"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(directory, name):
+    (directory / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name}: missing; restore"):
+        OODDetector.from_pretrained(directory)
+
+
+@pytest.mark.parametrize("name", HASHED)
+def test_an_altered_file_is_named(directory, name):
+    data = bytearray((directory / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (directory / name).write_bytes(data)
+    with pytest.raises(CheckpointError, match=f"{name}: altered"):
+        OODDetector.from_pretrained(directory)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_link_out_of_the_directory_is_named(directory, tmp_path, name):
+    shutil.move(directory / name, tmp_path / "elsewhere")
+    (directory / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=f"{name}: is a link out of the directory"):
+        OODDetector.from_pretrained(directory)
+
+
+def test_a_missing_directory_says_what_to_give(tmp_path):
+    with pytest.raises(CheckpointError, match="absent: no such directory; give one that"):
+        OODDetector.from_pretrained(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "other"}, "not the config of a synood detector"),
+        ({"schema": 2}, r"schema 2 is not known to synood .*install the version that wrote it"),
+        ({"schema": None}, "schema None is not known"),
+        ({"class_names": "red"}, "`class_names` is missing or of the wrong kind"),
+        ({"class_names": ["red", 3]}, "`class_names` must hold texts"),
+        ({"threshold": "high"}, "`threshold` is missing or of the wrong kind"),
+        ({"score": {"temperature": 1.0}}, "expected the fields temperature, groups, seed"),
+        ({"score": {"temperature": 1.0, "groups": 2.5, "seed": 0}}, "`groups` is 2.5"),
+        ({"threshold": float("nan")}, "not readable as JSON .NaN is no number"),
+        ({"backbone": {"bundle": "x"}}, "expected the fields bundle, fingerprint, path"),
+        ({"calibration": {"threshold": 1.0}}, "expected the fields threshold, images"),
+        ({"files": {}}, "`files` must name"),
+        ({"files": {"../../etc/passwd": "0" * 64}}, "`files` must name"),
+    ],
+)
+def test_a_config_that_cannot_be_used_names_the_field(directory, changes, message):
+    change_config(directory, **changes)
+    with pytest.raises(CheckpointError, match=rf"config\.json: {message}"):
+        OODDetector.from_pretrained(directory)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 100_000, "\x00", '{"format": "synood-detector"}']
+)
+def test_a_config_that_is_no_config_is_refused(directory, text):
+    (directory / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.json: "):
+        OODDetector.from_pretrained(directory)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ["red"]}, r"class_features should be float32 \(1, 4\), found float32"),
+        ({"dim": 5}, r"class_features should be float32 \(2, 5\)"),
+        ({"tuned_negatives": 1}, r"tuned_rows should be int64 \(1,\)"),
+        ({"projection": True}, r"projection\.bias should be float32 \(4,\), found nothing"),
+    ],
+)
+def test_shapes_that_disagree_with_the_config_are_refused(directory, changes, message):
+    change_config(directory, **changes)
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: {message}"):
+        OODDetector.from_pretrained(directory)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.update(extra=np.zeros(1, np.float32)), "holds 'extra'"),
+        (lambda t: t.pop("negative_features"), "negative_features should be .* found nothing"),
+        (lambda t: t.update(class_features=np.eye(2, 4)), "found float64"),
+        (lambda t: t["class_features"].fill(np.nan), "class features must have unit length"),
+        (lambda t: t["tuned_rows"].fill(9), "tuned_rows must be ascending rows"),
+    ],
+)
+def test_forged_tensors_are_refused_though_their_hash_fits(directory, change, message):
+    tensors = load_file(directory / "model.safetensors")
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors")
+    rehash(directory)
+    with pytest.raises(InputError, match=message):
+        OODDetector.from_pretrained(directory)
+
+
+def test_a_list_of_negatives_of_another_length_is_refused(directory):
+    (directory / "negatives.txt").write_text("one\ntwo\n")
+    rehash(directory)
+    with pytest.raises(CheckpointError, match=r"negatives\.txt: 2 lines, but config\.json says 3"):
+        OODDetector.from_pretrained(directory)
+
+
+def test_text_that_is_not_utf_8_is_refused(directory):
+    (directory / "negatives.txt").write_bytes(b"\xff\n" * 3)
+    rehash(directory)
+    with pytest.raises(CheckpointError, match=r"negatives\.txt: is not UTF-8"):
+        OODDetector.from_pretrained(directory)
+
+
+def test_pickled_weights_are_not_opened(directory):
+    import pickle
+
+    (directory / "model.safetensors").write_bytes(pickle.dumps({"class_features": 1}))
+    rehash(directory)
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        OODDetector.from_pretrained(directory)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_whatever_byte_is_changed_the_answer_is_a_detector_or_a_named_error(
+    saved, tmp_path_factory, data
+):
+    directory = tmp_path_factory.getbasetemp() / "flipped"
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(saved, directory)
+    name = data.draw(st.sampled_from(["config.json", "model.safetensors"]))
+    content = bytearray((directory / name).read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255))
+    (directory / name).write_bytes(content)
+    if name != "config.json" and data.draw(st.booleans()):
+        rehash(directory)
+    try:
+        loaded = OODDetector.from_pretrained(directory)
+        loaded.score_features(ColourEncoder().encode_images([picture("red")]))
+    except InputError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message
