@@ -19,6 +19,7 @@ from synood.backbone import Backbone
 from synood.errors import CheckpointError, InputError
 from synood.files import sha256_file
 from synood.settings import ScoreSettings
+from synood.tuning.projection import Projection
 
 FILES = ["README.md", "config.json", "model.safetensors", "negatives.txt"]
 HASHED = ["README.md", "model.safetensors", "negatives.txt"]
@@ -98,8 +99,6 @@ def test_the_same_detector_gives_the_same_bytes_and_so_does_a_loaded_one(saved, 
 
 
 def test_a_projection_comes_back_bit_for_bit(tmp_path):
-    from synood.tuning.projection import Projection
-
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=size).astype(np.float32) for size in [(4, 4), 4, 4, 4]]
     tuned = make_detector(projection=Projection(*arrays, 1e-5))
@@ -146,10 +145,12 @@ def test_the_card_of_an_uncalibrated_detector_says_how_to_set_a_threshold(tmp_pa
     assert "`detector.calibrate(images)`" in card
     assert "and 20 more" in card
     assert "class 45" not in card
-    by_hand = dataclasses.replace(many, threshold=0.25)
+    assert "mean over 2 groups" in card
+    by_hand = dataclasses.replace(many, threshold=0.25, settings=ScoreSettings(groups=4))
     by_hand.save_pretrained(tmp_path / "detector")
     card = (tmp_path / "detector" / "README.md").read_text()
     assert "score is below 0.25. It was set by hand." in card
+    assert "all negatives together" in card
 
 
 def test_negatives_are_a_plain_list_of_prompts(saved):

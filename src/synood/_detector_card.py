@@ -62,7 +62,6 @@ def detector_card(detector: OODDetector, version: str) -> str:
     rest = len(detector.class_names) - len(shown)
     if rest:
         shown.append(f"- and {rest} more, all in `config.json`")
-    settings = detector.settings
     return _CARD.format(
         classes=len(detector.class_names),
         names="\n".join(shown),
@@ -74,11 +73,17 @@ def detector_card(detector: OODDetector, version: str) -> str:
         negatives=len(detector.negative_prompts),
         tuned=len(detector.tuned_rows),
         projection=_projection(detector),
-        temperature=settings.temperature,
-        groups="ungrouped" if settings.groups == 1 else f"mean over {settings.groups} groups",
+        temperature=detector.settings.temperature,
+        groups=_groups(detector),
         notes="".join(f"- {note}\n" for note in detector.notes),
         threshold=_threshold(detector),
     )
+
+
+def _groups(detector: OODDetector) -> str:
+    groups = detector.settings.groups
+    grouped = 1 < groups <= len(detector.negative_prompts)  # as `scores.group_order` deals them
+    return f"mean over {groups} groups of negatives" if grouped else "all negatives together"
 
 
 def _projection(detector: OODDetector) -> str:
