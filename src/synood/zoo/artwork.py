@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -132,16 +131,18 @@ def _squash(name: str) -> str:
 
 def _named_concepts(modules: Path) -> list[tuple[str, str, str]]:
     """Return (code point, concept, subgroup) of the standard's pictures, in its order."""
-    with (modules / "openmoji/data/openmoji.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["group"] in GROUPS]
+    folder = modules / "emojibase-data"
+    names = json.loads((folder / "meta/groups.json").read_text(encoding="utf-8"))
+    rows = json.loads((folder / "en/data.json").read_text(encoding="utf-8"))
+    rows = [row for row in rows if names["groups"].get(str(row.get("group"))) in GROUPS]
     seen: set[str] = set()
     result = []
-    for row in rows:
-        if row["skintone"] or row["annotation"] in seen:
+    for row in sorted(rows, key=lambda row: row["order"]):
+        if row["label"] in seen:
             continue
-        seen.add(row["annotation"])
+        seen.add(row["label"])
         code = row["hexcode"].lower().replace("-fe0f", "")
-        result.append((code, row["annotation"], row["subgroups"]))
+        result.append((code, row["label"], names["subgroups"][str(row["subgroup"])]))
     return result
 
 

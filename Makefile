@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh machine with Python 3.11 and pip:
+#   make demo   the whole method on the embedded mini world, with a report page
+#   make test   all fast tests
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+OUT ?= demo-out
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test slow lint types format clean
+
+demo: $(STAMP)
+	$(BIN)/synood demo --out $(OUT)
+
+# one thread a worker: on shared cores two workers of one thread beat one of two
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+# The exact versions stand in constraints.txt, so that everybody runs what was tested.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "synood needs Python 3.11 or newer; say: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[synth,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT)
