@@ -220,6 +220,14 @@ def test_19_of_20_are_95_percent():
     assert metrics.fpr_at_tpr(ids, [0.5], tpr=0.951) == 1.0
 
 
+@pytest.mark.parametrize("tpr", [0.07, 0.29, 0.55, 0.9, 0.95, 0.99])
+def test_the_share_to_be_caught_is_never_off_by_one_sample(tpr):
+    for n in range(1, 400):
+        values = np.arange(n)
+        needed = math.ceil(Fraction(str(tpr)) * n)  # 0.07 * 100 is 7.000000000000001 in floats
+        assert metrics.fpr_at_tpr(values, values, tpr) == needed / n
+
+
 def test_constant_scores_carry_no_information():
     found = metrics.ood_metrics(np.full(30, 7.0), np.full(10, 7.0))
     assert found == metrics.OODMetrics(0.5, 0.75, 0.25, 1.0, 1.0)

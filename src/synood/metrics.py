@@ -93,9 +93,9 @@ def fpr_at_tpr(
 ) -> float:
     """False positive rate at the first threshold that catches at least `tpr` of the positives.
 
-    With positive="id": the share of OOD accepted when `tpr` of ID is kept, as NegLabel, MCM and
-    SynOOD report it (utils.py:70-123 of the latter). With positive="ood": the share of ID rejected
-    when `tpr` of OOD is caught, as OpenOOD and pytorch-ood report it. The two can differ widely.
+    With positive="id": the share of OOD accepted when `tpr` of ID is kept, the reading of NegLabel,
+    MCM and SynOOD (whose codes take the nearest threshold, not the first). With positive="ood": the
+    share of ID rejected when `tpr` of OOD is caught, as OpenOOD and pytorch-ood report it.
     """
     curve = _curve(id_scores, ood_scores).seen_from(positive)
     return _fpr_at_tpr(curve, _checked_rate(tpr))
@@ -211,9 +211,10 @@ def _auroc(curve: _Curve) -> float:
 
 
 def _precision(curve: _Curve) -> NDArray[np.float64]:
-    """Precision at each distinct score; 1 while nothing is accepted, as in a resample."""
-    accepted = curve.caught + curve.mistaken
-    return np.where(accepted > 0, curve.caught / np.maximum(accepted, 1), 1.0)
+    """Precision at each distinct score."""
+    accepted = np.maximum(curve.caught + curve.mistaken, 1)  # a resample may lack the top scores
+    precision: NDArray[np.float64] = curve.caught / accepted
+    return precision
 
 
 def _average_precision(curve: _Curve) -> float:
@@ -233,7 +234,7 @@ def _fpr_at_tpr(curve: _Curve, tpr: float) -> float:
 
 def _needed(n: int, tpr: float) -> int:
     """Smallest number of caught samples, at least one, whose share of `n` is at least `tpr`."""
-    needed = max(1, math.ceil(tpr * n) - 1)
+    needed = max(1, round(tpr * n))
     while needed / n < tpr:  # the division a reader would make, so 19 of 20 are 0.95
         needed += 1
     return needed
