@@ -170,6 +170,10 @@ class Inpainter:
             guidance_scale=guidance_scale,
             generators=generators,
         )
+        return self.unscaled(latents)
+
+    def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """Turn latents (B, c, h, w) as `encode` returns them into what `decode` takes."""
         return latents / self._latent_scale + self._latent_mean
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
