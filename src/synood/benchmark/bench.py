@@ -1,0 +1,176 @@
+"""What every method of a comparison shares: networks' views of the suite, choices, scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synood.benchmark import baselines
+from synood.benchmark.baselines import Choice, Words
+from synood.benchmark.comparing import SeedScores
+from synood.benchmark.encoding import Encoded, encode_set
+from synood.benchmark.methods import ENERGY, MCM, MSP, NEGLABEL
+from synood.benchmark.results import make_row
+from synood.files import sha256_file
+from synood.labels.prompts import PROMPT_SETS
+from synood.models.classifier import train_probe
+from synood.pipeline._tune import unit
+from synood.pipeline._workspace import unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from synood.benchmark.baselines import Scorer
+    from synood.benchmark.methods import Method
+    from synood.benchmark.results import Group, Row
+    from synood.benchmark.suites import ImageSet, Suite
+    from synood.models.classifier import Classifier
+    from synood.pipeline._features import FeatureStore
+    from synood.pipeline._models import Models
+    from synood.pipeline._workspace import Advance
+    from synood.settings import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """The suite as the networks see it; choices look at the first two, reports at the others."""
+
+    validation: Encoded
+    validation_ood: tuple[Encoded, ...]
+    test: Encoded
+    test_ood: tuple[Encoded, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen on validation images."""
+
+    mcm: Choice
+    neglabel: Choice
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choices, and all that was tried, as JSON values."""
+        return {MCM.name: self.mcm.to_json(), NEGLABEL.name: self.neglabel.to_json()}
+
+    def recipe_changes(self) -> dict[str, object]:
+        """Return the recipe fields that SynOOD and the controls take over from NegLabel."""
+        return {
+            "mining.share": self.neglabel.share,
+            "score.temperature": self.neglabel.temperature,
+        }
+
+
+def view_suite(
+    suite: Suite, store: FeatureStore, classifier: Classifier, advance: Advance
+) -> Views:
+    """Send every validation and test image through the networks, once."""
+    chosen = [suite.one("validation"), *suite.ood("validation")]
+    shown = [suite.one("test"), *suite.ood("test")]
+    total = sum(item.n for item in (*chosen, *shown))
+    done = 0
+    views: list[Encoded] = []
+    for item in (*chosen, *shown):
+        views.append(encode_set(item, store, classifier))
+        done += item.n
+        advance(done, total, item.name)
+    validation, test = views[: len(chosen)], views[len(chosen) :]
+    return Views(validation[0], tuple(validation[1:]), test[0], tuple(test[1:]))
+
+
+def suite_classifier(train: ImageSet, models: Models, store: FeatureStore) -> Classifier:
+    """Return the bundle's classifier where it knows these classes, else a probe on `train`."""
+    index = train.index()
+    own = models.classifier
+    if own and {n.casefold() for n in own.class_names} == {n.casefold() for n in index.class_names}:
+        return own
+    paths = [record.path for record in index.records]
+    features = store.images(paths, [sha256_file(path) for path in paths], unheard)
+    labels = [index.class_names.index(str(record.label)) for record in index.records]
+    return train_probe(features, np.array(labels), index.class_names, models.encoder)
+
+
+def encode_words(models: Models, store: FeatureStore, prompt_set: str, advance: Advance) -> Words:
+    """Encode the bundle's candidate words under a prompt set."""
+    words, prompts = models.bundle.words(), PROMPT_SETS[prompt_set]
+    return Words(words, store.texts([prompts.word_prompt(word) for word in words], advance))
+
+
+def class_features(
+    class_names: tuple[str, ...], store: FeatureStore, prompt_set: str
+) -> NDArray[np.float32]:
+    """Encode the class names under a prompt set: (C, D) of unit length."""
+    return unit(store.texts(PROMPT_SETS[prompt_set].class_prompts(class_names), unheard))
+
+
+def choose(
+    words: Words,
+    class_names: tuple[str, ...],
+    class_rows: NDArray[np.float32],
+    views: Views,
+    recipe: Recipe,
+) -> Choices:
+    """Make the baselines' choices on validation images alone; the rest is as `recipe` says."""
+    sides = views.validation, views.validation_ood
+    return Choices(
+        mcm=baselines.choose_mcm(class_rows, *sides),
+        neglabel=baselines.choose_neglabel(
+            words, class_names, class_rows, *sides, recipe.mining, recipe.score
+        ),
+    )
+
+
+def baseline_scorers(
+    words: Words,
+    class_names: tuple[str, ...],
+    class_rows: NDArray[np.float32],
+    choices: Choices,
+    recipe: Recipe,
+) -> dict[str, Scorer]:
+    """Return the scorer of each baseline by name, with the choices made."""
+    mining = recipe.mining
+    share = choices.neglabel.share or mining.share
+    kept = baselines.negatives_of_share(words, class_names, class_rows, mining, share)
+    settings = replace(recipe.score, temperature=choices.neglabel.temperature)
+    return {
+        MSP.name: baselines.score_msp,
+        ENERGY.name: baselines.score_energy,
+        MCM.name: baselines.mcm_scorer(class_rows, choices.mcm.temperature),
+        NEGLABEL.name: baselines.neglabel_scorer(class_rows, words.features[kept], settings),
+    }
+
+
+def seed_scores(scorer: Scorer, seed: int, views: Views) -> SeedScores:
+    """Score every test set."""
+    return SeedScores(seed, scorer(views.test), {ood.name: scorer(ood) for ood in views.test_ood})
+
+
+def measure(
+    methods: Sequence[Method],
+    scores: Mapping[str, Sequence[SeedScores]],
+    views: Views,
+    resamples: int = 200,
+) -> tuple[Row, ...]:
+    """One row per method, seed and OOD set."""
+    return tuple(
+        make_row(
+            method.name,
+            method.kind,
+            ood.name,
+            _near_or_far(ood),
+            item.seed,
+            item.in_distribution,
+            item.ood[ood.name],
+            resamples,
+        )
+        for method in methods
+        for item in scores[method.name]
+        for ood in views.test_ood
+    )
+
+
+def _near_or_far(ood: Encoded) -> Group:
+    return "near" if ood.group == "near" else "far"
