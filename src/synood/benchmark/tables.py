@@ -82,7 +82,11 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         for group, names in spans.items()
         if names
     ]
-    sets = [Column(n, n, group, (n,)) for group, names in groups.items() for n in names]
+    sets = [
+        Column(name, name.replace("_", " ").replace("-", " "), group, (name,))
+        for group, names in groups.items()
+        for name in names
+    ]
     return (*averages, *sets)
 
 

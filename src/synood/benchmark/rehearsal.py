@@ -1,0 +1,123 @@
+"""A finished run, taken up again: tune it under other seeds, or on other pictures.
+
+Everything but the pictures and the seed is the run's own: the choice of images, prompts, mined
+negatives, recipe. So what two detectors made here differ in is what they were meant to differ in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synood.benchmark.bench import class_features
+from synood.files import read_jsonl
+from synood.pipeline import stages
+from synood.pipeline._select import Picture
+from synood.pipeline._shards import Order, Synthetic, read_synthetic
+from synood.pipeline._tune import TuningData, assemble
+from synood.pipeline._workspace import Workspace, unheard
+from synood.tuning.assignment import compact, nearest_negative
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synood.detector import OODDetector
+    from synood.images.sources import ImageIndex
+    from synood.pipeline._features import FeatureStore
+    from synood.pipeline._models import Models
+    from synood.settings import Recipe
+
+
+@dataclass(frozen=True)
+class Painted:
+    """One image of the run: the in-distribution picture and the synthetic one made of it."""
+
+    picture: Picture
+    synthetic: Synthetic
+    negative_prompt: str
+
+    def order(self) -> Order:
+        """Return what was ordered when the synthetic picture was painted."""
+        made = self.synthetic
+        return Order(made.id, self.picture.path, made.prompt, made.seed, made.inputs)
+
+
+def read_painted(run: Path, index: ImageIndex) -> list[Painted]:
+    """Read what a run painted, in the order of its choice of images."""
+    paths = {record.id: record.path for record in index.records}
+    pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
+    made = {item.id: item for item in read_synthetic(run / "synthesize").values()}
+    prompts = {row["id"]: row["prompt"] for row in read_jsonl(run / "assign.jsonl")}
+    return [
+        Painted(picture, made[picture.id], prompts[picture.id])
+        for picture in pictures
+        if "tune" in picture.uses
+    ]
+
+
+class Rehearsal:
+    """Tunes detectors from a run's own features, each picture and text encoded once."""
+
+    def __init__(
+        self,
+        painted: Sequence[Painted],
+        class_names: tuple[str, ...],
+        models: Models,
+        store: FeatureStore,
+        recipe: Recipe,
+        workspace: Workspace,
+    ) -> None:
+        self._painted = painted
+        self._class_names = class_names
+        self._models = models
+        self._store = store
+        self._recipe = recipe
+        self._workspace = Workspace(workspace.root)  # each tuning's own progress is not told
+        self._negatives = stages.mine(
+            store, models.bundle.words(), class_names, recipe.mining, unheard
+        )
+
+    def detector(self, stand_ins: Sequence[Synthetic], seed: int) -> OODDetector:
+        """Tune on `stand_ins`, one per image of the run and in its order, under `seed`.
+
+        The run's own synthetic pictures under its own seed give the run's own detector.
+        """
+        features = self._images(stand_ins)
+        nearest = nearest_negative(features, self._negatives.features)
+        mining = self._recipe.mining.prompt_set
+        data = TuningData(
+            id_features=self._images([item.picture for item in self._painted]),
+            id_targets=np.array(
+                [self._class_names.index(item.picture.label) for item in self._painted], np.int64
+            ),
+            synthetic_features=features,
+            class_features=class_features(self._class_names, self._store, mining),
+            projection_classes=class_features(
+                self._class_names,
+                self._store,
+                self._recipe.projection.class_prompt_set or mining,
+            ),
+            negatives=self._negatives,
+            assignment=stages.Assignment(*compact(nearest)),
+        )
+        return assemble(data, self._recipe, seed, self._models, self._class_names, self._workspace)
+
+    def _images(self, pictures: Sequence[Picture] | Sequence[Synthetic]) -> NDArray[np.float32]:
+        paths = [picture.path for picture in pictures]
+        return self._store.images(paths, [picture.sha256 for picture in pictures], unheard)
+
+
+def _picture(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:
+    return Picture(
+        id=row["id"],
+        path=paths[row["id"]],
+        label=row["label"],
+        sha256=row["sha256"],
+        bytes_per_pixel=row["bytes_per_pixel"],
+        uses=tuple(row["uses"]),
+    )
