@@ -10,14 +10,9 @@ import torch
 
 from synood.errors import InputError
 from synood.zoo.contact_sheet import contact_sheet
+from synood.zoo.painter import PainterSettings, StillPool, build_painter, load_vae
 from synood.zoo.tokenizer import build_tokenizer, merges_of, words_of
-from synood.zoo.train_painter import (
-    PainterSettings,
-    StillPool,
-    build_painter,
-    load_vae,
-    train_painter,
-)
+from synood.zoo.train_painter import train_painter
 from synood.zoo.train_vae import VaeSettings, build_vae, export, psnr, standardise, train_vae
 from synood.zoo.training import LoopSettings, Randomness, Run, to_signed, to_uint8
 
