@@ -81,7 +81,37 @@ def test_one_resample_equals_a_straight_line_twin():
         metrics.auroc(side.in_distribution[id_picks], side.ood["set"][ood_picks])
         for side in (ours, theirs)
     ]
-    assert found.low == found.high == pytest.approx(drawn[0] - drawn[1])
+    gain = metrics.auroc(ours.in_distribution, ours.ood["set"]) - metrics.auroc(
+        theirs.in_distribution, theirs.ood["set"]
+    )
+    assert found.gain == pytest.approx(gain)
+    assert sorted([found.low, found.high]) == pytest.approx(sorted([gain, drawn[0] - drawn[1]]))
+
+
+def seeds_of(*shifts):
+    """Seeds that differ in nothing but how far the ID side lies above the OOD side."""
+    base = np.linspace(-2, 2, 400)
+    return [SeedScores(i, base + shift, {"set": base}) for i, shift in enumerate(shifts)]
+
+
+def test_three_seeds_that_disagree_leave_a_difference_open_however_many_images_there_are():
+    column = tables.Column("set", "set", "near", ("set",))
+    apart = {"a": seeds_of(0.2, 0.6, 1.6), "b": seeds_of(0.2)}
+    found = compare("a", ["b"], apart, [column], resamples=50)[0]
+    values = [metrics.auroc(item.in_distribution, item.ood["set"]) for item in apart["a"]]
+    student = 4.303 * np.std(values, ddof=1) / np.sqrt(3)
+    assert found.verdict == "even"
+    assert found.high - found.gain >= student
+    assert found.gain - found.low >= student
+
+
+def test_seeds_that_two_methods_share_are_compared_one_by_one():
+    column = tables.Column("set", "set", "near", ("set",))
+    paired = {"a": seeds_of(0.5, 0.9, 1.3), "b": seeds_of(0.2, 0.6, 1.0)}
+    found = compare("a", ["b"], paired, [column], resamples=50)[0]
+    assert found.verdict == "better"
+    crossed = {"a": paired["a"], "b": paired["b"][::-1]}
+    assert compare("a", ["b"], crossed, [column], resamples=50)[0].verdict == "even"
 
 
 def test_methods_scored_on_other_images_are_not_compared():
@@ -105,9 +135,9 @@ def test_a_win_over_everything_is_told_as_one():
 
 def test_a_control_that_does_as_well_is_in_the_headline():
     reading = reading_of({"synood": 3.0, "neglabel": 1.5, "jigsaw": 3.0, "unguided": 1.5})
-    assert reading.headline == "SynOOD beats NegLabel here, but not the control “jigsaw”."
+    assert reading.headline == "SynOOD beats NegLabel here, but does not beat the control “jigsaw”."
     both = reading_of({"synood": 3.0, "neglabel": 1.5, "jigsaw": 3.5, "unguided": 3.0})
-    assert "but not the controls “unguided” and “jigsaw”" in both.headline
+    assert "but does not beat the controls “unguided” and “jigsaw”" in both.headline
 
 
 def test_a_loss_is_told_as_one_with_the_sets_where_it_happens():

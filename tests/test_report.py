@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -158,9 +159,15 @@ def test_settings_are_listed_by_dotted_name():
         "recipe": {"score": {"temperature": 0.01}},
         "seeds": [0, 1],
         "tried": [{"a": 1}],
-        "x": None,
+        "limit": None,
+        "yes": True,
     }
-    assert flatten(run) == [("recipe.score.temperature", "0.01"), ("seeds", "0, 1"), ("x", "none")]
+    assert flatten(run) == [
+        ("recipe.score.temperature", "0.01"),
+        ("seeds", "0, 1"),
+        ("limit", "none"),
+        ("yes", "yes"),
+    ]
 
 
 def area(chart, kind):
@@ -204,6 +211,15 @@ def test_crowded_scores_get_an_axis_of_log_odds_and_others_do_not():
     assert 0.99 in svg.axis_of(crowded).ticks()
     assert not svg.axis_of(spread).log_odds
     assert not svg.axis_of(np.linspace(-30.0, 12.0, 50)).log_odds
+
+
+@given(st.floats(-5, 1), st.floats(0.001, 60))
+def test_labels_of_an_axis_do_not_touch(low, span):
+    scores = np.linspace(low, low + span, 200)
+    chart = svg.mirrored_histogram(scores, scores, svg.axis_of(scores), low, "scores")
+    labels = re.findall(r'<text class="tick-label" x="([\d.]+)"[^>]*>([^<]+)<', chart)
+    for (x, text), (following, after) in pairwise(labels):
+        assert float(following) - float(x) >= 3 * (len(text) + len(after))
 
 
 def test_energies_are_drawn_higher_when_they_are_higher():

@@ -1,7 +1,12 @@
-"""Is one method better than another here? A paired bootstrap over the test images and the seeds."""
+"""Is one method better than another here? What other images and other seeds would say of it.
+
+The share of the images comes from a paired bootstrap, that of the seeds from Student's interval:
+drawing three seeds with replacement would make them look far more alike than they are.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +14,7 @@ import numpy as np
 
 from synood import metrics
 from synood.benchmark.results import LOWER_IS_BETTER
+from synood.benchmark.tables import estimate
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,31 +73,42 @@ def compare(
 ) -> list[Comparison]:
     """Compare `method` with each of `others` on AUROC and FPR95 in each column.
 
-    Each resample draws the test images of every set with replacement, the same ones for all
-    methods, and the seeds, the same ones where two methods have as many; so an interval holds
-    only what pictures and seeds do not share between the two.
+    An interval holds what is not shared between the two: each resample draws the same images for
+    all methods, and where two methods have the same seeds their differences are taken seed by
+    seed. A method with one seed is taken to have nothing random in it.
     """
     _check_same_images({name: scores[name][0] for name in (method, *others)})
     sets = tuple(scores[method][0].ood)
     measured = {name: _measure(scores[name], sets, resamples, seed) for name in (method, *others)}
-    rng = np.random.default_rng(seed)
-    picks = {
-        len(scores[name]): rng.integers(len(scores[name]), size=(resamples, len(scores[name])))
-        for name in (method, *others)
-    }
     compared = []
     for other in others:
         for column in columns:
             where = [sets.index(name) for name in column.sets]
             for metric in MEASURES:
-                ours = _spread(measured[method][metric][:, :, where].mean(2), picks)
-                theirs = _spread(measured[other][metric][:, :, where].mean(2), picks)
                 sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-                gains = sign * (ours - theirs)
-                low, high = np.quantile(gains[1:], [0.025, 0.975])
-                gain, low, high = float(gains[0]), float(low), float(high)
-                compared.append(Comparison(method, other, metric, column.key, gain, low, high))
+                ours, theirs = (
+                    sign * measured[name][metric][:, :, where].mean(2) for name in (method, other)
+                )
+                ends = _interval(ours, theirs)
+                compared.append(Comparison(method, other, metric, column.key, *ends))
     return compared
+
+
+def _interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
+    """Gain, low and high from (1 + resamples, seeds) of each side, the first row unresampled."""
+    gains = ours.mean(1) - theirs.mean(1)
+    gain = float(gains[0])
+    low, high = (float(end) for end in np.quantile(gains[1:], [0.025, 0.975]))
+    seeds = _seed_half_width(ours[0], theirs[0])
+    below, above = max(0.0, gain - low), max(0.0, high - gain)
+    return gain, gain - math.hypot(below, seeds), gain + math.hypot(above, seeds)
+
+
+def _seed_half_width(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Student's half-width of the mean difference over seeds; 0 where neither side has any."""
+    if len(ours) == len(theirs):
+        return estimate((ours - theirs).tolist()).half_width or 0.0
+    return math.hypot(*(estimate(side.tolist()).half_width or 0.0 for side in (ours, theirs)))
 
 
 def _measure(
@@ -114,13 +131,6 @@ def _measure(
 
 def _picks(size: int, draw: int, rng: np.random.Generator) -> np.ndarray:
     return np.arange(size) if draw == 0 else rng.integers(size, size=size)
-
-
-def _spread(by_seed: np.ndarray, picks: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Average (1 + resamples, seeds) over the seeds picked in each resample; first over all."""
-    seeds = by_seed.shape[1]
-    resampled = np.take_along_axis(by_seed[1:], picks[seeds], axis=1).mean(1)
-    return np.concatenate([by_seed[:1].mean(1), resampled])
 
 
 def _check_same_images(first: Mapping[str, SeedScores]) -> None:

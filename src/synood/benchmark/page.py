@@ -12,6 +12,7 @@ from synood.benchmark.controls import CONTROLS
 from synood.benchmark.methods import SYNOOD
 from synood.benchmark.reading import read_numbers
 from synood.benchmark.report import Distribution, Pair, Report, Strip
+from synood.benchmark.tables import title_of
 from synood.images.reading import read_image
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def make_report(
         comparisons=comparisons,
         reading=read_numbers(results.rows, comparisons, methods),
         distributions=tuple(
-            Distribution(name, groups[name], evidence.scores.in_distribution, scores)
+            Distribution(title_of(name), groups[name], evidence.scores.in_distribution, scores)
             for name, scores in evidence.scores.ood.items()
         ),
         threshold=evidence.threshold,
@@ -128,7 +129,7 @@ def _facts(run: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
         f"of other things in {near} near and {len(ood) - near} far sets. SynOOD was tuned on "
         f"{len(painted):,} in-distribution pictures and as many painted from them.",
         "intervals": f"± is the 95 % interval of the mean over {len(run['seeds'])} tuning seeds "
-        "(Student\u2019s t); a method without randomness has none.",
+        "(Student’s t); a method without randomness has none.",
         "pairs": f"{shown} of {len(painted):,} pairs, evenly spaced through the list, not picked "
         "by eye.",
     }
@@ -139,7 +140,7 @@ def _notes(run: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"Chosen on validation pictures alone: NegLabel keeps {100 * neglabel['share']:.0f} % of "
         f"the candidate words at temperature {neglabel['temperature']:g}, MCM scores at "
-        f"temperature {mcm['temperature']:g}. SynOOD and the controls take over NegLabel\u2019s "
+        f"temperature {mcm['temperature']:g}. SynOOD and the controls take over NegLabel’s "
         "choice as it is. Test pictures were only scored.",
         "One synthesis serves all seeds: the intervals hold what the tuning draws at random, not "
         "what the painting draws. The controls stand on the same images, negative labels and "

@@ -78,7 +78,7 @@ def _headline(by_key: _ByKey, controls: Sequence[Method]) -> str:
     if not equal:
         return f"{opening}, and every control."
     noun = "control" if len(equal) == 1 else "controls"
-    return f"{opening}, but not the {noun} {_listed(equal)}."
+    return f"{opening}, but does not beat the {noun} {_listed(equal)}."
 
 
 def _beats(by_key: _ByKey, control: Method) -> bool:
@@ -93,8 +93,8 @@ def _average_finding(rows: Sequence[Row], by_key: _ByKey, metric: str) -> Findin
     comparison = by_key[RIVAL, ALL, metric]
     return Finding(
         comparison.verdict,
-        f"Over all {len(column.sets)} OOD sets, SynOOD's {_NAMES[metric]} is {100 * ours:.1f} and "
-        f"NegLabel's {100 * theirs:.1f}: {_gain(comparison)}.",
+        f"Over all {len(column.sets)} OOD sets, SynOOD’s {_NAMES[metric]} is {100 * ours:.1f} and "
+        f"NegLabel’s {100 * theirs:.1f}: {_gain(comparison)}.",
     )
 
 
@@ -159,7 +159,8 @@ def _gain(comparison: Comparison) -> str:
 
 
 def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}".replace("-", "−")
+    text = f"{100 * fraction:+.1f}".replace("-", "−")
+    return "0.0" if text[1:] == "0.0" else text
 
 
 def _joint(first: Verdict, second: Verdict) -> Verdict:

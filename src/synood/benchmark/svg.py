@@ -47,13 +47,13 @@ def axis_of(scores: np.ndarray) -> Axis:
 
 
 def mirrored_histogram(
-    above: np.ndarray, below: np.ndarray, axis: Axis, threshold: float, label: str, bins: int = 44
+    above: np.ndarray, below: np.ndarray, axis: Axis, threshold: float, label: str, bins: int = 32
 ) -> Markup:
     """Draw the shares of `above` over the axis and of `below` under it, with a threshold line.
 
     Both sides have the same scale; `label` is read out to those who cannot see the chart.
     """
-    width, height, middle = 340.0, 168.0, 78.0
+    width, height, middle = 240.0, 168.0, 78.0
     counts = [_shares(axis.place(side), bins) for side in (above, below)]
     top = max(float(side.max()) for side in counts) or 1.0
     parts = [
@@ -62,8 +62,7 @@ def mirrored_histogram(
         f'<line class="axis" x1="0" x2="{width:g}" y1="{middle:g}" y2="{middle:g}"/>',
         _threshold(width * float(axis.place(threshold)), width),
     ]
-    for tick in axis.ticks():
-        x = width * float(axis.place(tick))
+    for x, tick in _apart([(width * float(axis.place(tick)), tick) for tick in axis.ticks()]):
         anchor = "start" if x < 14 else "end" if x > width - 14 else "middle"
         parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="146" y2="150"/>')
         parts.append(_text(x, 163, _number(tick), "tick-label", anchor))
@@ -125,6 +124,16 @@ def _threshold(x: float, width: float) -> str:
     anchor, shift = ("end", -5.0) if x > width / 2 else ("start", 5.0)
     line = f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="146"/>'
     return line + _text(x + shift, 9, "threshold", "threshold-label", anchor)
+
+
+def _apart(ticks: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Leave out ticks whose labels, 6.5 wide a digit, would come close to the one before."""
+    kept: list[tuple[float, float]] = []
+    for x, tick in ticks:
+        digits = len(_number(tick)) + (len(_number(kept[-1][1])) if kept else 0)
+        if not kept or x - kept[-1][0] >= 3.25 * digits + 5:
+            kept.append((x, tick))
+    return kept
 
 
 def _shares(places: np.ndarray, bins: int) -> np.ndarray:

@@ -83,11 +83,20 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         if names
     ]
     sets = [
-        Column(name, name.replace("_", " ").replace("-", " "), group, (name,))
+        Column(name, title_of(name), group, (name,))
         for group, names in groups.items()
         for name in names
     ]
     return (*averages, *sets)
+
+
+def title_of(name: str) -> str:
+    """Return the name of an OOD set as it is printed.
+
+    >>> title_of("empty-scenes")
+    'empty scenes'
+    """
+    return name.replace("_", " ").replace("-", " ")
 
 
 def methods(rows: Sequence[Row]) -> tuple[str, ...]:
