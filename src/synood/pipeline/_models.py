@@ -1,0 +1,84 @@
+"""The models of a run: a fingerprint for each without loading it, each loaded at first use."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from synood.errors import InputError
+from synood.files import fingerprint
+
+if TYPE_CHECKING:
+    from synood.models.bundles import Bundle
+    from synood.models.classifier import Classifier
+    from synood.models.clip import ImageTextEncoder
+    from synood.models.describer import Describer
+    from synood.models.inpainting import Inpainter
+
+
+class Models:
+    """A bundle's parts on one device. A finished run is read again without loading any."""
+
+    def __init__(self, bundle: Bundle, device: str, describer: Describer | None = None) -> None:
+        self.bundle = bundle
+        self.device = device
+        self._describer = describer
+
+    def part_print(self, part: str) -> str:
+        """Sixteen hex digits that change with the files and settings of one part."""
+        spec = self.bundle.spec.get(part)
+        hashes = self.bundle.spec.get("files")
+        if spec is None or hashes is None:
+            return fingerprint(part, self.bundle.fingerprint)
+        places = [spec[key] for key in ("path", "vocabulary") if key in spec]
+        below = {
+            name: digest
+            for name, digest in hashes.items()
+            if any(name == place or name.startswith(f"{place}/") for place in places)
+        }
+        return fingerprint(part, spec, below)
+
+    @cached_property
+    def describer_print(self) -> str:
+        """As `part_print`, for whoever describes: it depends on the encoder as well."""
+        if self._describer is not None:
+            return self._describer.id
+        return fingerprint(self.part_print("describer"), self.part_print("encoder"))
+
+    @cached_property
+    def encoder(self) -> ImageTextEncoder:
+        """The image-text encoder."""
+        return self.bundle.encoder(self.device)
+
+    @cached_property
+    def inpainter(self) -> Inpainter:
+        """The in-painting model."""
+        return self.bundle.inpainter(self.device)
+
+    @cached_property
+    def classifier(self) -> Classifier | None:
+        """The bundle's own classifier, if it has one."""
+        return self.bundle.classifier(self.device)
+
+    @cached_property
+    def describer(self) -> Describer:
+        """The describer given, else the bundle's."""
+        return self._describer or self.bundle.describer(self.encoder)
+
+
+def pick_device(name: str) -> str:
+    """Return `name`, or for "auto" the machine's accelerator if it has one, else the CPU.
+
+    A name that torch does not know, or a device that is not there, is an `InputError`.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    found = torch.accelerator.is_available() and torch.accelerator.current_accelerator()
+    present = ["cpu", found.type] if found else ["cpu"]
+    if name == "auto":
+        return present[-1]
+    if name.partition(":")[0] not in present:
+        raise InputError(f"device {name!r}: not on this machine; use {' or '.join(present)}")
+    return name

@@ -1,0 +1,137 @@
+"""Synthetic pictures on disk: shards of PNG files and one JSON row for each, whole or absent."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synood.errors import InputError
+from synood.files import fingerprint, read_jsonl, sha256_file, write_jsonl
+from synood.pipeline._workspace import whole_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synood.synthesis.guidance import Rendered
+
+SHARD = 16  # pictures; what a kill can lose
+ROWS = "rows.jsonl"
+DIGITS = 6  # of losses and energies on disk
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture to be painted. `inputs` changes with anything that can change the picture."""
+
+    id: str  # of the in-distribution image
+    source: Path
+    prompt: str
+    seed: int
+    inputs: str
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """One picture that was painted, as its row in a shard says."""
+
+    id: str
+    path: Path
+    sha256: str
+    prompt: str
+    seed: int
+    losses: tuple[float, ...]
+    energies: tuple[float, ...]
+    source_energy: float
+    stop: str
+    inputs: str
+
+
+def read_synthetic(directory: Path) -> dict[str, Synthetic]:
+    """Return the pictures in `directory` (RUN/synthesize) by the fingerprint of their inputs.
+
+    A shard of which a picture is missing or altered counts as absent: it is painted again as
+    it was, in the same batches, so that it gets the same bytes.
+    """
+    shards = sorted(directory.glob("[!.]*/"))
+    return {picture.inputs: picture for shard in shards for picture in _pictures(shard)}
+
+
+def write_shard(directory: Path, orders: Sequence[Order], rendered: Sequence[Rendered]) -> None:
+    """Write the pictures of `orders` as one new shard."""
+    with whole_directory(directory / _shard_name([order.inputs for order in orders])) as part:
+        rows = [_write(part, *pair) for pair in zip(orders, rendered, strict=True)]
+        write_jsonl(part / ROWS, rows)
+
+
+def tidy(directory: Path, wanted: Sequence[Order]) -> None:
+    """Remove what no order asks for: pictures of an earlier recipe or folder, broken shards."""
+    inputs = {order.inputs for order in wanted}
+    for shard in sorted(directory.glob("[!.]*/")):
+        there = _pictures(shard)
+        kept = [picture for picture in there if picture.inputs in inputs]
+        if kept and len(kept) < len(there):
+            _copy_shard(directory, kept)
+        if len(kept) < max(1, len(there)):
+            shutil.rmtree(shard)
+
+
+def _copy_shard(directory: Path, pictures: Sequence[Synthetic]) -> None:
+    with whole_directory(directory / _shard_name([one.inputs for one in pictures])) as part:
+        for picture in pictures:
+            shutil.copyfile(picture.path, part / picture.path.name)
+        write_jsonl(part / ROWS, [_to_row(picture) for picture in pictures])
+
+
+def _shard_name(inputs: Sequence[str]) -> str:
+    return fingerprint(list(inputs))
+
+
+def _write(part: Path, order: Order, rendered: Rendered) -> dict[str, Any]:
+    from PIL import Image
+
+    path = part / f"{order.inputs}.png"
+    Image.fromarray(rendered.image).save(path, format="PNG")
+    return _to_row(
+        Synthetic(
+            id=order.id,
+            path=path,
+            sha256=sha256_file(path),
+            prompt=order.prompt,
+            seed=order.seed,
+            losses=_rounded(rendered.losses),
+            energies=_rounded(rendered.energies),
+            source_energy=round(rendered.source_energy, DIGITS),
+            stop=rendered.stop,
+            inputs=order.inputs,
+        )
+    )
+
+
+def _rounded(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(value, DIGITS) for value in values)
+
+
+def _to_row(picture: Synthetic) -> dict[str, Any]:
+    values = {field.name: getattr(picture, field.name) for field in fields(Synthetic)}
+    return {**values, "path": picture.path.name}
+
+
+def _pictures(shard: Path) -> list[Synthetic]:
+    """Return the pictures of a shard in order, or none if one of them is not whole."""
+    try:
+        found = [_from_row(shard, row) for row in read_jsonl(shard / ROWS)]
+    except (InputError, KeyError, TypeError):
+        return []
+    return found if all(_is_whole(picture) for picture in found) else []
+
+
+def _from_row(shard: Path, row: dict[str, Any]) -> Synthetic:
+    values = {field.name: row[field.name] for field in fields(Synthetic)}
+    lists = {name: tuple(values[name]) for name in ("losses", "energies")}
+    return Synthetic(**{**values, **lists, "path": shard / Path(values["path"]).name})
+
+
+def _is_whole(picture: Synthetic) -> bool:
+    return picture.path.is_file() and sha256_file(picture.path) == picture.sha256

@@ -1,0 +1,148 @@
+"""The run directory itself: its lock, its event log, and directories that appear whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Advance = Callable[[int, int, str], None]
+
+
+class Progress(Protocol):
+    """What a caller passes in to be told how far a run is."""
+
+    def __call__(self, stage: str, done: int, total: int, message: str) -> None:
+        """Take note that `done` of `total` parts of `stage` are there; `message` may be empty."""
+
+
+def silent(stage: str, done: int, total: int, message: str) -> None:
+    """Take the place of a `Progress` that nobody asked for."""
+
+
+def unheard(done: int, total: int, message: str = "") -> None:
+    """Take the place of a stage's `Advance` where the work is too small to be told of."""
+
+
+class Workspace:
+    """A run directory that this process alone may write to."""
+
+    def __init__(self, root: Path, progress: Progress | None = None) -> None:
+        self.root = root
+        self._progress = progress or silent
+
+    def stage(self, name: str) -> Advance:
+        """Return what a stage calls to tell how far it is: (done, total, message)."""
+
+        def advance(done: int, total: int, message: str = "") -> None:
+            self._progress(name, done, total, message)
+
+        return advance
+
+    def say(self, stage: str, message: str, **details: object) -> None:
+        """Put a remark on the user's screen and into the event log."""
+        self._progress(stage, 0, 0, message)
+        self.log("notice", stage=stage, message=message, **details)
+
+    def log(self, event: str, **details: object) -> None:
+        """Append one line to events.jsonl; it alone carries the time of day."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        row: dict[str, Any] = {"time": now, "event": event, **details}
+        with (self.root / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def opened(root: Path, progress: Progress | None = None) -> Iterator[Workspace]:
+    """Make `root`, lock it for this process, and clear what a killed run left half written.
+
+    The lock is the kernel's, so it ends with the process however that ends; the process id in
+    the file is for the message. Raises `InputError` when another process holds it, or when the
+    directory cannot be written to or holds other things.
+    """
+    _refuse_foreign(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = (root / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{root}: cannot be used as a run directory ({error.strerror})") from None
+    with file:
+        _lock(file.fileno(), root)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        _sweep(root)
+        try:
+            yield Workspace(root, progress)
+        except InputError:
+            _forget_if_unused(root)
+            raise
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside `path`; put it in the place of `path` on success.
+
+    Killed at any moment, `path` is either whole (old or new) or absent.
+    """
+    part, old = (path.with_name(f".{path.name}.{kind}.part") for kind in ("new", "old"))
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+    finally:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Refuse a directory with files in it that no run has made: it may be somebody's pictures."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is a file; --out must name a directory")
+    if root.is_dir() and any(root.iterdir()) and not (root / ".lock").exists():
+        raise InputError(
+            f"{root}: is not empty and not a run directory; name a new or an empty one"
+        )
+
+
+def _lock(descriptor: int, root: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = (root / ".lock").read_text(encoding="utf-8").strip() or "unknown"
+        raise InputError(
+            f"{root}: process {holder} is running in this directory; wait for it to end"
+        ) from None
+
+
+def _forget_if_unused(root: Path) -> None:
+    """Remove a run directory in which nothing was made: its input was refused at the start."""
+    if {path.name for path in root.iterdir()} <= {".lock", "events.jsonl"}:
+        shutil.rmtree(root)
+
+
+def _sweep(root: Path) -> None:
+    """Remove the unfinished files and directories of an earlier process, and half a log line."""
+    for folder in (root, root / "features", root / "synthesize"):
+        for leftover in sorted([*folder.glob(".*.part"), *folder.glob(".*.old")]):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    events = root / "events.jsonl"
+    if events.exists():
+        text = events.read_bytes()
+        if not text.endswith(b"\n"):
+            events.write_bytes(text[: text.rfind(b"\n") + 1])

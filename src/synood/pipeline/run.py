@@ -1,0 +1,260 @@
+"""A whole run: images of known classes -> a tuned detector, through a directory that can resume."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood._zero_shot import checked_class_names, find_prompt_set
+from synood.errors import InputError
+from synood.files import fingerprint, read_json, write_json
+from synood.images.sources import readable
+from synood.pipeline import stages
+from synood.pipeline._features import FeatureStore
+from synood.pipeline._models import Models, pick_device
+from synood.pipeline._runfile import write_run_file
+from synood.pipeline._select import Picture, select
+from synood.pipeline._tune import TuningData, assemble, calibrate, unit
+from synood.pipeline._workspace import Progress, Workspace, opened, unheard
+from synood.pipeline.recipe import resolve_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from synood.detector import OODDetector
+    from synood.images.sources import ImageIndex
+    from synood.models.bundles import Bundle
+    from synood.models.classifier import Classifier
+    from synood.models.describer import Describer
+    from synood.pipeline._shards import Synthetic
+    from synood.pipeline._workspace import Advance
+    from synood.settings import Recipe
+
+__all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit"]
+
+STAGES = ("select", "mine", "probe", "describe", "synthesize", "embed", "projection", "negatives")
+BATCH_SIZE = 8  # pictures painted at a time
+
+
+def fit(
+    index: ImageIndex,
+    bundle: Bundle,
+    recipe: Recipe | str | Path,
+    run_dir: Path,
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    device: str = "cpu",
+    batch_size: int = BATCH_SIZE,
+    skip_unreadable: bool = False,
+    describer: Describer | None = None,
+) -> OODDetector:
+    """Make a detector from images with labels, by the whole method of the paper.
+
+    Everything is kept in `run_dir`. Interrupted at any moment, the same call goes on where it
+    stopped; with another recipe, seed or folder it makes anew what that changes. The same input
+    gives the same bytes of pictures and detector on one machine, however often it was stopped.
+    `batch_size` pictures are painted at a time; another number, or other pictures in the batch,
+    may move a few pixels by one grey level, since kernels round otherwise. `describer` replaces
+    the bundle's.
+
+    Raises `InputError` for images, classes, recipe or directory that cannot be used, before
+    anything expensive; `skip_unreadable` leaves broken images out instead.
+
+    >>> index = folder_per_class(Path("photos"))  # doctest: +SKIP
+    >>> fit(index, load_bundle("mini"), "paper", Path("runs/first"))  # doctest: +SKIP
+    """
+    checked_class_names(index.class_names)
+    recipe = resolve_recipe(recipe, bundle.recipe_defaults)
+    if batch_size < 1:
+        raise InputError(f"batch size: must be at least 1, not {batch_size}")
+    models = Models(bundle, pick_device(device), describer)
+    with opened(Path(run_dir), progress) as workspace:
+        workspace.log("start", images=readable(index.root), seed=seed, device=models.device)
+        try:
+            run = _Run(workspace, models, recipe, index.class_names, seed)
+            detector = run.detector(index, batch_size, skip_unreadable)
+        except Exception as error:
+            workspace.log("failed", error=f"{type(error).__name__}: {error}")
+            raise
+        workspace.log("done")
+    return detector
+
+
+class _Run:
+    """What the stages of one run share; the methods go through them in order."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        models: Models,
+        recipe: Recipe,
+        class_names: tuple[str, ...],
+        seed: int,
+    ) -> None:
+        self.workspace = workspace
+        self.root = workspace.root
+        self.models = models
+        self.recipe = recipe
+        self.class_names = class_names
+        self.seed = seed
+        self.store = FeatureStore(
+            self.root / "features", models.part_print("encoder"), lambda: models.encoder
+        )
+
+    def detector(self, index: ImageIndex, batch_size: int, skip_unreadable: bool) -> OODDetector:
+        """Select, mine, describe, paint, encode, assign, tune."""
+        recipe, stage = self.recipe, self.workspace.stage
+        classifier = self._own_classifier()
+        probe = classifier is None
+        pictures = select(self.workspace, index, recipe, probe, skip_unreadable)
+        self._write_run_file(pictures, probe)
+        negatives = stages.mine(
+            self.store, self.models.bundle.words(), self.class_names, recipe.mining, stage("mine")
+        )
+        tuned_on = [picture for picture in pictures if "tune" in picture.uses]
+        synthetic = self._synthetic(tuned_on, self._guide(classifier, pictures), batch_size)
+        features = self.store.images(
+            [picture.path for picture in synthetic],
+            [picture.sha256 for picture in synthetic],
+            stage("embed"),
+        )
+        assignment = stages.assign(self.root / "assign.jsonl", synthetic, features, negatives)
+        class_prompts = recipe.projection.class_prompt_set or recipe.mining.prompt_set
+        data = TuningData(
+            id_features=self._features(tuned_on),
+            id_targets=self._targets(tuned_on),
+            synthetic_features=features,
+            class_features=self._class_features(recipe.mining.prompt_set),
+            projection_classes=self._class_features(class_prompts),
+            negatives=negatives,
+            assignment=assignment,
+        )
+        return self._tuned(data, [p for p in pictures if "calibrate" in p.uses])
+
+    def _own_classifier(self) -> Classifier | None:
+        """Return the bundle's classifier if it knows these very classes, in whatever order."""
+        if "classifier" not in self.models.bundle.spec:
+            return None
+        classifier = self.models.classifier
+        wanted = {name.casefold() for name in self.class_names}
+        if classifier and {name.casefold() for name in classifier.class_names} == wanted:
+            return classifier
+        return None
+
+    def _write_run_file(self, pictures: Sequence[Picture], probe: bool) -> None:
+        write_run_file(
+            self.root / "run.toml",
+            self.models,
+            self.recipe,
+            self.seed,
+            self.class_names,
+            pictures,
+            classifier="linear probe" if probe else "the bundle's",
+        )
+
+    def _guide(
+        self, classifier: Classifier | None, pictures: Sequence[Picture]
+    ) -> tuple[str, Callable[[], Classifier]]:
+        """Return the fingerprint of what guides the painting, and what loads or trains it."""
+        if classifier is not None:
+            return classifier.fingerprint, lambda: classifier
+        seen = [picture for picture in pictures if "probe" in picture.uses]
+        self.workspace.say(
+            "probe",
+            f"bundle {self.models.bundle.name!r} has no classifier for these "
+            f"{len(self.class_names)} classes: a linear probe on the encoder's features of "
+            f"{len(seen)} images takes its place",
+        )
+        features = self._features(seen, self.workspace.stage("probe"))
+
+        def train() -> Classifier:
+            from synood.models.classifier import train_probe
+
+            return train_probe(
+                features, self._targets(seen), self.class_names, self.models.encoder, self.seed
+            )
+
+        contents = [(picture.sha256, picture.label) for picture in seen]
+        encoder = self.models.part_print("encoder")
+        return fingerprint("probe", contents, self.class_names, encoder, self.seed), train
+
+    def _synthetic(
+        self,
+        tuned_on: Sequence[Picture],
+        guide: tuple[str, Callable[[], Classifier]],
+        batch_size: int,
+    ) -> list[Synthetic]:
+        """Describe and paint."""
+        guide_print, load_guide = guide
+        guidance = self.recipe.guidance
+        prompts = stages.describe(
+            self.root / "describe.jsonl",
+            tuned_on,
+            self.models,
+            self.recipe.describe,
+            self.workspace.stage("describe"),
+        )
+        prints = (self.models.part_print("inpainter"), guide_print)
+        orders = stages.painting_orders(tuned_on, prompts, self.seed, guidance, prints)
+        return stages.synthesize(
+            self.root / "synthesize",
+            orders,
+            lambda: stages.Painter(self.models.inpainter, load_guide(), guidance, batch_size),
+            self.workspace,
+        )
+
+    def _features(
+        self, pictures: Sequence[Picture], advance: Advance = unheard
+    ) -> NDArray[np.float32]:
+        hashes = [picture.sha256 for picture in pictures]
+        return self.store.images([picture.path for picture in pictures], hashes, advance)
+
+    def _class_features(self, prompt_set: str) -> NDArray[np.float32]:
+        prompts = find_prompt_set(prompt_set).class_prompts(self.class_names)
+        return unit(self.store.texts(prompts, unheard))
+
+    def _targets(self, pictures: Sequence[Picture]) -> NDArray[np.int64]:
+        rows = {name: row for row, name in enumerate(self.class_names)}
+        return np.array([rows[picture.label] for picture in pictures], dtype=np.int64)
+
+    def _tuned(self, data: TuningData, held_out: Sequence[Picture]) -> OODDetector:
+        """Tune, set the threshold and save; or read back the detector that is there already."""
+        recipe = self.recipe
+        inputs = fingerprint(
+            "tune",
+            data.fingerprint(),
+            self.models.part_print("encoder"),
+            self.class_names,
+            asdict(recipe),
+            [picture.sha256 for picture in held_out],
+            self.seed,
+        )
+        detector = self._finished(inputs)
+        if detector is None:
+            detector = assemble(
+                data, recipe, self.seed, self.models, self.class_names, self.workspace
+            )
+            detector = calibrate(
+                detector, self._features(held_out), held_out, recipe, self.workspace
+            )
+            detector.save_pretrained(self.root / "detector")
+            tuned = len(data.assignment.used)
+            write_json(self.root / "tune.json", {"inputs": inputs, "tuned_negatives": tuned})
+        return detector
+
+    def _finished(self, inputs: str) -> OODDetector | None:
+        """Return the detector on disk if it was made from `inputs` and is whole."""
+        from synood.detector import OODDetector
+
+        try:
+            if read_json(self.root / "tune.json")["inputs"] != inputs:
+                return None
+            return OODDetector.from_pretrained(self.root / "detector", device=self.models.device)
+        except (InputError, KeyError, TypeError):
+            return None

@@ -1,0 +1,260 @@
+"""The stages of a run: each reads files, writes files, and does nothing that is already there.
+
+A row or file carries, as `inputs`, the fingerprint of everything that could change it. What still
+carries the right one is kept; what does not is made again, and by the same rule what follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from synood.errors import InputError
+from synood.files import fingerprint, read_jsonl, write_jsonl
+from synood.pipeline._shards import SHARD, Order, Synthetic, read_synthetic, tidy, write_shard
+from synood.pipeline._workspace import unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synood.labels.wordnet import Word
+    from synood.models.classifier import Classifier
+    from synood.models.inpainting import Inpainter
+    from synood.pipeline._features import FeatureStore
+    from synood.pipeline._models import Models
+    from synood.pipeline._select import Picture
+    from synood.pipeline._workspace import Advance, Workspace
+    from synood.settings import DescribeSettings, GuidanceSettings, MiningSettings
+    from synood.synthesis.guidance import Rendered
+
+T = TypeVar("T")
+DESCRIBE_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """The mined negative labels: M prompts and their features (M, D), not normalised."""
+
+    prompts: tuple[str, ...]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which negative label each synthetic image belongs to.
+
+    `used` (M',) are the rows of the negatives that at least one image belongs to, ascending;
+    `targets` (m,) index into `used`.
+    """
+
+    used: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+def mine(
+    store: FeatureStore,
+    words: Sequence[Word],
+    class_names: Sequence[str],
+    settings: MiningSettings,
+    advance: Advance,
+) -> Negatives:
+    """Choose the negative labels among `words` as NegLabel does (its §3)."""
+    from synood._zero_shot import find_prompt_set
+    from synood.labels.mining import mine_negatives
+
+    prompts = find_prompt_set(settings.prompt_set)
+    word_prompts = [prompts.word_prompt(word) for word in words]
+    class_features = store.texts(prompts.class_prompts(class_names), unheard)
+    word_features = store.texts(word_prompts, advance)
+    exclude = class_names if settings.exclude_class_names else ()
+    kept = mine_negatives(
+        words, word_features, class_features, settings.share, settings.quantile, exclude=exclude
+    )
+    if not len(kept):
+        raise InputError("negative labels: mining kept none; raise mining.share or give more words")
+    return Negatives(tuple(word_prompts[row] for row in kept), word_features[kept])
+
+
+def describe(
+    path: Path,
+    pictures: Sequence[Picture],
+    models: Models,
+    settings: DescribeSettings,
+    advance: Advance,
+) -> list[str]:
+    """Return one in-painting prompt per picture; the texts are kept in describe.jsonl.
+
+    A text changed by hand in that file is used as it stands.
+    """
+    rows = {row["inputs"]: row for row in _rows_if_any(path) if "inputs" in row}
+    inputs = [
+        fingerprint("describe", picture.sha256, picture.label, picture.id, models.describer_print)
+        for picture in pictures
+    ]
+    missing = [i for i, stamp in enumerate(inputs) if stamp not in rows]
+    save_every = max(DESCRIBE_AT_ONCE, len(missing) // 20)
+    unsaved = 0
+    for batch in batched(missing, DESCRIBE_AT_ONCE):
+        texts = _describe_batch([pictures[i] for i in batch], models)
+        for i, text in zip(batch, texts, strict=True):
+            row = {"id": pictures[i].id, "text": text, "describer": models.describer.id}
+            rows[inputs[i]] = {**row, "inputs": inputs[i]}
+        unsaved += len(batch)
+        if unsaved >= save_every:
+            write_jsonl(path, [rows[stamp] for stamp in inputs if stamp in rows])
+            unsaved = 0
+        advance(sum(stamp in rows for stamp in inputs), len(pictures), texts[-1])
+    write_jsonl(path, [rows[stamp] for stamp in inputs])
+    advance(len(pictures), len(pictures), "")
+    return [painting_prompt(str(rows[stamp]["text"]), settings) for stamp in inputs]
+
+
+def painting_prompt(text: str, settings: DescribeSettings) -> str:
+    """Put the description of the context, cut if the recipe says so, into the template."""
+    return settings.template.replace("{}", text[: settings.max_characters])
+
+
+def image_seed(run_seed: int, image_id: str) -> int:
+    """Seed of one image's random numbers, in [0, 2^63): of the run and the image, not its place."""
+    digest = sha256(f"{run_seed}:{image_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def painting_orders(
+    pictures: Sequence[Picture],
+    prompts: Sequence[str],
+    seed: int,
+    settings: GuidanceSettings,
+    model_prints: Sequence[str],
+) -> list[Order]:
+    """Say what is to be painted, with the fingerprint of all that it depends on."""
+    orders = []
+    for picture, prompt in zip(pictures, prompts, strict=True):
+        own = image_seed(seed, picture.id)
+        stamp = fingerprint(
+            "synthesize", picture.sha256, prompt, own, asdict(settings), list(model_prints)
+        )
+        orders.append(Order(picture.id, picture.path, prompt, own, stamp))
+    return orders
+
+
+def synthesize(
+    directory: Path,
+    orders: Sequence[Order],
+    make_painter: Callable[[], Painter],
+    workspace: Workspace,
+) -> list[Synthetic]:
+    """Paint what is not there yet, shard by shard, and return all pictures in order.
+
+    `make_painter` is called when there is something to paint: it loads the models.
+    """
+    advance = workspace.stage("synthesize")
+    found = read_synthetic(directory)
+    missing = [order for order in orders if order.inputs not in found]
+    done = len(orders) - len(missing)
+    if missing:
+        painter = make_painter()
+        painter.check_prompts([order.prompt for order in missing])
+        for shard in batched(missing, painter.shard_size):
+            rendered: list[Rendered] = []
+            for batch in batched(shard, painter.batch_size):
+                rendered.extend(painter.paint(batch))
+                advance(done + len(rendered), len(orders), batch[-1].prompt)
+            write_shard(directory, shard, rendered)
+            done += len(shard)
+            workspace.log("shard", pictures=len(shard), done=done)
+    tidy(directory, orders)
+    advance(len(orders), len(orders), "")
+    found = read_synthetic(directory)
+    return [found[order.inputs] for order in orders]
+
+
+class Painter:
+    """The models that paint, and how: a batch of orders in, as many pictures out."""
+
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        classifier: Classifier,
+        settings: GuidanceSettings,
+        batch_size: int,
+    ) -> None:
+        self._inpainter = inpainter
+        self._classifier = classifier
+        self._settings = settings
+        self.batch_size = batch_size
+        self.shard_size = max(1, SHARD // batch_size) * batch_size  # so that batches are full
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Raise an `InputError` for a prompt that the text tower cannot take, before any work."""
+        import torch
+
+        for batch in batched(sorted(set(prompts)), SHARD):
+            self._inpainter.condition(batch, [torch.Generator() for _ in batch])
+
+    def paint(self, orders: Sequence[Order]) -> list[Rendered]:
+        """Paint a batch; a picture depends on its own order, and on its company by rounding."""
+        import torch
+
+        from synood.images.reading import Preprocess, read_image
+        from synood.synthesis.guidance import guided_inpainting
+
+        # The whole image, its shape given up, as in the authors' code (datasets.py:77-78).
+        square = Preprocess(
+            "painter", self._inpainter.image_size, "bicubic", "squash", (0.0,) * 3, (1.0,) * 3
+        )
+        pixels = [square.pixels(read_image(order.source)) for order in orders]
+        return guided_inpainting(
+            self._inpainter,
+            self._classifier,
+            torch.from_numpy(np.stack(pixels)),
+            [order.prompt for order in orders],
+            self._settings,
+            [order.seed for order in orders],
+        )
+
+
+def assign(
+    path: Path,
+    synthetic: Sequence[Synthetic],
+    features: NDArray[np.float32],
+    negatives: Negatives,
+) -> Assignment:
+    """Give each synthetic image its nearest negative label; assign.jsonl holds them by name."""
+    from synood.tuning.assignment import compact, nearest_negative
+
+    nearest = nearest_negative(features, negatives.features)
+    rows = [
+        {"id": picture.id, "negative": int(row), "prompt": negatives.prompts[row]}
+        for picture, row in zip(synthetic, nearest, strict=True)
+    ]
+    write_jsonl(path, rows)
+    return Assignment(*compact(nearest))
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut a sequence into pieces of at most `size`.
+
+    >>> list(batched("abcde", 2))
+    ['ab', 'cd', 'e']
+    """
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _describe_batch(pictures: Sequence[Picture], models: Models) -> list[str]:
+    from synood.images.reading import read_image
+
+    images = [read_image(picture.path) for picture in pictures]
+    labels = [picture.label for picture in pictures]
+    return models.describer.describe(images, labels, [picture.id for picture in pictures])
+
+
+def _rows_if_any(path: Path) -> list[dict[str, Any]]:
+    return read_jsonl(path) if path.exists() else []
