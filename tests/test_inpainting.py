@@ -126,6 +126,7 @@ def test_a_call_leaves_no_trace_in_the_scheduler(checkpoints, pixels):
     before = paint(inpainter, pixels, PROMPTS, (1, 2))
     paint(inpainter, pixels, PROMPTS, (8, 9), strength=0.9, steps=7)
     assert torch.equal(before, paint(inpainter, pixels, PROMPTS, (1, 2)))
+    assert inpainter._scheduler.num_inference_steps is None  # as it was loaded
 
 
 @pytest.mark.parametrize("channels", [3, 4, 12])
