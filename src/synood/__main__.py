@@ -1,0 +1,7 @@
+"""`python -m synood` is the command line."""
+
+import sys
+
+from synood.cli import main
+
+sys.exit(main())

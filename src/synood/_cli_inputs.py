@@ -1,0 +1,78 @@
+"""What the command line is given - names of files and sets - as the objects that they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.detector import OODDetector
+from synood.errors import InputError
+from synood.images.sources import find_images, folder_per_class, read_class_names
+from synood.pipeline._models import pick_device
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from synood.benchmark.results import Group
+    from synood.images.sources import ImageIndex
+    from synood.models.describer import Describer
+    from synood.pipeline.run import Progress
+
+
+def load_detector(path: Path, device: str, models: str | None = None) -> OODDetector:
+    """Read a detector directory; `models` is where its bundle lies now."""
+    return OODDetector.from_pretrained(path, models, pick_device(device))
+
+
+def detector_from_classes(
+    classes: Path, models: str, negatives: Path | None, share: float, device: str
+) -> OODDetector:
+    """Make a zero-shot detector from a file of class names."""
+    names = read_class_names(classes)
+    listed = list(names.values()) if isinstance(names, dict) else names
+    return OODDetector.from_classes(
+        listed, models, negatives, share=share, device=pick_device(device)
+    )
+
+
+def class_folders(images: Path, classes: Path | None) -> ImageIndex:
+    """List a folder per class, the class names from a file if there is one."""
+    return folder_per_class(images, None if classes is None else read_class_names(classes))
+
+
+def describer_of(path: Path | None) -> Describer | None:
+    """Read the contexts of a JSONL file; None leaves describing to the bundle."""
+    from synood.models.describer import FileDescriber
+
+    return None if path is None else FileDescriber(path)
+
+
+def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, Group]]:
+    """List the images of every NAME=PATH; a name given twice or a bad form is an `InputError`."""
+    sets: list[tuple[str, ImageIndex, Group]] = []
+    groups: tuple[tuple[Group, Sequence[str]], ...] = (("near", near), ("far", far))
+    for group, text in [(group, text) for group, texts in groups for text in texts]:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"{text!r}: write a set of images as NAME=PATH")
+        if name in {known for known, _, _ in sets}:
+            raise InputError(f"{text!r}: there is another set of images named {name!r}")
+        sets.append((name, find_images([Path(path)]), group))
+    if not sets:
+        raise InputError("evaluate: give at least one set of images as --ood NAME=PATH")
+    return sets
+
+
+def scores_of(
+    detector: OODDetector, index: ImageIndex, name: str, progress: Progress
+) -> NDArray[np.float32]:
+    """Score every image of an index, (N,) in its order, telling how far it is."""
+    scores = np.zeros(len(index.records), np.float32)
+    for row, prediction in enumerate(detector.iter_predict(index)):
+        scores[row] = prediction.score
+        progress(name, row + 1, len(scores), "")
+    return scores

@@ -1,0 +1,394 @@
+"""The command line: each command is a few lines over the public API. Nothing else prints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from synood import __version__
+from synood._console import (
+    Bars,
+    Format,
+    Lines,
+    Reporter,
+    detector_text,
+    predictions_text,
+)
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+DONE, OUR_FAULT, INPUT_FAULT, OOD_FOUND, STOPPED = 0, 1, 2, 3, 130
+_PATH_FAULTS = {
+    errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
+    errno.ENAMETOOLONG, errno.EEXIST,
+}  # fmt: skip
+
+_HELP = """
+Says whether a picture shows one of your classes or something else (out-of-distribution, OOD).
+
+A detector is made from class names alone (zero-shot), or from a folder of images per class (fit): \
+then images near the boundary of the classes are synthesized and learned from.
+
+Exit codes: 0 done, 1 our fault, 2 the input's fault, 3 OOD found and --fail-on-ood given.
+"""
+
+app = App(
+    name="synood",
+    version=__version__,
+    help=_HELP,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=""),
+    suppress_keyboard_interrupt=False,
+)
+
+Models = Annotated[
+    str, Parameter(help='Which models to use: "mini", "paper" or a directory with a bundle.json.')
+]
+Device = Annotated[
+    str, Parameter(help='Where the models run: "auto", "cpu" or a name that torch knows.')
+]
+Flag = Annotated[bool, Parameter(show_default=False)]
+Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
+
+
+@app.command(sort_key=0)
+def demo(out: Path = Path("demo-out"), seeds: int = 5) -> int:
+    """Run the whole method on the embedded mini world: a table, and a page to look at.
+
+    Parameters
+    ----------
+    out
+        Directory for report.html, results.json and the pictures.
+    seeds
+        How many times the tuning is repeated, for the intervals.
+    """
+    from synood.benchmark.demo import run_demo
+
+    with _reporter() as progress:
+        text = run_demo(out, seeds, progress)
+    print(text)
+    return DONE
+
+
+@app.command(sort_key=1)
+def fit(
+    images: Path,
+    /,
+    *,
+    out: Path,
+    models: Models = "mini",
+    recipe: str = "paper",
+    classes: Path | None = None,
+    per_class: int | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    batch_size: int = 8,
+    descriptions: Path | None = None,
+    skip_unreadable: Flag = False,
+    set_: Annotated[Several, Parameter(name="--set")] = (),
+) -> int:
+    """Make a detector from a folder of images per class. Interrupted, it goes on when run again.
+
+    Parameters
+    ----------
+    images
+        Folder that holds one folder of images for each class.
+    out
+        Directory of the run; the detector will be in its folder "detector".
+    recipe
+        The hyperparameters: "paper", "released", or a TOML file (a run.toml as well).
+    classes
+        JSON file of class names: {"folder": "name"}, or a list in the folders' sorted order.
+    per_class
+        Images of each class that are redrawn; the same as --set select.per_class=N.
+    seed
+        Of every random number; the same seed gives the same bytes.
+    batch_size
+        Pictures painted at a time: speed and memory.
+    descriptions
+        JSONL file of contexts, {"id": "folder/image.jpg", "text": "..."}, for the bundle's own.
+    skip_unreadable
+        Leave images out that cannot be read, instead of stopping at the first.
+    set_
+        Change a field of the recipe, e.g. --set negatives.epochs=10; may be repeated.
+    """
+    from synood._cli_inputs import class_folders, describer_of
+    from synood.models.bundles import load_bundle
+    from synood.pipeline.recipe import resolve_recipe
+    from synood.pipeline.run import fit as run_fit
+
+    index = class_folders(images, classes)
+    bundle = load_bundle(models)
+    shorthand = () if per_class is None else (f"select.per_class={per_class}",)
+    resolved = resolve_recipe(recipe, bundle.recipe_defaults, (*set_, *shorthand))
+    with _reporter() as progress:
+        detector = run_fit(
+            index,
+            bundle,
+            resolved,
+            out,
+            seed,
+            progress,
+            device=device,
+            batch_size=batch_size,
+            skip_unreadable=skip_unreadable,
+            describer=describer_of(descriptions),
+        )
+    print(detector_text(detector), end="")
+    print(f"detector: {out / 'detector'}\nnext: synood score {out / 'detector'} PHOTO...")
+    return DONE
+
+
+@app.command(sort_key=3)
+def score(
+    detector: Path,
+    /,
+    *paths: Path,
+    format: Format = "table",
+    out: Path | None = None,
+    fail_on_ood: Flag = False,
+    models: str | None = None,
+    device: Device = "auto",
+) -> int:
+    """Score images: 1 is surely one of the classes, 0 surely none.
+
+    Parameters
+    ----------
+    detector
+        Directory of a detector.
+    paths
+        Images, and folders of images.
+    format
+        How the verdicts are written.
+    out
+        File to write to, instead of the screen.
+    fail_on_ood
+        Exit with 3 if an image is out-of-distribution.
+    models
+        Where the detector's bundle lies now, if it was moved.
+    """
+    from synood._cli_inputs import load_detector
+    from synood.images.sources import find_images
+
+    index = find_images(paths)
+    judge = load_detector(detector, device, models)
+    if fail_on_ood and judge.threshold is None:
+        raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
+    with _reporter() as progress:
+        predictions = []
+        for prediction in judge.iter_predict(index):
+            predictions.append(prediction)
+            progress("score", len(predictions), len(index.records), "")
+    _deliver(predictions_text(predictions, format), out)
+    found = any(prediction.is_ood for prediction in predictions)
+    return OOD_FOUND if fail_on_ood and found else DONE
+
+
+@app.command(sort_key=4)
+def calibrate(
+    detector: Path,
+    /,
+    *,
+    id: Path,
+    tpr: float = 0.95,
+    out: Path | None = None,
+    device: Device = "auto",
+) -> int:
+    """Set the threshold below which an image counts as out-of-distribution.
+
+    Parameters
+    ----------
+    detector
+        Directory of a detector.
+    id
+        In-distribution images that the detector has not seen.
+    tpr
+        Share of them that is to be kept.
+    out
+        Directory for the detector with its threshold; without it, the given one is replaced.
+    """
+    from synood._cli_inputs import load_detector, scores_of
+    from synood.images.sources import find_images
+
+    index = find_images([id])
+    judge = load_detector(detector, device)
+    with _reporter() as progress:
+        scores = scores_of(judge, index, "calibrate", progress)
+    judge = judge.calibrate(scores, tpr)
+    judge.save_pretrained(out or detector)
+    print(detector_text(judge), end="")
+    if judge.calibration and judge.calibration.warning:
+        print(f"warning: {judge.calibration.warning}")
+    return DONE
+
+
+@app.command(sort_key=5)
+def evaluate(
+    detector: Path,
+    /,
+    *,
+    id: Path,
+    ood: Several = (),
+    near_ood: Several = (),
+    out: Path | None = None,
+    device: Device = "auto",
+) -> int:
+    """Measure a detector: AUROC and FPR95 on images that are in-distribution and not.
+
+    Parameters
+    ----------
+    detector
+        Directory of a detector.
+    id
+        In-distribution images that the detector has not seen.
+    ood
+        NAME=PATH of images that are out-of-distribution; may be repeated.
+    near_ood
+        The same, for images that resemble the classes; they are averaged apart.
+    out
+        File for results.json.
+    """
+    from synood._cli_inputs import load_detector, ood_sets, scores_of
+    from synood.benchmark.evaluation import ScoredSet, evaluate_detector
+    from synood.benchmark.methods import NEGLABEL, SYNOOD, titles
+    from synood.benchmark.results import write_results
+    from synood.benchmark.tables import text_table
+    from synood.images.sources import find_images
+
+    own = find_images([id])
+    sets = ood_sets(ood, near_ood)
+    judge = load_detector(detector, device)
+    with _reporter() as progress:
+        scored = [
+            ScoredSet(name, index, scores_of(judge, index, name, progress), group)
+            for name, index, group in sets
+        ]
+        inside = ScoredSet("in-distribution", own, scores_of(judge, own, "id", progress))
+    results = evaluate_detector(judge, inside, scored)
+    if out is not None:
+        write_results(out, results)
+    print(text_table(results.rows, titles((NEGLABEL, SYNOOD))))
+    return DONE
+
+
+@app.command(sort_key=2)
+def zero_shot(
+    *,
+    classes: Path,
+    out: Path,
+    models: Models = "mini",
+    negatives: Path | None = None,
+    share: float = 0.15,
+    device: Device = "auto",
+) -> int:
+    """Make a detector from class names alone (NegLabel): no images, no training.
+
+    Parameters
+    ----------
+    classes
+        File of class names: .txt with one a line, or a .json list.
+    out
+        Directory for the detector.
+    negatives
+        File of negative labels, one a line, instead of those mined from WordNet.
+    share
+        Share of the candidate words that become negative labels.
+    """
+    from synood._cli_inputs import detector_from_classes
+
+    detector = detector_from_classes(classes, models, negatives, share, device)
+    detector.save_pretrained(out)
+    print(detector_text(detector), end="")
+    print(f"detector: {out}")
+    return DONE
+
+
+@app.command(sort_key=6)
+def mine(
+    *,
+    classes: Path,
+    out: Path,
+    models: Models = "mini",
+    share: float = 0.15,
+    device: Device = "auto",
+) -> int:
+    """Write the negative labels for class names to a file that `zero-shot --negatives` reads.
+
+    Parameters
+    ----------
+    classes
+        File of class names: .txt with one a line, or a .json list.
+    out
+        Text file to write, one negative label a line.
+    share
+        Share of the candidate words that become negative labels.
+    """
+    from synood._cli_inputs import detector_from_classes
+    from synood.files import write_text
+
+    detector = detector_from_classes(classes, models, None, share, device)
+    write_text(out, "".join(f"{prompt}\n" for prompt in detector.negative_prompts))
+    print(f"{len(detector.negative_prompts):,} negative labels: {out}")
+    return DONE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every failure is one line on stderr."""
+    # The libraries' remarks on their own loading are of no use to the person at the screen.
+    for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(library, "error")
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()  # here, where a closed or full standard output can still be told
+    except (CycloptsError, InputError) as error:
+        return _fail(str(error), INPUT_FAULT)
+    except BrokenPipeError:  # as of `synood score ... | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        if error.errno not in _PATH_FAULTS:
+            return _our_fault()
+        return _fail(f"{error.filename or 'writing'}: {error.strerror}", INPUT_FAULT)
+    except KeyboardInterrupt:
+        return _fail("stopped; `fit` and `demo` go on from here when run again", STOPPED)
+    except Exception:  # noqa: BLE001 - the outermost place: whatever it is, it is our fault
+        return _our_fault()
+    return code if isinstance(code, int) else DONE
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"synood: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _our_fault() -> int:
+    traceback.print_exc()
+    return _fail("this is a fault of synood, not of your input; please report it", OUR_FAULT)
+
+
+def _reporter() -> Reporter:
+    if sys.stderr.isatty():
+        return Bars()
+    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def _deliver(text: str, out: Path | None) -> None:
+    from synood.files import write_text
+
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
