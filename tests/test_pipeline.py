@@ -393,6 +393,59 @@ def test_what_is_damaged_is_made_again(first, again, bundle, images, pattern):
     assert pictures(again) == pictures(first)
 
 
+def test_a_stray_picture_in_a_shard_is_cleared_away(first, again, bundle, images):
+    shard = sorted((again / "synthesize").iterdir())[0]
+    shutil.copyfile(next(shard.glob("*.png")), shard / "stray.png")
+
+    run(images, bundle, again)
+
+    assert contents(again) == contents(first)
+    assert painted(again) == 0
+
+
+# The target of the guidance
+
+
+def test_target_can_be_a_quantile_of_the_images_own_energies(bundle, images, tmp_path):
+    told = []
+
+    run(
+        images,
+        bundle,
+        tmp_path / "out",
+        "guidance.target_quantile=0.5",
+        progress=lambda *event: told.append(event),
+    )
+
+    made = read_synthetic(tmp_path / "out" / "synthesize").values()
+    target = np.quantile([picture.source_energy for picture in made], 0.5)
+    events = read_jsonl(tmp_path / "out" / "events.jsonl")
+    assert [row["target"] for row in events if "target" in row] == [pytest.approx(target, abs=1e-5)]
+    for one in made:
+        shortfall = max(0.0, target - one.energies[0])
+        assert one.losses[0] == pytest.approx(shortfall**2, abs=1e-4)
+    assert any("guidance.target is" in message for _, _, _, message in told)
+
+
+def test_target_of_a_quantile_needs_energies(bundle, images, tmp_path):
+    with pytest.raises(InputError, match="target_quantile"):
+        run(
+            images,
+            bundle,
+            tmp_path / "out",
+            "guidance.target_quantile=0.5",
+            "guidance.objective=uniformity",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("target", "idle"), [("-99", True), ("99", False)])
+def test_guidance_that_has_nothing_to_do_is_told(bundle, images, tmp_path, target, idle):
+    run(images, bundle, tmp_path / "out", f"guidance.target={target}", "guidance.step_size=0.1")
+    notices = [row.get("message", "") for row in read_jsonl(tmp_path / "out" / "events.jsonl")]
+    assert any("were not guided" in message for message in notices) == idle
+
+
 # Whose classes, whose descriptions
 
 

@@ -23,7 +23,7 @@ class DescribeSettings:
     """How the context's description becomes a prompt of the in-painting model."""
 
     template: str = "A photo only remain {}."  # [C] datasets.py:81, its grammar as it is
-    max_characters: int | None = None  # [C] datasets.py:80 cuts at 73; None cuts at whole tags
+    max_characters: int | None = None  # [C] datasets.py:80 cuts at 73; None: whole or refused
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class GuidanceSettings:
     step_size: float = 10.0  # [P] r * rho = 10, per image
     objective: Literal["energy", "uniformity"] = "energy"  # [P] eq. 7, sign mended
     target: float = -5.0  # m_out; [C] generate_near_ood_sample.py:73
+    target_quantile: float | None = None  # [ours] target = this quantile of the images' energies
     temperature: float = 1.0  # tau of eq. 7
     renormalise: bool = False  # [ours] rescale the noise to unit deviation after each update
     stop_at_target: bool = False  # [ours] an image that has reached the target is left alone

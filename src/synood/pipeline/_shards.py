@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from synood.files import fingerprint, read_jsonl, sha256_file, write_jsonl
 from synood.pipeline._workspace import whole_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from synood.synthesis.guidance import Rendered
 
@@ -58,54 +58,71 @@ def read_synthetic(directory: Path) -> dict[str, Synthetic]:
     return {picture.inputs: picture for shard in shards for picture in _pictures(shard)}
 
 
-def write_shard(directory: Path, orders: Sequence[Order], rendered: Sequence[Rendered]) -> None:
-    """Write the pictures of `orders` as one new shard."""
-    with whole_directory(directory / _shard_name([order.inputs for order in orders])) as part:
-        rows = [_write(part, *pair) for pair in zip(orders, rendered, strict=True)]
-        write_jsonl(part / ROWS, rows)
+def write_shard(
+    directory: Path, orders: Sequence[Order], rendered: Sequence[Rendered]
+) -> list[Synthetic]:
+    """Write the pictures of `orders` as one new shard and return them."""
+    shard = directory / _shard_name([order.inputs for order in orders])
+    with whole_directory(shard) as part:
+        pictures = [_write(part, *pair) for pair in zip(orders, rendered, strict=True)]
+        write_jsonl(part / ROWS, [_to_row(picture) for picture in pictures])
+    return [replace(picture, path=shard / picture.path.name) for picture in pictures]
 
 
-def tidy(directory: Path, wanted: Sequence[Order]) -> None:
-    """Remove what no order asks for: pictures of an earlier recipe or folder, broken shards."""
-    inputs = {order.inputs for order in wanted}
+def tidy(
+    directory: Path, found: Mapping[str, Synthetic], wanted: Sequence[Order]
+) -> list[Synthetic]:
+    """Return the pictures of `wanted`, in order, and remove all others from `directory`.
+
+    Others are those of an earlier recipe or folder, and broken shards; `found` has the whole
+    pictures by the fingerprint of their inputs.
+    """
+    kept = {order.inputs: found[order.inputs] for order in wanted}
+    of_shard: dict[Path, list[Synthetic]] = {}
+    for picture in kept.values():
+        of_shard.setdefault(picture.path.parent, []).append(picture)
     for shard in sorted(directory.glob("[!.]*/")):
-        there = _pictures(shard)
-        kept = [picture for picture in there if picture.inputs in inputs]
-        if kept and len(kept) < len(there):
-            _copy_shard(directory, kept)
-        if len(kept) < max(1, len(there)):
+        own = of_shard.get(shard, [])
+        if len(own) == sum(1 for _ in shard.glob("*.png")) > 0:
+            continue
+        copied = _copy_shard(directory, own)
+        kept.update({picture.inputs: picture for picture in copied})
+        if not copied or copied[0].path.parent != shard:
             shutil.rmtree(shard)
+    return [kept[order.inputs] for order in wanted]
 
 
-def _copy_shard(directory: Path, pictures: Sequence[Synthetic]) -> None:
-    with whole_directory(directory / _shard_name([one.inputs for one in pictures])) as part:
+def _copy_shard(directory: Path, pictures: Sequence[Synthetic]) -> list[Synthetic]:
+    if not pictures:
+        return []
+    shard = directory / _shard_name([picture.inputs for picture in pictures])
+    with whole_directory(shard) as part:
         for picture in pictures:
             shutil.copyfile(picture.path, part / picture.path.name)
         write_jsonl(part / ROWS, [_to_row(picture) for picture in pictures])
+    return [replace(picture, path=shard / picture.path.name) for picture in pictures]
 
 
 def _shard_name(inputs: Sequence[str]) -> str:
     return fingerprint(list(inputs))
 
 
-def _write(part: Path, order: Order, rendered: Rendered) -> dict[str, Any]:
+def _write(part: Path, order: Order, rendered: Rendered) -> Synthetic:
     from PIL import Image
 
     path = part / f"{order.inputs}.png"
     Image.fromarray(rendered.image).save(path, format="PNG")
-    return _to_row(
-        Synthetic(
-            id=order.id,
-            path=path,
-            sha256=sha256_file(path),
-            prompt=order.prompt,
-            seed=order.seed,
-            losses=_rounded(rendered.losses),
-            energies=_rounded(rendered.energies),
-            source_energy=round(rendered.source_energy, DIGITS),
-            stop=rendered.stop,
-            inputs=order.inputs,
-        )
+    return Synthetic(
+        id=order.id,
+        path=path,
+        sha256=sha256_file(path),
+        prompt=order.prompt,
+        seed=order.seed,
+        losses=_rounded(rendered.losses),
+        energies=_rounded(rendered.energies),
+        source_energy=round(rendered.source_energy, DIGITS),
+        stop=rendered.stop,
+        inputs=order.inputs,
     )
 
 

@@ -59,6 +59,7 @@ _LIMITS: dict[str, _Check] = {
     "guidance.guidance_scale": _NOT_NEGATIVE,
     "guidance.rounds": _COUNT,
     "guidance.step_size": _NOT_NEGATIVE,
+    "guidance.target_quantile": _OPEN_SHARE,
     "guidance.temperature": _POSITIVE,
     "mining.share": _SHARE,
     "mining.quantile": _SHARE,

@@ -17,6 +17,7 @@ from synood.pipeline._features import FeatureStore
 from synood.pipeline._models import Models, pick_device
 from synood.pipeline._runfile import write_run_file
 from synood.pipeline._select import Picture, select
+from synood.pipeline._target import check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
 from synood.pipeline._workspace import Progress, Workspace, opened, unheard
 from synood.pipeline.recipe import resolve_recipe
@@ -71,6 +72,7 @@ def fit(
     """
     checked_class_names(index.class_names)
     recipe = resolve_recipe(recipe, bundle.recipe_defaults)
+    check_target(recipe.guidance)
     if batch_size < 1:
         raise InputError(f"batch size: must be at least 1, not {batch_size}")
     models = Models(bundle, pick_device(device), describer)
@@ -202,12 +204,16 @@ class _Run:
         )
         prints = (self.models.part_print("inpainter"), guide_print)
         orders = stages.painting_orders(tuned_on, prompts, self.seed, guidance, prints)
-        return stages.synthesize(
-            self.root / "synthesize",
-            orders,
-            lambda: stages.Painter(self.models.inpainter, load_guide(), guidance, batch_size),
-            self.workspace,
-        )
+
+        def painter() -> stages.Painter:
+            inpainter, classifier = self.models.inpainter, load_guide()
+            size = inpainter.image_size
+            fitted = with_own_target(guidance, classifier, orders, size, self.workspace)
+            return stages.Painter(inpainter, classifier, fitted, batch_size)
+
+        pictures = stages.synthesize(self.root / "synthesize", orders, painter, self.workspace)
+        tell_if_idle(guidance, pictures, self.workspace)
+        return pictures
 
     def _features(
         self, pictures: Sequence[Picture], advance: Advance = unheard

@@ -15,6 +15,7 @@ import numpy as np
 from synood.errors import InputError
 from synood.files import fingerprint, read_jsonl, write_jsonl
 from synood.pipeline._shards import SHARD, Order, Synthetic, read_synthetic, tidy, write_shard
+from synood.pipeline._target import square
 from synood.pipeline._workspace import unheard
 
 if TYPE_CHECKING:
@@ -98,20 +99,19 @@ def describe(
         for picture in pictures
     ]
     missing = [i for i, stamp in enumerate(inputs) if stamp not in rows]
-    save_every = max(DESCRIBE_AT_ONCE, len(missing) // 20)
-    unsaved = 0
+    done, saved = len(inputs) - len(missing), 0
     for batch in batched(missing, DESCRIBE_AT_ONCE):
         texts = _describe_batch([pictures[i] for i in batch], models)
         for i, text in zip(batch, texts, strict=True):
             row = {"id": pictures[i].id, "text": text, "describer": models.describer.id}
             rows[inputs[i]] = {**row, "inputs": inputs[i]}
-        unsaved += len(batch)
-        if unsaved >= save_every:
+        done += len(batch)
+        if done - saved > len(missing) // 20:  # a kill loses a twentieth at most
             write_jsonl(path, [rows[stamp] for stamp in inputs if stamp in rows])
-            unsaved = 0
-        advance(sum(stamp in rows for stamp in inputs), len(pictures), texts[-1])
+            saved = done
+        advance(done, len(inputs), texts[-1])
     write_jsonl(path, [rows[stamp] for stamp in inputs])
-    advance(len(pictures), len(pictures), "")
+    advance(len(inputs), len(inputs), "")
     return [painting_prompt(str(rows[stamp]["text"]), settings) for stamp in inputs]
 
 
@@ -134,12 +134,13 @@ def painting_orders(
     model_prints: Sequence[str],
 ) -> list[Order]:
     """Say what is to be painted, with the fingerprint of all that it depends on."""
+    together = settings.target_quantile is not None  # then the target depends on every image
+    company = [picture.sha256 for picture in pictures] if together else []
     orders = []
     for picture, prompt in zip(pictures, prompts, strict=True):
         own = image_seed(seed, picture.id)
-        stamp = fingerprint(
-            "synthesize", picture.sha256, prompt, own, asdict(settings), list(model_prints)
-        )
+        inputs = (picture.sha256, prompt, own, asdict(settings), list(model_prints), company)
+        stamp = fingerprint("synthesize", *inputs)
         orders.append(Order(picture.id, picture.path, prompt, own, stamp))
     return orders
 
@@ -166,13 +167,11 @@ def synthesize(
             for batch in batched(shard, painter.batch_size):
                 rendered.extend(painter.paint(batch))
                 advance(done + len(rendered), len(orders), batch[-1].prompt)
-            write_shard(directory, shard, rendered)
+            found.update({one.inputs: one for one in write_shard(directory, shard, rendered)})
             done += len(shard)
             workspace.log("shard", pictures=len(shard), done=done)
-    tidy(directory, orders)
     advance(len(orders), len(orders), "")
-    found = read_synthetic(directory)
-    return [found[order.inputs] for order in orders]
+    return tidy(directory, found, orders)
 
 
 class Painter:
@@ -202,14 +201,11 @@ class Painter:
         """Paint a batch; a picture depends on its own order, and on its company by rounding."""
         import torch
 
-        from synood.images.reading import Preprocess, read_image
+        from synood.images.reading import read_image
         from synood.synthesis.guidance import guided_inpainting
 
-        # The whole image, its shape given up, as in the authors' code (datasets.py:77-78).
-        square = Preprocess(
-            "painter", self._inpainter.image_size, "bicubic", "squash", (0.0,) * 3, (1.0,) * 3
-        )
-        pixels = [square.pixels(read_image(order.source)) for order in orders]
+        size = self._inpainter.image_size
+        pixels = [square(read_image(order.source), size) for order in orders]
         return guided_inpainting(
             self._inpainter,
             self._classifier,
