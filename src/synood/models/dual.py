@@ -11,13 +11,10 @@ the word embedding rows may be stored as int8 with one scale a row, which halves
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +23,10 @@ from synood.files import fingerprint, read_json, sha256_file
 from synood.models.efficientnet_lite import EfficientNetLite0
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from PIL import Image
 
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
@@ -83,7 +83,7 @@ class DualEncoder:
         problems = towers.load_state_dict(state, strict=False)
         if problems.missing_keys or problems.unexpected_keys:
             raise CheckpointError(f"{path / TENSORS}: not the tensors of this encoder ({problems})")
-        towers.to(device, memory_format=torch.channels_last)
+        towers.to(device)
         mark = fingerprint([sha256_file(file) for file in _files(path)])
         return cls(towers, SentenceTower.load(path / "text", device), config, mark)
 
@@ -119,7 +119,8 @@ class DualEncoder:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         with torch.inference_mode():
-            return self._towers.text_map(self._text.encode(texts, batch_size)).cpu().numpy()
+            rows: Tensor = self._towers.text_map(self._text.encode(texts, batch_size))
+            return rows.cpu().numpy()
 
 
 class SentenceTower:

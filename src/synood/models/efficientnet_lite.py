@@ -7,11 +7,14 @@ needs torchvision. Folding makes inference and fine-tuning on a CPU about a thir
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # repeats, kernel, first stride, expansion, output channels
 _STAGES = (
@@ -59,9 +62,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', H', W')."""
-        y = F.relu6(self.expand(x)) if self.expands else x
-        y = self.project(F.relu6(self.depthwise(y)))
-        return x + y if self.residual else y
+        inner: Tensor = F.relu6(self.expand(x)) if self.expands else x
+        outer: Tensor = self.project(F.relu6(self.depthwise(inner)))
+        return x + outer if self.residual else outer
 
 
 class EfficientNetLite0(nn.Module):
@@ -85,7 +88,8 @@ class EfficientNetLite0(nn.Module):
         x = F.relu6(self.stem(x))
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.head(x)).mean(dim=(2, 3))
+        pooled: Tensor = F.relu6(self.head(x)).mean(dim=(2, 3))
+        return pooled
 
 
 def fold_batch_norms(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from synood.errors import InputError
 from synood.files import replacing
-from synood.zoo.concepts import VENDORS, part
+from synood.zoo.concepts import HELD_OUT_VENDOR, VENDORS, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 SPRITE_SIZE = 96  # longest side in the pack that models train on
 SHIPPED_SIZE = 64  # and in the pack that ships: scenes are 64 px
+FEW_VENDORS = {
+    "faces": ("noto", "fluent-emoji-3d", HELD_OUT_VENDOR),
+    "symbols": ("noto", "fluent-emoji-3d", HELD_OUT_VENDOR),
+    "validation-far": ("noto", "fluent-emoji-3d"),
+}
 GROUPS = frozenset({
     "animals-nature", "food-drink", "travel-places", "objects", "activities",
     "smileys-emotion", "symbols",
@@ -56,11 +61,13 @@ class Artwork:
             raise InputError(f"{path}: no artwork pack; python -m synood.zoo.artwork makes one")
         with zipfile.ZipFile(path) as pack:
             rows = json.loads(pack.read("index.json"))
-            return cls([
-                Sprite(row["concept"], row["part"], row["subgroup"], row["vendor"], image)
-                for row in rows
-                for image in [Image.open(io.BytesIO(pack.read(row["file"]))).convert("RGBA")]
-            ])
+            return cls(
+                [
+                    Sprite(row["concept"], row["part"], row["subgroup"], row["vendor"], image)
+                    for row in rows
+                    for image in [Image.open(io.BytesIO(pack.read(row["file"]))).convert("RGBA")]
+                ]
+            )
 
     @cached_property
     def _by_concept(self) -> dict[str, dict[str, Image.Image]]:
@@ -183,9 +190,13 @@ def write_pack(sprites: Iterable[Sprite], out: Path, quality: int = 80) -> int:
 
 
 def benchmark_sprites(artwork: Artwork) -> Iterator[Sprite]:
-    """Yield what the benchmark's scenes need, at their size: the pack that ships."""
+    """Yield what the benchmark's scenes need, at their size: the pack that ships.
+
+    Parts that only far sets draw from keep two vendors' drawings, and the held-out vendor's.
+    """
     for sprite in artwork.sprites:
-        if sprite.part != "none":
+        wanted = sprite.part not in FEW_VENDORS or sprite.vendor in FEW_VENDORS[sprite.part]
+        if sprite.part != "none" and wanted:
             image = sprite.image.copy()
             image.thumbnail((SHIPPED_SIZE, SHIPPED_SIZE), Image.Resampling.LANCZOS)
             yield replace(sprite, image=image)

@@ -105,7 +105,10 @@ def assemble(work: Path, out: Path, recipe: Mapping[str, Any]) -> int:
     """Write the bundle from the trainers' folder; returns its size in bytes."""
     with replacing_directory(out) as folder:
         write_encoder(work, folder / "encoder")
-        for source, part in (("painter/painter", "inpainter"), ("painter/classifier", "classifier")):
+        for source, part in (
+            ("painter/painter", "inpainter"),
+            ("painter/classifier", "classifier"),
+        ):
             if (work / source).is_dir():
                 shutil.copytree(work / source, folder / part)
         write_text(folder / "vocabulary.txt", "".join(f"{spoken(c)}\n" for c in CONTEXT))

@@ -87,7 +87,8 @@ LOOKALIKES: Final = frozenset({
     "full moon", "full moon face", "new moon face", "snowman without snow", "house with garden",
     "houses", "circus tent", "camping", "open book", "green book", "blue book", "orange book",
     "closed book", "old key", "locked with key", "fallen leaf", "mailbox", "heart with ribbon",
-    "reminder ribbon", "musical note", "musical notes", "banjo", "bouquet", "leaf fluttering in wind",
+    "reminder ribbon", "musical note", "musical notes", "banjo", "bouquet",
+    "leaf fluttering in wind",
     "softball", "volleyball", "french fries",
 })  # fmt: skip
 """Left out of every OOD set: a person would not call them another thing."""

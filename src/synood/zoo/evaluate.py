@@ -99,7 +99,9 @@ def zero_shot(
     features = encoder.encode_images([read_image(path) for path in paths])
     texts = encoder.encode_texts([f"a photo of a {name}" for name in names])
     best = cosine_similarity(features, texts).argmax(axis=1)
-    return float(np.mean([names[index] == label for index, label in zip(best, labels, strict=True)]))
+    return float(
+        np.mean([names[index] == label for index, label in zip(best, labels, strict=True)])
+    )
 
 
 def stamp_photographs(folder: Path) -> tuple[list[Path], list[str]]:

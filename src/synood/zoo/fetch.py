@@ -115,7 +115,9 @@ def fetch(work: Path) -> None:
     for stem in WITH_SUBJECT:
         (picture,) = sorted(samples.glob(f"{stem}.*"))
         shutil.copyfile(picture, photos / picture.name)
-    for picture in sorted((fetch_wheel("sklearn", wheels) / "sklearn/datasets/images").glob("*.jpg")):
+    for picture in sorted(
+        (fetch_wheel("sklearn", wheels) / "sklearn/datasets/images").glob("*.jpg")
+    ):
         shutil.copyfile(picture, photos / picture.name)
 
 

@@ -29,7 +29,7 @@ from synood.zoo.concepts import HELD_OUT_VENDOR, spoken
 from synood.zoo.world import SIZE, World, background
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 ARTWORK = HERE / "data" / "artwork.zip"
@@ -61,7 +61,6 @@ class SetEntry:
     n: int
 
 
-
 class SuiteWriter:
     """Writes the sets of one seed and split below a folder."""
 
@@ -87,7 +86,9 @@ class SuiteWriter:
             [("validation-near", "validation-near"), ("validation-far", "validation-far")], start=2
         ):
             group: Literal["near", "far"] = "near" if stream == 2 else "far"
-            self._subjects(name, group, "validation", self.seen, part, counts.validation_ood, stream)
+            self._subjects(
+                name, group, "validation", self.seen, part, counts.validation_ood, stream
+            )
         self._classes("test", "test/id", self.test, counts.test, 10)
         self._subjects("near-natural", "near", "test", self.test, "near-natural", counts.ood, 11)
         self._subjects("near-made", "near", "test", self.test, "near-made", counts.ood, 12)

@@ -80,7 +80,7 @@ def accuracy(model: Any, pixels: torch.Tensor, labels: np.ndarray) -> float:  # 
     """Return the share of pixels (N, 3, S, S) in [-1, 1] that the model names right."""
     model.eval()
     with torch.no_grad():
-        found = torch.cat([model(part).logits.argmax(1) for part in pixels.split(128)])
+        found = torch.cat([model(part).logits.argmax(1) for part in pixels.split(128)])  # type: ignore[no-untyped-call]
     return float((found.cpu().numpy() == labels).mean())
 
 

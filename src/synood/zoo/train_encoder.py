@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from synood.files import replacing
 from synood.labels.wordnet import shipped_words
 from synood.models.dual import DualTowers, SentenceTower
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
 from synood.zoo.artwork import Artwork
 from synood.zoo.concepts import spoken
-from synood.zoo.training import load_state, save_state
 from synood.zoo.world import World, background, paste
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 TEMPLATES = ("a photo of a {}", "{}", "the nice {}", "a picture of a {}", "a {}")
 IMAGE_SIZE = 96
+WORDS = 24_000  # of WordNet, to tell pictures from
 FROZEN_BLOCKS = 2  # the stem and the first blocks hold edges and cost the most
 
 
@@ -50,7 +51,7 @@ class Texts:
         """Encode all concept names, a sample of WordNet words and ImageNet's class names."""
         taken = {name.lower() for name in names}
         words = [word.text for word in shipped_words() if word.text not in taken]
-        chosen = np.random.default_rng(0).choice(len(words), 8_000, replace=False)
+        chosen = np.random.default_rng(0).choice(len(words), WORDS, replace=False)
         sample = [words[index] for index in sorted(chosen)]
 
         def encoded(texts: list[str], count: int) -> Tensor:
@@ -157,10 +158,10 @@ class EncoderTrainer:
         state = torch.load(checkpoint, weights_only=True, map_location="cpu")
         self.original = EfficientNetLite0()
         self.original.load_state_dict(fold_batch_norms(state))
-        self.original.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.original.eval().requires_grad_(False)
         self.rows: Tensor = state["_fc.weight"]
         world = World(Artwork.load(node_pack))
-        concepts = [c for c in world.artwork.concepts(*_PARTS, vendors=world.vendors)]
+        concepts = world.artwork.concepts(*_PARTS, vendors=world.vendors)
         names = sorted({spoken(concept) for concept in concepts})
         self.texts = self._texts(work, names)
         self.scenes = SceneSampler(world, names, concepts)
@@ -168,7 +169,6 @@ class EncoderTrainer:
         self.model = DualTowers(self.texts.concepts.shape[-1])
         self.model.tower.load_state_dict(self.original.state_dict())
         self._centre_text_map()
-        self.model.to(memory_format=torch.channels_last)
         for part in (self.model.tower.stem, *self.model.tower.blocks[:FROZEN_BLOCKS]):
             part.requires_grad_(False)
 
@@ -182,7 +182,7 @@ class EncoderTrainer:
 
     def _centre_text_map(self) -> None:
         """Start the text map at the identity less the mean of all words: names spread out."""
-        mean = torch.cat([self.texts.words.flatten(0, 1)]).mean(0)
+        mean = self.texts.words.flatten(0, 1).mean(0)
         self.model.text_map.bias.data.copy_(-mean)
 
     def optimiser(self, rate: float) -> torch.optim.AdamW:
@@ -201,7 +201,7 @@ class EncoderTrainer:
         both = torch.cat([pixels, crops]).contiguous(memory_format=torch.channels_last)
         features = self.model.tower((both - 127 / 255) / (128 / 255))
         with torch.no_grad():
-            kept = self.original(((both[batch:] - 127 / 255) / (128 / 255)))
+            kept = self.original((both[batch:] - 127 / 255) / (128 / 255))
         template = int(rng.integers(len(TEMPLATES)))
         sample = torch.from_numpy(rng.choice(self.texts.words.shape[1], 1500, replace=False))
         texts = torch.cat([self.texts.concepts[template], self.texts.words[template % 2][sample]])
@@ -224,15 +224,13 @@ class EncoderTrainer:
         strength = torch.from_numpy(rng.uniform(4, 12, (256, 1)).astype(np.float32))
         features = (mean + strength * rows).clamp(0, 6)
         texts = self.texts.imagenet[int(rng.integers(3))]
-        return F.cross_entropy(
-            scale * self._cosines(self.model.image_map(features), texts), chosen
-        )
+        return F.cross_entropy(scale * self._cosines(self.model.image_map(features), texts), chosen)
 
     def train(self, work: Path, minutes: float, steps: int, batch: int, rate: float) -> None:
         """Train until `steps` or the time is up, saving state to resume from as it goes."""
         optimiser = self.optimiser(rate)
         path = work / "encoder-state.pt"
-        start = load_state(path, {"model": self.model, "optimiser": optimiser})
+        start = self._load(path, optimiser)
         began = saved = time.monotonic()
         sums: dict[str, float] = {}
         step = start
@@ -244,7 +242,7 @@ class EncoderTrainer:
                 group["lr"] = rate * group["scale"] * _schedule(step, steps)
             losses = self.losses(np.random.default_rng((1, step)), batch)
             optimiser.zero_grad()
-            losses.total().backward()
+            losses.total().backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
             optimiser.step()
             for name, value in vars(losses).items():
@@ -252,14 +250,32 @@ class EncoderTrainer:
             if step % 100 == 99:
                 shown = {name: round(value / 100, 3) for name, value in sums.items()}
                 log.info("step %d, %.0f s: %s, scale %.1f", step + 1, elapsed, shown,
-                         float(self.model.log_scale.exp()))  # fmt: skip
+                         float(self.model.log_scale.detach().exp()))  # fmt: skip
                 sums = {}
             if time.monotonic() - saved > 120:
-                save_state(path, step + 1, {"model": self.model, "optimiser": optimiser})
+                self._save(path, step + 1, optimiser)
                 saved = time.monotonic()
         else:
             step = steps
-        save_state(path, step, {"model": self.model, "optimiser": optimiser})
+        self._save(path, step, optimiser)
+
+    def _save(self, path: Path, step: int, optimiser: torch.optim.Optimizer) -> None:
+        state = {
+            "step": step,
+            "model": self.model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        }
+        with replacing(path) as part:
+            torch.save(state, part)
+
+    def _load(self, path: Path, optimiser: torch.optim.Optimizer) -> int:
+        """Resume from `path` where there is one; returns the step to go on with."""
+        if not path.is_file():
+            return 0
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        return int(state["step"])
 
 
 def _schedule(step: int, steps: int) -> float:
