@@ -189,7 +189,6 @@ def test_json_lines_come_back(tmp_path_factory, rows):
     assert path.read_bytes().count(b"\n") == len(rows)
 
 
-@pytest.mark.xfail(reason="read_jsonl splits at every line end of Unicode, not only at newlines")
 @pytest.mark.parametrize("character", LINE_ENDS)
 def test_json_lines_may_hold_other_line_ends(tmp_path, character):
     rows = [{"text": f"above{character}below"}]

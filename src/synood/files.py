@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 @contextmanager
@@ -67,13 +66,14 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read one JSON object a line; an error names the file and the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
     rows = []
-    for number, line in enumerate(lines, start=1):
+    # not splitlines(): it also splits at separators that may stand inside a JSON string
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         try:
             row = json.loads(line)
         except ValueError as error:

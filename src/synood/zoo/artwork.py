@@ -21,7 +21,7 @@ from synood.files import replacing
 from synood.zoo.concepts import HELD_OUT_VENDOR, VENDORS, part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 SPRITE_SIZE = 96  # longest side in the pack that models train on
@@ -202,7 +202,7 @@ def benchmark_sprites(artwork: Artwork) -> Iterator[Sprite]:
             yield replace(sprite, image=image)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command: python -m synood.zoo.artwork NODE_MODULES OUT.zip [--shipped SMALL.zip]."""
     import argparse
     import logging
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("node_modules", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--shipped", type=Path, help="also write the pack that ships")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     count = write_pack(draw_all(options.node_modules), options.out)
     logging.info("%s: %d drawings", options.out, count)

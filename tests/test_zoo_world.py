@@ -1,0 +1,146 @@
+"""The mini world and its benchmark: seeded scenes, sets that share no meaning and no picture."""
+
+import hashlib
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from synood.benchmark.suites import check_disjoint, read_suite
+from synood.errors import InputError
+from synood.files import read_json
+from synood.zoo.artwork import Artwork, write_pack
+from synood.zoo.concepts import CONTEXT, HELD_OUT_VENDOR, IN_DISTRIBUTION, spoken
+from synood.zoo.photographs import WITH_SUBJECT, WITHOUT_SUBJECT
+from synood.zoo.suite import ARTWORK, Counts, write_suite
+from synood.zoo.world import SEEN_VENDORS, World, background, caption
+
+FEW = Counts(train=1, validation=1, test=1, ood=12, validation_ood=12)
+
+
+@pytest.fixture(scope="module")
+def artwork():
+    return Artwork.load(ARTWORK)
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory):
+    roots = {}
+    for name, split, seed in [("main", "main", 0), ("again", "main", 0), ("hard", "hard", 0)]:
+        roots[name] = tmp_path_factory.mktemp(name)
+        write_suite(roots[name], seed=seed, split=split, counts=FEW)
+    return roots
+
+
+def contents(root):
+    files = sorted(path for path in root.rglob("*.png"))
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def test_there_are_more_than_fifty_classes_and_each_is_drawn_by_several_vendors(artwork):
+    assert len(IN_DISTRIBUTION) >= 50
+    for concept in (*IN_DISTRIBUTION, *CONTEXT):
+        assert len(artwork.drawings(concept, SEEN_VENDORS)) >= 3, concept
+        assert artwork.drawings(concept, (HELD_OUT_VENDOR,)), concept
+
+
+def test_names_are_unique_also_as_spoken():
+    names = [spoken(concept) for concept in (*IN_DISTRIBUTION, *CONTEXT)]
+    assert len(set(names)) == len(names)
+
+
+def test_a_concept_plays_one_part(artwork):
+    parts = {sprite.concept: {sprite.part} for sprite in artwork.sprites}
+    for sprite in artwork.sprites:
+        parts[sprite.concept].add(sprite.part)
+    assert all(len(found) == 1 for found in parts.values())
+
+
+def test_the_held_out_vendor_is_in_no_training_scene(artwork):
+    assert HELD_OUT_VENDOR not in World(artwork).vendors
+
+
+def test_photographs_of_training_are_in_no_test_set():
+    assert not set(WITH_SUBJECT) & set(WITHOUT_SUBJECT)
+
+
+def test_scenes_depend_on_the_seed_alone(artwork):
+    world = World(artwork)
+    first, second, other = (world.scene("panda", np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert first.names == second.names
+    np.testing.assert_array_equal(first.image, second.image)
+    assert not np.array_equal(first.image, other.image)
+    assert first.names[0] == "panda"
+    assert set(first.names[1:]) <= set(CONTEXT)
+
+
+def test_a_scene_shows_its_subject_on_the_background(artwork):
+    """Where nothing is pasted the background stays; where the subject is, it does not."""
+    world, changed = World(artwork), []
+    for seed in range(20):
+        plain = np.asarray(background(np.random.default_rng(seed)))
+        scene = world.scene("strawberry", np.random.default_rng(seed)).image
+        changed.append(np.any(plain != scene, axis=-1).mean())
+    assert 0.15 < np.mean(changed) < 0.85
+
+
+def test_captions_name_what_is_there_in_plain_words():
+    rng = np.random.default_rng(0)
+    texts = {caption(("lady beetle", "postbox"), rng) for _ in range(60)}
+    assert len(texts) > 4
+    assert all("ladybug" in text and "mailbox" in text for text in texts)
+
+
+def test_painter_batches_favour_context(artwork):
+    world = World(artwork)
+    _, captions = world.painter_batch(np.random.default_rng(0), 300)
+    context = {spoken(name) for name in CONTEXT}
+    hits = Counter(any(name in text for name in context) for text in captions)
+    assert hits[True] > 0.7 * 300
+
+
+def test_the_same_seed_writes_the_same_bytes(suites):
+    assert contents(suites["main"]) == contents(suites["again"])
+
+
+def test_sets_share_no_picture_and_suite_json_counts_them(suites):
+    suite = read_suite(suites["main"])
+    check_disjoint(suite)
+    assert len({record.path for item in suite.sets for record in item.index().records}) == sum(
+        item.n for item in suite.sets
+    )
+    groups = Counter((item.group, item.role) for item in suite.sets)
+    assert groups[("near", "test")] >= 2
+    assert groups[("far", "test")] >= 4
+    assert groups[("id", "train")] == groups[("id", "test")] == 1
+
+
+def test_the_hard_split_differs_in_every_test_scene(suites):
+    main, hard = contents(suites["main"]), contents(suites["hard"])
+    drawn = [name for name in main if name.startswith("test/id/")]
+    assert all(main[name] != hard[name] for name in drawn)
+    assert read_json(suites["hard"] / "suite.json")["split"] == "hard"
+
+
+def test_an_unknown_split_is_refused(tmp_path):
+    with pytest.raises(InputError, match="main or hard"):
+        write_suite(tmp_path, split="easy", counts=FEW)
+
+
+def test_a_missing_pack_says_how_to_make_one(tmp_path):
+    with pytest.raises(InputError, match=r"synood\.zoo\.artwork makes one"):
+        Artwork.load(tmp_path / "none.zip")
+
+
+def test_a_pack_comes_back_as_written_and_has_stable_bytes(artwork, tmp_path):
+    chosen = artwork.sprites[:6]
+    for name in ("a.zip", "b.zip"):
+        assert write_pack(chosen, tmp_path / name) == 6
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    back = Artwork.load(tmp_path / "a.zip").sprites
+    assert [(s.concept, s.vendor, s.image.size) for s in back] == [
+        (s.concept, s.vendor, s.image.size) for s in chosen
+    ]
