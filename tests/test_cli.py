@@ -347,6 +347,11 @@ def test_bundle_and_device_that_are_not_there(refused, images, tmp_path):
     assert "'quantum'" in refused("fit", images, "--models", bundle, "--device", "quantum", *out)
 
 
+def test_demo_of_too_few_seeds(refused, tmp_path):
+    assert "at least 3" in refused("demo", "--seeds", "1", "--out", tmp_path / "demo")
+    assert not (tmp_path / "demo").exists()
+
+
 def test_command_lines_that_do_not_parse(refused, detector, images):
     assert "fti" in refused("fti", images)
     assert "--formt" in refused("score", detector, images, "--formt", "csv")

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bundling import CLASSES, tiny_bundle
+from bundling import CLASSES, change_spec, tiny_bundle
 from colours import ColourEncoder, picture
 from small_run import PER_CLASS, contents, make_pictures, run
 from synood import InputError, OODDetector
@@ -521,6 +521,21 @@ def test_a_class_name_too_long_is_refused_before_anything_is_painted(bundle, tmp
 # What is refused
 
 
+def test_what_the_bundle_or_recipe_lacks_is_told_at_once(images, tmp_path):
+    bare = tiny_bundle(tmp_path / "bare")
+    with pytest.raises(InputError, match="no in-painting model"):
+        run(images, bare, tmp_path / "out")
+    mute = tiny_bundle(tmp_path / "mute", inpainter=True)
+    change_spec(mute, describer=None)
+    with pytest.raises(InputError, match="--descriptions"):
+        run(images, mute, tmp_path / "out")
+    with pytest.raises(InputError, match="'nice'"):
+        run(images, mute, tmp_path / "out", "projection.class_prompt_set=nice")
+    with pytest.raises(InputError, match="batch size"):
+        run(images, mute, tmp_path / "out", batch_size=0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unreadable_image_stops_before_anything_is_written(bundle, images, tmp_path):
     broken = Path(shutil.copytree(images, tmp_path / "broken"))
     (broken / "dog" / "2.png").write_bytes(b"not a picture")
@@ -630,6 +645,7 @@ def test_progress_tells_every_stage_to_its_end(again, bundle, images, tmp_path):
     assert all(done == total for done, total in last.values())
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(st.integers(0, 2**32), st.text(max_size=20))
 def test_image_seeds_fit_a_torch_generator_and_depend_on_both(seed, image_id):
     own = stages.image_seed(seed, image_id)
@@ -638,6 +654,7 @@ def test_image_seeds_fit_a_torch_generator_and_depend_on_both(seed, image_id):
     assert own != stages.image_seed(seed, image_id + "x")
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(st.lists(st.text(min_size=1), unique=True), st.integers(1, 30))
 def test_evenly_spaced_members_are_distinct_and_span_the_list(members, count):
     taken = _evenly(members, count)

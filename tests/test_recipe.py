@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synood.errors import InputError
@@ -163,9 +163,9 @@ def test_an_error_in_a_file_names_the_file(tmp_path):
 
 def test_every_setting_says_where_it_comes_from():
     """A hyperparameter without a source is an opinion; the source is a comment on its line."""
-    from synood import settings
+    from synood import settings as hyperparameters
 
-    lines = Path(settings.__file__).read_text(encoding="utf-8").splitlines()
+    lines = Path(hyperparameters.__file__).read_text(encoding="utf-8").splitlines()
     bare = [
         line.strip()
         for line in lines
@@ -185,11 +185,13 @@ documents = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(documents)
 def test_toml_written_is_toml_read(document):
     assert tomllib.loads(to_toml(document, comment="two\nlines")) == document
 
 
+@settings(deadline=None)  # a busy machine is no fault of the code
 @given(st.data())
 def test_any_number_field_can_be_changed_and_survives_toml(data):
     flat = _flat(asdict(Recipe(name="r")))

@@ -10,7 +10,7 @@ import numpy as np
 from synood.detector import OODDetector
 from synood.errors import InputError
 from synood.images.sources import find_images, folder_per_class, read_class_names
-from synood.pipeline._models import pick_device
+from synood.pipeline.run import pick_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

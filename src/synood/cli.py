@@ -61,7 +61,7 @@ Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_defau
 
 
 @app.command(sort_key=0)
-def demo(out: Path = Path("demo-out"), seeds: int = 5) -> int:
+def demo(out: Path = Path("demo-out"), seeds: int = 5, device: Device = "auto") -> int:
     """Run the whole method on the embedded mini world: a table, and a page to look at.
 
     Parameters
@@ -72,9 +72,10 @@ def demo(out: Path = Path("demo-out"), seeds: int = 5) -> int:
         How many times the tuning is repeated, for the intervals.
     """
     from synood.benchmark.demo import run_demo
+    from synood.pipeline.run import pick_device
 
     with _reporter() as progress:
-        text = run_demo(out, seeds, progress)
+        text = run_demo(out, seeds, progress, device=pick_device(device))
     print(text)
     return DONE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from synood.errors import InputError
@@ -37,6 +38,19 @@ class Models:
             if any(name == place or name.startswith(f"{place}/") for place in places)
         }
         return fingerprint(part, spec, below)
+
+    def check_parts(self) -> None:
+        """Raise an `InputError` now for what the run would find missing hours later."""
+        name = self.bundle.name
+        if "inpainter" not in self.bundle.spec:
+            raise InputError(f"bundle {name!r}: has no in-painting model; choose another bundle")
+        if self._describer is None and "describer" not in self.bundle.spec:
+            raise InputError(
+                f"bundle {name!r}: has no describer; give the contexts of the images in a file "
+                "(--descriptions FILE, or `describer` in Python)"
+            )
+        if find_spec("diffusers") is None:
+            raise InputError("in-painting needs diffusers: pip install 'synood[synth]'")
 
     @cached_property
     def describer_print(self) -> str:

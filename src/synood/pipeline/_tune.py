@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.files import fingerprint, sha256_bytes
+from synood.scores import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -145,7 +146,5 @@ def calibrate(
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale the rows of (N, D) to length one."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return scaled
+    """Scale the rows of text features (N, D) to length one, as a detector holds them."""
+    return normalise(features, "text features")

@@ -114,7 +114,9 @@ def _refuse_foreign(root: Path) -> None:
     """Refuse a directory with files in it that no run has made: it may be somebody's pictures."""
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; --out must name a directory")
-    if root.is_dir() and any(root.iterdir()) and not (root / ".lock").exists():
+    if not root.is_dir() or (root / ".lock").exists():
+        return
+    if any(not path.name.startswith(".") for path in root.iterdir()):
         raise InputError(
             f"{root}: is not empty and not a run directory; name a new or an empty one"
         )

@@ -7,6 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -191,7 +192,8 @@ def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, obje
     return rows
 
 
-def _field_kinds() -> dict[str, Any]:
+@cache
+def _field_kinds() -> Mapping[str, Any]:
     """Map every dotted field name to its type annotation."""
     kinds: dict[str, Any] = {}
     for name, kind in get_type_hints(Recipe).items():

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from synood.pipeline._workspace import Advance
     from synood.settings import Recipe
 
-__all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit"]
+__all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit", "pick_device"]
 
 STAGES = ("select", "mine", "probe", "describe", "synthesize", "embed", "projection", "negatives")
 BATCH_SIZE = 8  # pictures painted at a time
@@ -73,9 +73,12 @@ def fit(
     checked_class_names(index.class_names)
     recipe = resolve_recipe(recipe, bundle.recipe_defaults)
     check_target(recipe.guidance)
+    for name in (recipe.mining.prompt_set, recipe.projection.class_prompt_set):
+        find_prompt_set(name or recipe.mining.prompt_set)
     if batch_size < 1:
         raise InputError(f"batch size: must be at least 1, not {batch_size}")
     models = Models(bundle, pick_device(device), describer)
+    models.check_parts()
     with opened(Path(run_dir), progress) as workspace:
         workspace.log("start", images=readable(index.root), seed=seed, device=models.device)
         try:
