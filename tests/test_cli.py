@@ -22,7 +22,7 @@ from small_run import QUICK, contents, make_pictures
 from synood import OODDetector, __version__, ood_metrics
 from synood._console import Bars, Lines
 from synood.benchmark.results import read_results
-from synood.cli import main
+from synood.cli import app, main
 from synood.files import write_json
 
 ENV = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
@@ -93,13 +93,17 @@ def test_help_is_quick_and_loads_nothing_heavy():
     assert loaded.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "zero-shot", "score", "evaluate", "mine"])
+@pytest.mark.parametrize(
+    "command", ["demo", "fit", "zero-shot", "score", "calibrate", "evaluate", "mine"]
+)
 def test_every_option_is_explained(command, capsys):
+    arguments = app[command].assemble_argument_collection(parse_docstring=True)
     assert main([command, "--help"]) == 0
-    shown = capsys.readouterr().out
-    options = [line for line in shown.splitlines() if " --" in line and "│" in line]
-    assert options
-    assert all(len(line.split("  ")) > 2 for line in options)
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert len(arguments) > 1
+    for argument in arguments:
+        assert argument.parameter.help, argument.name
+        assert argument.parameter.help.split(".")[0].split("\n")[0] in shown
     assert "None]" not in shown
 
 
