@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -61,7 +61,14 @@ Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_defau
 
 
 @app.command(sort_key=0)
-def demo(out: Path = Path("demo-out"), seeds: int = 5, device: Device = "auto") -> int:
+def demo(
+    out: Path = Path("demo-out"),
+    seeds: int = 5,
+    *,
+    split: Literal["hard", "main"] = "hard",
+    recipe: str = "paper",
+    device: Device = "auto",
+) -> int:
     """Run the whole method on the embedded mini world: a table, and a page to look at.
 
     Parameters
@@ -70,12 +77,19 @@ def demo(out: Path = Path("demo-out"), seeds: int = 5, device: Device = "auto") 
         Directory for report.html, results.json and the pictures.
     seeds
         How many times the tuning is repeated, for the intervals.
+    split
+        Whose drawings the test scenes show: "hard", a vendor's that no model has seen, or "main",
+        those that the models have seen in other scenes, where nearly all methods are near 100 %.
+    recipe
+        The hyperparameters: "paper", "released", or a TOML file.
     """
     from synood.benchmark.demo import run_demo
     from synood.pipeline.run import pick_device
 
     with _reporter() as progress:
-        text = run_demo(out, seeds, progress, device=pick_device(device))
+        text = run_demo(
+            out, seeds, progress, recipe=recipe, split=split, device=pick_device(device)
+        )
     print(text)
     return DONE
 

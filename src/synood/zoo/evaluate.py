@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.benchmark import baselines, bench
+from synood.benchmark.methods import NEGLABEL
 from synood.benchmark.mini import prepare_mini
 from synood.files import write_json
 from synood.images.reading import read_image
+from synood.labels.wordnet import shipped_words
 from synood.models.bundles import EMBEDDED, load_bundle
 from synood.pipeline._features import FeatureStore
 from synood.pipeline._models import Models
@@ -57,7 +59,7 @@ def suite_scores(bundle: Bundle, suite: Suite, cache: Path) -> dict[str, float]:
     found = cosine_similarity(views.test.features, rows).argmax(axis=1)
     words = bench.encode_words(models, store, prompts, unheard)
     choices = bench.choose(words, names, rows, views, recipe)
-    scorer = bench.baseline_scorers(words, names, rows, choices, recipe)["NegLabel"]
+    scorer = bench.baseline_scorers(words, names, rows, choices, recipe)[NEGLABEL.name]
     result = {
         "zero_shot_accuracy": float((found == truth).mean()),
         "classifier_accuracy": float((views.test.logits.argmax(axis=1) == truth).mean()),
@@ -105,12 +107,14 @@ def zero_shot(
 
 
 def stamp_photographs(folder: Path) -> tuple[list[Path], list[str]]:
-    """List Tux Paint's photographic stamps whose file name is one plain word."""
+    """List Tux Paint's stamps of things whose file name begins with a noun of WordNet."""
+    nouns = {word.text for word in shipped_words(exclude=()) if word.pos == "noun"}
     paths, labels = [], []
     for path in sorted(folder.rglob("*.png")):
         word = path.stem.split("_")[0].strip("0123456789").lower()
         places = {"animals", "plants", "food", "vehicles", "household", "clothes", "hobbies"}
-        if word.isalpha() and places & set(path.parts) and "cartoon" not in path.parts:
+        kept = len(word) > 2 and word in nouns and "cartoon" not in path.parts
+        if kept and places & set(path.parts):
             paths.append(path)
             labels.append(word)
     return paths, labels
