@@ -224,3 +224,14 @@ def test_the_sections_are_frozen_records():
     for field in fields(Recipe):
         section = getattr(Recipe(name="r"), field.name)
         assert field.name == "name" or (is_dataclass(section) and section.__hash__ is not None)
+
+
+def test_a_bundles_target_of_energies_is_left_out_where_the_objective_is_another():
+    defaults = {"guidance": {"target_quantile": 0.9}, "select": {"per_class": 3}}
+
+    assert resolve_recipe("paper", defaults).guidance.target_quantile == 0.9
+    released = resolve_recipe("released", defaults)
+    assert released.guidance.target_quantile is None
+    assert released.select.per_class == 3
+    changed = resolve_recipe("paper", defaults, ["guidance.objective=uniformity"])
+    assert changed.guidance.target_quantile is None

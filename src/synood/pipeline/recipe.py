@@ -100,15 +100,32 @@ def resolve_recipe(
     taken as it is, except for the assignments. Raises `InputError` for an unknown name, a missing
     file, an unknown field (naming the nearest one) or a value of the wrong kind or range.
     """
+    changes = [(_parse_assignment(text), f"--set {text}") for text in assignments]
     if isinstance(recipe, Recipe):
-        resolved = recipe
-    else:
-        base, document, source = _recipe_source(recipe)
-        resolved = with_changes(base, bundle_defaults or {}, "the bundle's recipe")
-        resolved = with_changes(resolved, document, source)
-    for assignment in assignments:
-        resolved = with_changes(resolved, _parse_assignment(assignment), f"--set {assignment}")
-    return resolved
+        return _changed(recipe, changes)
+    base, document, source = _recipe_source(recipe)
+    changes = [(document, source), *changes]
+    fitting = _fitting_defaults(bundle_defaults or {}, _changed(base, changes))
+    return _changed(with_changes(base, fitting, "the bundle's recipe"), changes)
+
+
+def _changed(recipe: Recipe, changes: Iterable[tuple[Mapping[str, object], str]]) -> Recipe:
+    """Return `recipe` with layers of changes laid over it, each with its source."""
+    for layer, source in changes:
+        recipe = with_changes(recipe, layer, source)
+    return recipe
+
+
+def _fitting_defaults(defaults: Mapping[str, object], wanted: Recipe) -> dict[str, object]:
+    """Return a bundle's defaults without those that make no sense for the objective wanted.
+
+    A bundle knows its models, not which recipe is asked for: a quantile of energies is a target
+    for the energy alone.
+    """
+    flat = dict(_flat(defaults))
+    if wanted.guidance.objective != "energy":
+        flat.pop("guidance.target_quantile", None)
+    return flat
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -57,12 +57,15 @@ def suite_scores(bundle: Bundle, suite: Suite, cache: Path) -> dict[str, float]:
     rows = bench.class_features(names, store, prompts)
     truth = np.array([names.index(str(record.label)) for record in index.records])
     found = cosine_similarity(views.test.features, rows).argmax(axis=1)
+    own = [names.index(name) for name in classifier.class_names]  # it has an order of its own
     words = bench.encode_words(models, store, prompts, unheard)
     choices = bench.choose(words, names, rows, views, recipe)
     scorer = bench.baseline_scorers(words, names, rows, choices, recipe)[NEGLABEL.name]
     result = {
         "zero_shot_accuracy": float((found == truth).mean()),
-        "classifier_accuracy": float((views.test.logits.argmax(axis=1) == truth).mean()),
+        "classifier_accuracy": float(
+            (np.array(own)[views.test.logits.argmax(axis=1)] == truth).mean()
+        ),
         "classes": len(names),
         "neglabel_share": float(choices.neglabel.share or 0),
         "neglabel_temperature": choices.neglabel.temperature,
