@@ -101,6 +101,13 @@ def bundle_spec(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
+def _forget_place(config: Path) -> None:
+    """Drop from a configuration where the trainer had loaded the part from."""
+    value = read_json(config)
+    if value.pop("_name_or_path", None) is not None:
+        write_json(config, value)
+
+
 def assemble(work: Path, out: Path, recipe: Mapping[str, Any]) -> int:
     """Write the bundle from the trainers' folder; returns its size in bytes."""
     with replacing_directory(out) as folder:
@@ -111,6 +118,8 @@ def assemble(work: Path, out: Path, recipe: Mapping[str, Any]) -> int:
         ):
             if (work / source).is_dir():
                 shutil.copytree(work / source, folder / part)
+                for config in sorted((folder / part).rglob("config.json")):
+                    _forget_place(config)
         write_text(folder / "vocabulary.txt", "".join(f"{spoken(c)}\n" for c in CONTEXT))
         write_text(folder / "words.txt", "".join(f"{word}\n" for word in candidate_words()))
         for kept in ("README.md", "scores.json"):
