@@ -71,16 +71,16 @@ def load_part(
 
 
 def checkpoint_fingerprint(
-    source: str | Path, subfolders: tuple[str, ...] = ("",), commit: str | None = None
+    source: str | Path, subfolders: tuple[str, ...] = ("",), revision: str | None = None
 ) -> str:
     """Return 16 hex digits that change with a checkpoint's files.
 
     A directory is hashed file by file (weights, configurations, vocabularies directly inside
-    `subfolders`); a hub model is its id and `commit`.
+    `subfolders`); a hub model that was loaded is its id and the commit of `revision`.
     """
     root = Path(source)
     if not root.is_dir():
-        return fingerprint(str(source), commit)
+        return fingerprint(str(source), cached_commit(str(source), revision))
     files = [
         (path.relative_to(root).as_posix(), sha256_file(path))
         for folder in subfolders
@@ -88,6 +88,20 @@ def checkpoint_fingerprint(
         if path.suffix in FINGERPRINTED
     ]
     return fingerprint(files)
+
+
+def cached_commit(repo_id: str, revision: str | None = None) -> str | None:
+    """Return the commit that `revision` (the default branch if None) names in the local hub cache.
+
+    Neither library says any longer which commit it loaded, and a branch alone would let two
+    versions of a checkpoint pass for one. A revision the cache has no name for is a commit itself.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = repo_folder_name(repo_id=repo_id, repo_type="model")
+    name = Path(constants.HF_HUB_CACHE) / folder / "refs" / (revision or "main")
+    return name.read_text(encoding="ascii").strip() if name.is_file() else revision
 
 
 def _place(source: str | Path, subfolder: str) -> str:

@@ -89,8 +89,8 @@ class TransformersClassifier:
         )
         labels = model.config.id2label
         names = [str(labels[index]) for index in sorted(labels)]
-        commit = getattr(model.config, "_commit_hash", None)
-        return cls(model, steps, names, checkpoint_fingerprint(path_or_id, commit=commit))
+        mark = checkpoint_fingerprint(path_or_id, revision=revision)
+        return cls(model, steps, names, mark)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C) on the classifier's device, differentiable."""

@@ -114,9 +114,8 @@ class ClipEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with the weights, the vocabulary or the preprocessing."""
-        commit = getattr(self._model.config, "_commit_hash", None) or self._revision
         steps = {**asdict(self.preprocess), "name": None}  # what it does, not what it is called
-        return fingerprint(checkpoint_fingerprint(self._source, commit=commit), steps)
+        return fingerprint(checkpoint_fingerprint(self._source, revision=self._revision), steps)
 
     @torch.no_grad()
     def encode_images(

@@ -101,8 +101,7 @@ class Inpainter:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any part of the model."""
-        commit = getattr(self._unet.config, "_commit_hash", None) or self._revision
-        return checkpoint_fingerprint(self._source, PARTS, commit)
+        return checkpoint_fingerprint(self._source, PARTS, self._revision)
 
     @torch.no_grad()
     def encode(self, images: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
