@@ -19,7 +19,7 @@ from synood.benchmark.methods import SYNOOD, Method
 from synood.errors import InputError
 from synood.files import fingerprint
 from synood.images.reading import read_image
-from synood.pipeline.stages import Painter
+from synood.pipeline._painting import Painter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from synood.errors import CheckpointError
 from synood.files import fingerprint, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # A block is one file: what a kill can lose, and what one changed entry makes to be encoded anew.
 IMAGE_BLOCK = 64
 TEXT_BLOCK = 2048
-READ_AT_ONCE = 16  # decoded images held in memory
 
 
 class FeatureStore:
@@ -29,15 +28,21 @@ class FeatureStore:
 
     The key covers the encoder's fingerprint and the contents of the block's entries: a renamed
     image finds its features again, a changed one never finds old ones. `load_encoder` is called
-    at the first block that is not there.
+    at the first block that is not there; `encode` yields the features of each block of images,
+    in order, where that is not to be done with this encoder in this process.
     """
 
     def __init__(
-        self, directory: Path, encoder_print: str, load_encoder: Callable[[], ImageTextEncoder]
+        self,
+        directory: Path,
+        encoder_print: str,
+        load_encoder: Callable[[], ImageTextEncoder],
+        encode: Callable[[Sequence[Sequence[Path]]], Iterator[NDArray[np.float32]]] | None = None,
     ) -> None:
         self._directory = directory
         self._encoder_print = encoder_print
         self._load_encoder = load_encoder
+        self._encode_images = encode or self._encode_here
 
     def images(
         self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance
@@ -45,66 +50,61 @@ class FeatureStore:
         """Return (N, D) image features, not normalised; `hashes` are the files' SHA-256."""
         by_hash = dict(zip(hashes, paths, strict=True))
 
-        def encode(block: Sequence[str]) -> NDArray[np.float32]:
-            return self._encode_images([by_hash[entry] for entry in block])
+        def encode(blocks: Sequence[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
+            return self._encode_images([[by_hash[entry] for entry in block] for block in blocks])
 
         return self._blocks("image", hashes, IMAGE_BLOCK, encode, advance)
 
     def texts(self, prompts: Sequence[str], advance: Advance) -> NDArray[np.float32]:
         """Return (N, D) text features, not normalised."""
 
-        def encode(block: Sequence[str]) -> NDArray[np.float32]:
-            return self._load_encoder().encode_texts(block)
+        def encode(blocks: Sequence[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
+            return (self._load_encoder().encode_texts(block) for block in blocks)
 
         return self._blocks("text", prompts, TEXT_BLOCK, encode, advance)
 
-    def _encode_images(self, paths: Sequence[Path]) -> NDArray[np.float32]:
-        from synood.images.reading import read_image
+    def _encode_here(self, blocks: Sequence[Sequence[Path]]) -> Iterator[NDArray[np.float32]]:
+        from synood.pipeline._work import encode_files
 
-        encoder = self._load_encoder()
-        parts = [
-            encoder.encode_images(
-                [read_image(path) for path in paths[start : start + READ_AT_ONCE]]
-            )
-            for start in range(0, len(paths), READ_AT_ONCE)
-        ]
-        return np.concatenate(parts)
+        return (encode_files(self._load_encoder(), paths) for paths in blocks)
 
     def _blocks(
         self,
         kind: str,
         entries: Sequence[str],
         size: int,
-        encode: Callable[[Sequence[str]], NDArray[np.float32]],
+        encode: Callable[[Sequence[Sequence[str]]], Iterator[NDArray[np.float32]]],
         advance: Advance,
     ) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(entries), size):
-            block = entries[start : start + size]
-            parts.append(self._block(kind, block, encode))
-            advance(start + len(block), len(entries), "")
-        return np.concatenate(parts)
+        blocks = [entries[start : start + size] for start in range(0, len(entries), size)]
+        paths = [self._path(kind, block) for block in blocks]
+        found = [_read(path) for path in paths]
+        missing = [row for row, features in enumerate(found) if features is None]
+        done = len(entries) - sum(len(blocks[row]) for row in missing)
+        for row, features in zip(missing, encode([blocks[row] for row in missing]), strict=True):
+            found[row] = _written(paths[row], features, f"{kind} {blocks[row][0]!r}")
+            done += len(blocks[row])
+            advance(done, len(entries), "")
+        advance(len(entries), len(entries), "")
+        return np.concatenate([features for features in found if features is not None])
 
-    def _block(
-        self,
-        kind: str,
-        block: Sequence[str],
-        encode: Callable[[Sequence[str]], NDArray[np.float32]],
-    ) -> NDArray[np.float32]:
-        from safetensors.numpy import save
-
+    def _path(self, kind: str, block: Sequence[str]) -> Path:
         key = fingerprint(self._encoder_print, kind, list(block))
-        path = self._directory / f"{kind}-{key}.safetensors"
-        features = _read(path)
-        if features is None:
-            features = np.ascontiguousarray(encode(block), dtype=np.float32)
-            if not np.isfinite(features).all():
-                raise CheckpointError(
-                    f"the encoder gives features that are not numbers for {kind} {block[0]!r} or "
-                    "one soon after it; its weights are damaged or its precision is too low"
-                )
-            write_bytes(path, save({"features": features}))
-        return features
+        return self._directory / f"{kind}-{key}.safetensors"
+
+
+def _written(path: Path, features: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """Write the features of a block that begins with `what`, and return them."""
+    from safetensors.numpy import save
+
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    if not np.isfinite(features).all():
+        raise CheckpointError(
+            f"the encoder gives features that are not numbers for {what} or one soon after it; "
+            "its weights are damaged or its precision is too low"
+        )
+    write_bytes(path, save({"features": features}))
+    return features
 
 
 def _read(path: Path) -> NDArray[np.float32] | None:

@@ -25,6 +25,17 @@ class Models:
         self.device = device
         self._describer = describer
 
+    def on(self, device: str | None) -> Models:
+        """Return these models, or the same not yet loaded on another device."""
+        if device in (None, self.device):
+            return self
+        return Models(self.bundle, str(device), self._describer)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Be sent as plain data: where the bundle lies, not what was loaded from it."""
+        place = self.bundle.place or self.bundle.name
+        return _from_place, (place, self.device, self._describer)
+
     def part_print(self, part: str) -> str:
         """Sixteen hex digits that change with the files and settings of one part."""
         spec = self.bundle.spec.get(part)
@@ -78,6 +89,12 @@ class Models:
     def describer(self) -> Describer:
         """The describer given, else the bundle's."""
         return self._describer or self.bundle.describer(self.encoder)
+
+
+def _from_place(place: str, device: str, describer: Describer | None) -> Models:
+    from synood.models.bundles import load_bundle
+
+    return Models(load_bundle(place), device, describer)
 
 
 def pick_device(name: str) -> str:

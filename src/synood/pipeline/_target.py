@@ -10,7 +10,7 @@ import numpy as np
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from PIL.Image import Image
 
@@ -24,25 +24,21 @@ AT_ONCE = 16
 
 def with_own_target(
     settings: GuidanceSettings,
-    classifier: Classifier,
     orders: Sequence[Order],
-    size: int,
+    judge: Callable[[Sequence[Sequence[Order]]], Iterator[list[float]]],
     workspace: Workspace,
 ) -> GuidanceSettings:
     """Put the wanted quantile of the in-distribution images' energies in the place of `target`.
 
     A target made for one classifier means nothing for another: energies are in the unit of its
-    logits. Without `target_quantile` the settings come back as they are.
+    logits. `judge` yields the energies of each batch of orders. Without `target_quantile` the
+    settings come back as they are.
     """
     if settings.target_quantile is None:
         return settings
-    energies = np.concatenate(
-        [
-            _energies(classifier, orders[start : start + AT_ONCE], size, settings.temperature)
-            for start in range(0, len(orders), AT_ONCE)
-        ]
-    )
-    target = round(float(np.quantile(energies, settings.target_quantile)), 6)
+    batches = [orders[start : start + AT_ONCE] for start in range(0, len(orders), AT_ONCE)]
+    found = [value for values in judge(batches) for value in values]
+    target = round(float(np.quantile(np.asarray(found, np.float32), settings.target_quantile)), 6)
     workspace.say(
         "synthesize",
         f"guidance.target is {target:.3f}, the {settings.target_quantile:g} quantile of the "
@@ -75,9 +71,10 @@ def check_target(settings: GuidanceSettings) -> None:
         )
 
 
-def _energies(
+def energies(
     classifier: Classifier, orders: Sequence[Order], size: int, temperature: float
-) -> np.ndarray:
+) -> list[float]:
+    """Return the energy of each order's in-distribution image at `size` x `size`."""
     import torch
 
     from synood.images.reading import read_image
@@ -85,7 +82,7 @@ def _energies(
 
     pixels = torch.from_numpy(np.stack([square(read_image(o.source), size) for o in orders]))
     with torch.no_grad():
-        found: np.ndarray = energy(classifier.logits(pixels), temperature).cpu().numpy()
+        found: list[float] = energy(classifier.logits(pixels), temperature).tolist()
     return found
 
 

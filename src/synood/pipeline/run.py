@@ -15,11 +15,14 @@ from synood.images.sources import readable
 from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
 from synood.pipeline._models import Models, pick_device
+from synood.pipeline._painting import Crew
 from synood.pipeline._runfile import write_run_file
 from synood.pipeline._select import Picture, select
 from synood.pipeline._target import check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
+from synood.pipeline._work import Encode, Judge, Paint, Probe
 from synood.pipeline._workspace import Progress, Workspace, opened, unheard
+from synood.pipeline.executors import LocalExecutor
 from synood.pipeline.recipe import resolve_recipe
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from synood.models.describer import Describer
     from synood.pipeline._shards import Synthetic
     from synood.pipeline._workspace import Advance
+    from synood.pipeline.executors import Executor
     from synood.settings import Recipe
 
 __all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit", "pick_device"]
@@ -54,6 +58,7 @@ def fit(
     batch_size: int = BATCH_SIZE,
     skip_unreadable: bool = False,
     describer: Describer | None = None,
+    executor: Executor | None = None,
 ) -> OODDetector:
     """Make a detector from images with labels, by the whole method of the paper.
 
@@ -62,7 +67,7 @@ def fit(
     gives the same bytes of pictures and detector on one machine, however often it was stopped.
     `batch_size` pictures are painted at a time; another number, or other pictures in the batch,
     may move a few pixels by one grey level, since kernels round otherwise. `describer` replaces
-    the bundle's.
+    the bundle's. `executor` describes, paints and encodes images; without one, this process does.
 
     Raises `InputError` for images, classes, recipe or directory that cannot be used, before
     anything expensive; `skip_unreadable` leaves broken images out instead.
@@ -82,7 +87,8 @@ def fit(
     with opened(Path(run_dir), progress) as workspace:
         workspace.log("start", images=readable(index.root), seed=seed, device=models.device)
         try:
-            run = _Run(workspace, models, recipe, index.class_names, seed)
+            chosen = executor or LocalExecutor()
+            run = _Run(workspace, models, recipe, index.class_names, seed, chosen)
             detector = run.detector(index, batch_size, skip_unreadable)
         except Exception as error:
             workspace.log("failed", error=f"{type(error).__name__}: {error}")
@@ -101,6 +107,7 @@ class _Run:
         recipe: Recipe,
         class_names: tuple[str, ...],
         seed: int,
+        executor: Executor,
     ) -> None:
         self.workspace = workspace
         self.root = workspace.root
@@ -108,8 +115,12 @@ class _Run:
         self.recipe = recipe
         self.class_names = class_names
         self.seed = seed
+        self.executor = executor
         self.store = FeatureStore(
-            self.root / "features", models.part_print("encoder"), lambda: models.encoder
+            self.root / "features",
+            models.part_print("encoder"),
+            lambda: models.encoder,
+            lambda blocks: executor.run(Encode(models), blocks),
         )
 
     def detector(self, index: ImageIndex, batch_size: int, skip_unreadable: bool) -> OODDetector:
@@ -165,10 +176,10 @@ class _Run:
 
     def _guide(
         self, classifier: Classifier | None, pictures: Sequence[Picture]
-    ) -> tuple[str, Callable[[], Classifier]]:
-        """Return the fingerprint of what guides the painting, and what loads or trains it."""
+    ) -> tuple[str, Callable[[], Probe | None]]:
+        """Return the fingerprint of what guides the painting, and what trains a probe for it."""
         if classifier is not None:
-            return classifier.fingerprint, lambda: classifier
+            return classifier.fingerprint, lambda: None
         seen = [picture for picture in pictures if "probe" in picture.uses]
         self.workspace.say(
             "probe",
@@ -178,12 +189,13 @@ class _Run:
         )
         features = self._features(seen, self.workspace.stage("probe"))
 
-        def train() -> Classifier:
+        def train() -> Probe:
             from synood.models.classifier import train_probe
 
-            return train_probe(
+            probe = train_probe(
                 features, self._targets(seen), self.class_names, self.models.encoder, self.seed
             )
+            return Probe(probe.weight, probe.bias, probe.class_names)
 
         contents = [(picture.sha256, picture.label) for picture in seen]
         encoder = self.models.part_print("encoder")
@@ -192,29 +204,33 @@ class _Run:
     def _synthetic(
         self,
         tuned_on: Sequence[Picture],
-        guide: tuple[str, Callable[[], Classifier]],
+        guide: tuple[str, Callable[[], Probe | None]],
         batch_size: int,
     ) -> list[Synthetic]:
         """Describe and paint."""
-        guide_print, load_guide = guide
-        guidance = self.recipe.guidance
+        guide_print, train_guide = guide
+        guidance, models, executor = self.recipe.guidance, self.models, self.executor
         prompts = stages.describe(
             self.root / "describe.jsonl",
             tuned_on,
-            self.models,
+            models,
             self.recipe.describe,
             self.workspace.stage("describe"),
+            executor,
         )
-        prints = (self.models.part_print("inpainter"), guide_print)
+        prints = (models.part_print("inpainter"), guide_print)
         orders = stages.painting_orders(tuned_on, prompts, self.seed, guidance, prints)
 
-        def painter() -> stages.Painter:
-            inpainter, classifier = self.models.inpainter, load_guide()
-            size = inpainter.image_size
-            fitted = with_own_target(guidance, classifier, orders, size, self.workspace)
-            return stages.Painter(inpainter, classifier, fitted, batch_size)
+        def crew() -> Crew:
+            probe = train_guide()
+            judge = Judge(models, probe, models.inpainter.image_size, guidance.temperature)
+            fitted = with_own_target(
+                guidance, orders, lambda batches: executor.run(judge, batches), self.workspace
+            )
+            paint = Paint(models, probe, fitted)
+            return Crew(executor, paint, models.inpainter, batch_size)
 
-        pictures = stages.synthesize(self.root / "synthesize", orders, painter, self.workspace)
+        pictures = stages.synthesize(self.root / "synthesize", orders, crew, self.workspace)
         tell_if_idle(guidance, pictures, self.workspace)
         return pictures
 

@@ -10,27 +10,26 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from synood.errors import InputError
 from synood.files import fingerprint, read_jsonl, write_jsonl
 from synood.pipeline._shards import SHARD, Order, Synthetic, read_synthetic, tidy, write_shard
-from synood.pipeline._target import square
+from synood.pipeline._work import Describe
 from synood.pipeline._workspace import unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from synood.labels.wordnet import Word
-    from synood.models.classifier import Classifier
-    from synood.models.inpainting import Inpainter
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
+    from synood.pipeline._painting import Paints
     from synood.pipeline._select import Picture
     from synood.pipeline._workspace import Advance, Workspace
+    from synood.pipeline.executors import Executor
     from synood.settings import DescribeSettings, GuidanceSettings, MiningSettings
     from synood.synthesis.guidance import Rendered
 
@@ -88,6 +87,7 @@ def describe(
     models: Models,
     settings: DescribeSettings,
     advance: Advance,
+    executor: Executor,
 ) -> list[str]:
     """Return one in-painting prompt per picture; the texts are kept in describe.jsonl.
 
@@ -100,8 +100,9 @@ def describe(
     ]
     missing = [i for i, stamp in enumerate(inputs) if stamp not in rows]
     done, saved = len(inputs) - len(missing), 0
-    for batch in batched(missing, DESCRIBE_AT_ONCE):
-        texts = _describe_batch([pictures[i] for i in batch], models)
+    batches = list(batched(missing, DESCRIBE_AT_ONCE))
+    described = executor.run(Describe(models), [[pictures[i] for i in batch] for batch in batches])
+    for batch, texts in zip(batches, described, strict=True):
         for i, text in zip(batch, texts, strict=True):
             row = {"id": pictures[i].id, "text": text, "describer": models.describer.id}
             rows[inputs[i]] = {**row, "inputs": inputs[i]}
@@ -148,7 +149,7 @@ def painting_orders(
 def synthesize(
     directory: Path,
     orders: Sequence[Order],
-    make_painter: Callable[[], Painter],
+    make_painter: Callable[[], Paints],
     workspace: Workspace,
 ) -> list[Synthetic]:
     """Paint what is not there yet, shard by shard, and return all pictures in order.
@@ -162,10 +163,11 @@ def synthesize(
     if missing:
         painter = make_painter()
         painter.check_prompts([order.prompt for order in missing])
-        for shard in batched(missing, painter.shard_size):
+        painted = painter.paint_all(list(batched(missing, painter.batch_size)))
+        for shard in batched(missing, shard_size(painter.batch_size)):
             rendered: list[Rendered] = []
             for batch in batched(shard, painter.batch_size):
-                rendered.extend(painter.paint(batch))
+                rendered.extend(next(painted))
                 advance(done + len(rendered), len(orders), batch[-1].prompt)
             found.update({one.inputs: one for one in write_shard(directory, shard, rendered)})
             done += len(shard)
@@ -174,46 +176,9 @@ def synthesize(
     return tidy(directory, found, orders)
 
 
-class Painter:
-    """The models that paint, and how: a batch of orders in, as many pictures out."""
-
-    def __init__(
-        self,
-        inpainter: Inpainter,
-        classifier: Classifier,
-        settings: GuidanceSettings,
-        batch_size: int,
-    ) -> None:
-        self._inpainter = inpainter
-        self._classifier = classifier
-        self._settings = settings
-        self.batch_size = batch_size
-        self.shard_size = max(1, SHARD // batch_size) * batch_size  # so that batches are full
-
-    def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Raise an `InputError` for a prompt that the text tower cannot take, before any work."""
-        import torch
-
-        for batch in batched(sorted(set(prompts)), SHARD):
-            self._inpainter.condition(batch, [torch.Generator() for _ in batch])
-
-    def paint(self, orders: Sequence[Order]) -> list[Rendered]:
-        """Paint a batch; a picture depends on its own order, and on its company by rounding."""
-        import torch
-
-        from synood.images.reading import read_image
-        from synood.synthesis.guidance import guided_inpainting
-
-        size = self._inpainter.image_size
-        pixels = [square(read_image(order.source), size) for order in orders]
-        return guided_inpainting(
-            self._inpainter,
-            self._classifier,
-            torch.from_numpy(np.stack(pixels)),
-            [order.prompt for order in orders],
-            self._settings,
-            [order.seed for order in orders],
-        )
+def shard_size(batch_size: int) -> int:
+    """Pictures in a shard: some `SHARD`, so that its batches are full."""
+    return max(1, SHARD // batch_size) * batch_size
 
 
 def assign(
@@ -242,14 +207,6 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _describe_batch(pictures: Sequence[Picture], models: Models) -> list[str]:
-    from synood.images.reading import read_image
-
-    images = [read_image(picture.path) for picture in pictures]
-    labels = [picture.label for picture in pictures]
-    return models.describer.describe(images, labels, [picture.id for picture in pictures])
 
 
 def _rows_if_any(path: Path) -> list[dict[str, Any]]:

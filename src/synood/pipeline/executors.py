@@ -1,0 +1,46 @@
+"""Where the heavy work of a run is done: in this process, or by the workers of a cluster.
+
+A task is plain data: it can be sent to a worker, which begins it once - models are loaded then -
+and goes through batches with it. Batches are put together by who asks, so the same batches reach
+the models whatever the executor and however many workers it has, and give the same bytes where a
+worker computes with as many threads as this process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+B = TypeVar("B")
+R = TypeVar("R")
+B_contra = TypeVar("B_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Task(Protocol[B_contra, R_co]):
+    """What is to be done with every batch. It can be pickled, and its batches and results too."""
+
+    def begin(self, device: str | None = None) -> Callable[[B_contra], R_co]:
+        """Load what is needed, on `device` or where the task says, and return the work."""
+
+
+class Executor(Protocol):
+    """Does a task on many batches."""
+
+    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[R]:
+        """Yield the result of each batch as it is there, in the order of the batches.
+
+        Without batches nothing is begun. An `InputError` raised by the work is raised here.
+        """
+
+
+class LocalExecutor:
+    """Does everything in this process, one batch after the other."""
+
+    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[R]:
+        """Yield the result of each batch; the task begins when the first is asked for."""
+        if batches:
+            work = task.begin()
+            yield from map(work, batches)
