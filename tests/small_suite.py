@@ -52,10 +52,11 @@ def save_noise(folder, colour, count, rng, size=32):
         Image.fromarray(pixels).save(folder / f"{number:04d}.png")
 
 
-def tiny_bundle(root: Path, classes=tuple(CLASSES), recipe=None) -> Path:
+def tiny_bundle(root: Path, classes=tuple(CLASSES), recipe=None, paints=True) -> Path:
     """A bundle of random weights that knows `classes`, without hashes."""
     tiny_clip(root / "encoder")
-    tiny_inpainting(root / "inpainter")
+    if paints:
+        tiny_inpainting(root / "inpainter")
     tiny_resnet(root / "classifier", classes)
     (root / "vocabulary.txt").write_text("tree\nkey\nlamp\nbench\n")
     (root / "words.txt").write_text("\n".join(WORDS) + "\n")
@@ -63,7 +64,7 @@ def tiny_bundle(root: Path, classes=tuple(CLASSES), recipe=None) -> Path:
         "schema": 1,
         "name": "tiny",
         "encoder": {"type": "clip", "path": "encoder"},
-        "inpainter": {"path": "inpainter"},
+        **({"inpainter": {"path": "inpainter"}} if paints else {}),
         "classifier": {"type": "transformers", "path": "classifier"},
         "describer": {"type": "tagger", "vocabulary": "vocabulary.txt"},
         "words": "words.txt",

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from colours import ColourEncoder, picture
 from synood.benchmark import baselines, bench
-from synood.benchmark.baselines import Words
 from synood.benchmark.encoding import Encoded, classify
+from synood.benchmark.material import Words
 from synood.labels.mining import mine_negatives
 from synood.labels.wordnet import Word
 from synood.settings import MiningSettings, Recipe, ScoreSettings

@@ -281,3 +281,53 @@ def test_a_probe_of_the_wrong_shape_is_refused():
 
 def test_every_colour_of_the_toy_is_distinct():
     assert len(set(COLOURS.values())) == len(COLOURS)
+
+
+def test_the_head_on_the_penultimate_features_gives_the_logits(classifier, directory, tmp_path):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    shape = {"hidden_size": 16, "intermediate_size": 20, "num_attention_heads": 2}
+    vit = ViTForImageClassification(
+        ViTConfig(**shape, num_hidden_layers=1, image_size=32, patch_size=8, num_labels=3)
+    ).eval()
+    steps = PixelPreprocess((32, 32), None, "bilinear", (0.5,) * 3, (0.5,) * 3)
+    pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    pixels.requires_grad_(True)
+    for one in (classifier, TransformersClassifier(vit, steps, CLASSES, "0")):
+        weight, bias = (torch.from_numpy(array) for array in one.head)
+        features = one.penultimate(pixels)
+        assert features.shape == (4, 16)
+        torch.testing.assert_close(features @ weight.T + bias, one.logits(pixels))
+        assert torch.autograd.grad(features.sum(), pixels)[0].abs().sum() > 0
+
+
+def test_a_network_that_ends_in_no_single_linear_layer_has_no_penultimate_features(classifier):
+    class TwoHeads(torch.nn.Module):
+        """Averages two heads, as DeiT does."""
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+
+        def forward(self, pixel_values):
+            x = pixel_values.mean((2, 3))
+            return type("Output", (), {"logits": (self.a(x) + self.b(x)) / 2})
+
+    steps = PixelPreprocess(None, None, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    averaged = TransformersClassifier(TwoHeads(), steps, CLASSES, "0")
+    with pytest.raises(InputError, match="TwoHeads: its logits are not the output of one linear"):
+        averaged.penultimate(torch.rand(2, 3, 4, 4))
+    wider = TransformersClassifier(TwoHeads(), steps, [*CLASSES, "owl"], "0")
+    with pytest.raises(InputError, match="it has no penultimate features"):
+        _ = wider.head
+
+
+def test_a_probe_is_its_own_head():
+    encoder = ColourEncoder()
+    probe = ProbeClassifier(encoder, np.eye(3, 4), np.arange(3), CLASSES)
+    pixels = torch.rand(2, 3, 8, 8)
+    weight, bias = probe.head
+    features = probe.penultimate(pixels)
+    assert features.norm(dim=1).tolist() == pytest.approx([1, 1])
+    expected = features @ torch.from_numpy(weight).T + torch.from_numpy(bias)
+    torch.testing.assert_close(expected, probe.logits(pixels))

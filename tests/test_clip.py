@@ -196,3 +196,34 @@ def test_half_precision_gives_float32_features_close_to_single(directory, encode
     ]:
         assert rough.dtype == np.float32
         assert cosine(single, rough).min() > 0.99
+
+
+def test_patches_keep_their_own_value_in_the_last_block(directory, encoder, pictures):
+    found = encoder.encode_image_patches(pictures, batch_size=2)
+    assert found.shape == (5, 16, 16)  # 4 x 4 patches
+    weights = load_file(directory / "model.safetensors")
+
+    def linear(name, x):
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(name, x):
+        x = (x - x.mean(-1, keepdim=True)) / torch.sqrt(
+            x.var(-1, keepdim=True, correction=0) + 1e-5
+        )
+        return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    from transformers import CLIPVisionModel
+
+    tower = CLIPVisionModel.from_pretrained(directory)
+    inputs = torch.from_numpy(np.stack([encoder.preprocess.apply(p) for p in pictures]))
+    with torch.no_grad():
+        x = tower(pixel_values=inputs, output_hidden_states=True).hidden_states[-2][:, 1:]
+    block = "vision_model.encoder.layers.1"
+    x = x + linear(
+        f"{block}.self_attn.out_proj",
+        linear(f"{block}.self_attn.v_proj", norm(f"{block}.layer_norm1", x)),
+    )
+    hidden = linear(f"{block}.mlp.fc1", norm(f"{block}.layer_norm2", x))
+    x = x + linear(f"{block}.mlp.fc2", hidden * torch.sigmoid(1.702 * hidden))
+    local = norm("vision_model.post_layernorm", x) @ weights["visual_projection.weight"].T
+    assert found == pytest.approx(local.numpy(), abs=1e-5)

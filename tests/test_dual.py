@@ -118,3 +118,14 @@ def test_missing_tensor_is_refused(tmp_path):
     save_file(state, file)
     with pytest.raises(CheckpointError, match=r"image_map\.bias"):
         DualEncoder.from_pretrained(tmp_path / "encoder")
+
+
+def test_the_mean_over_the_cells_is_the_picture(encoder):
+    rng = np.random.default_rng(3)
+    pictures = [
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)) for _ in range(3)
+    ]
+    cells = encoder.encode_image_patches(pictures, batch_size=2)
+    assert cells.shape == (3, 9, encoder.dim)
+    assert cells.mean(axis=1) == pytest.approx(encoder.encode_images(pictures), abs=1e-4)
+    assert encoder.encode_image_patches([]).shape == (0, 9, encoder.dim)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from synood import __version__
+from synood._commands_benchmark import benchmark
 from synood._console import (
     Bars,
     Format,
@@ -49,6 +50,7 @@ app = App(
     default_parameter=Parameter(negative=""),
     suppress_keyboard_interrupt=False,
 )
+app.command(benchmark)
 
 Models = Annotated[
     str, Parameter(help='Which models to use: "mini", "paper" or a directory with a bundle.json.')

@@ -6,14 +6,12 @@ is made on validation images, by the mean AUROC over the validation OOD sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synood import metrics, scores
-from synood.benchmark.encoding import Encoded
 from synood.labels.mining import mine_negatives
 
 if TYPE_CHECKING:
@@ -21,14 +19,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.labels.wordnet import Word
+    from synood.benchmark.encoding import Encoded
+    from synood.benchmark.material import Words
+    from synood.benchmark.systems.interface import Scorer
     from synood.settings import MiningSettings, ScoreSettings
 
 SHARES = (0.05, 0.15, 0.3, 0.5, 0.8)  # of the candidate words; 0.15 is NegLabel's own
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1)  # NegLabel's own is 0.01
 MCM_TEMPERATURES = (1.0, 0.1, 0.05, 0.01)  # MCM's own is 1
-
-Scorer = Callable[[Encoded], "NDArray[np.float32]"]
 
 
 @dataclass(frozen=True)
@@ -52,14 +50,6 @@ class Choice:
     def to_json(self) -> dict[str, Any]:
         """Return the choice as JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True, eq=False)
-class Words:
-    """Candidates for negative labels with the features (W, D) of their prompts."""
-
-    words: Sequence[Word]
-    features: NDArray[np.float32]
 
 
 def score_msp(encoded: Encoded) -> NDArray[np.float32]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.benchmark import baselines
-from synood.benchmark.baselines import Choice, Words
 from synood.benchmark.comparing import SeedScores
 from synood.benchmark.encoding import Encoded, encode_set
+from synood.benchmark.material import Material, Words
 from synood.benchmark.methods import ENERGY, MCM, MSP, NEGLABEL
 from synood.benchmark.results import make_row
+from synood.benchmark.systems.interface import FittedStream, stream_of
 from synood.files import sha256_file
 from synood.labels.prompts import PROMPT_SETS
 from synood.models.classifier import train_probe
@@ -21,14 +22,17 @@ from synood.pipeline._workspace import unheard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.baselines import Scorer
+    from synood.benchmark.baselines import Choice
     from synood.benchmark.methods import Method
     from synood.benchmark.results import Group, Row
     from synood.benchmark.suites import ImageSet, Suite
+    from synood.benchmark.systems.interface import Scorer, StreamScorer, StreamSystem, System
     from synood.models.classifier import Classifier
+    from synood.models.clip import ImageTextEncoder
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
     from synood.pipeline._workspace import Advance
@@ -65,16 +69,24 @@ class Choices:
 
 
 def view_suite(
-    suite: Suite, store: FeatureStore, classifier: Classifier, advance: Advance
+    suite: Suite,
+    store: FeatureStore,
+    classifier: Classifier,
+    advance: Advance,
+    encoder: ImageTextEncoder | None = None,
 ) -> Views:
-    """Send every validation and test image through the networks, once."""
+    """Send every validation and test image through the networks, once.
+
+    With the `encoder` the sets keep their pictures, which methods that look at more than features
+    and logits need.
+    """
     chosen = [suite.one("validation"), *suite.ood("validation")]
     shown = [suite.one("test"), *suite.ood("test")]
     total = sum(item.n for item in (*chosen, *shown))
     done = 0
     views: list[Encoded] = []
     for item in (*chosen, *shown):
-        views.append(encode_set(item, store, classifier))
+        views.append(encode_set(item, store, classifier, encoder))
         done += item.n
         advance(done, total, item.name)
     validation, test = views[: len(chosen)], views[len(chosen) :]
@@ -91,6 +103,74 @@ def suite_classifier(train: ImageSet, models: Models, store: FeatureStore) -> Cl
     features = store.images(paths, [sha256_file(path) for path in paths], unheard)
     labels = [index.class_names.index(str(record.label)) for record in index.records]
     return train_probe(features, np.array(labels), index.class_names, models.encoder)
+
+
+def gather(
+    suite: Suite,
+    models: Models,
+    store: FeatureStore,
+    recipe: Recipe,
+    advance: Advance,
+    run: Path | None = None,
+    train_per_class: int | None = None,
+) -> tuple[Material, Views]:
+    """View a whole suite: what systems may learn from, and what they are scored on.
+
+    `run` is a finished run on the suite's training images, for the systems that are tuned on
+    synthetic pictures. `train_per_class` bounds how many training images of each class are seen.
+    """
+    train = suite.one("train")
+    classifier = suite_classifier(train, models, store)
+    views = view_suite(suite, store, classifier, advance, models.encoder)
+    material = Material(
+        class_names=train.index().class_names,
+        train=encode_set(train, store, classifier, models.encoder, train_per_class),
+        validation=views.validation,
+        validation_ood=views.validation_ood,
+        recipe=recipe,
+        models=models,
+        classifier=classifier,
+        store=store,
+        load_words=lambda: encode_words(models, store, recipe.mining.prompt_set, unheard),
+        run=run,
+    )
+    return material, views
+
+
+def score_system(
+    system: System | StreamSystem, material: Material, views: Views, seeds: Sequence[int]
+) -> tuple[list[SeedScores], dict[str, object]]:
+    """Fit a system and score every test set under each seed; also what it chose, under the first.
+
+    One seed is enough where the seed changes nothing. A test-time system sees one stream for each
+    OOD set, shuffled by the seed.
+    """
+    scores: list[SeedScores] = []
+    chosen: dict[str, object] = {}
+    for seed in seeds if system.seeded else seeds[:1]:
+        fitted = system.fit(material, seed)
+        chosen = chosen or dict(fitted.chosen)
+        if isinstance(fitted, FittedStream):
+            scores.append(stream_scores(fitted.scorer, seed, views))
+        else:
+            scores.append(seed_scores(fitted, seed, views))
+    return scores, chosen
+
+
+def stream_scores(scorer: StreamScorer, seed: int, views: Views) -> SeedScores:
+    """Score one stream of test images for each OOD set."""
+    streams = {ood.name: stream_of(views.test, ood, seed) for ood in views.test_ood}
+    parts = {
+        name: stream.split(scorer.score_stream(stream.images, stream.order))
+        for name, stream in streams.items()
+    }
+    return SeedScores(
+        seed,
+        next(iter(parts.values()))[0],
+        {name: ood for name, (_, ood) in parts.items()},
+        in_company={name: ids for name, (ids, _) in parts.items()},
+        streams={name: stream.details() for name, stream in streams.items()},
+    )
 
 
 def encode_words(models: Models, store: FeatureStore, prompt_set: str, advance: Advance) -> Words:
@@ -162,9 +242,9 @@ def measure(
             ood.name,
             _near_or_far(ood),
             item.seed,
-            item.in_distribution,
-            item.ood[ood.name],
+            *item.sides(ood.name),
             resamples,
+            item.streams.get(ood.name),
         )
         for method in methods
         for item in scores[method.name]

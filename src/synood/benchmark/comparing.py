@@ -7,7 +7,7 @@ drawing three seeds with replacement would make them look far more alike than th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -32,11 +32,22 @@ Verdict = Literal["better", "worse", "even"]
 
 @dataclass(frozen=True)
 class SeedScores:
-    """The scores of one method under one seed: in-distribution (N,), and (M,) per OOD set."""
+    """The scores of one method under one seed: in-distribution (N,), and (M,) per OOD set.
+
+    A test-time method scores the in-distribution images anew in the company of each OOD set:
+    `in_company` then holds these scores by set, `streams` what the row says of each stream, and
+    `in_distribution` the scores beside the first set.
+    """
 
     seed: int
     in_distribution: np.ndarray
     ood: Mapping[str, np.ndarray]
+    in_company: Mapping[str, np.ndarray] = field(default_factory=dict)
+    streams: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def sides(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the in-distribution (N,) and OOD (M,) scores that belong to one set."""
+        return self.in_company.get(name, self.in_distribution), self.ood[name]
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,8 @@ def _measure(
         for column, name in enumerate(sets):
             ood_picks = _picks(len(scores[0].ood[name]), draw, rng)
             for row, item in enumerate(scores):
-                sides = item.in_distribution[id_picks], item.ood[name][ood_picks]
+                ids, oods = item.sides(name)
+                sides = ids[id_picks], oods[ood_picks]
                 for metric, measure in MEASURES.items():
                     values[metric][draw, row, column] = measure(*sides)
     return values

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from synood.benchmark.baselines import Scorer
     from synood.benchmark.bench import Choices, Views
     from synood.benchmark.comparing import Comparison, SeedScores
     from synood.benchmark.methods import Method
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from synood.benchmark.rehearsal import Painted
     from synood.benchmark.report import Report
     from synood.benchmark.suites import Suite
+    from synood.benchmark.systems.interface import Scorer
     from synood.detector import OODDetector
     from synood.models.bundles import Bundle
     from synood.models.classifier import Classifier

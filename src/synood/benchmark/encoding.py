@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synood.errors import InputError
 from synood.files import sha256_file
 from synood.images.reading import read_image
 from synood.pipeline._workspace import unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
     from PIL import Image
 
     from synood.benchmark.suites import ImageSet
+    from synood.images.sources import ImageIndex, ImageRecord
     from synood.models.classifier import Classifier
+    from synood.models.clip import ImageTextEncoder
     from synood.pipeline._features import FeatureStore
 
-BATCH_SIZE = 64  # pictures classified at a time
+BATCH_SIZE = 64  # pictures read and sent through a network at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The files of a set and the networks that look at them, for what is not computed up front."""
+
+    records: tuple[ImageRecord, ...]
+    classifier: Classifier
+    encoder: ImageTextEncoder
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, in the order of the rows."""
+        return tuple(record.path for record in self.records)
+
+    def images(self) -> Iterator[list[Image.Image]]:
+        """Read the pictures, some at a time and in order."""
+        for start in range(0, len(self.records), BATCH_SIZE):
+            yield [read_image(item.path) for item in self.records[start : start + BATCH_SIZE]]
+
+    def pixels(self) -> Iterator[torch.Tensor]:
+        """Yield (B, 3, H, W) in [0, 1], in order; pictures of different sizes never share one."""
+        for images in self.images():
+            yield from pixel_batches(images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,24 +60,141 @@ class Encoded:
     """One image set as seen by the networks, rows in the order of the set's listing.
 
     `features` (N, D) float32 are the image-text encoder's, not normalised; `logits` (N, C)
-    float32 the classifier's.
+    float32 the classifier's. `labels` (N,) index the suite's class names, -1 where a picture has
+    none. What only some methods ask for is computed when it is first asked for, from `pictures`;
+    without them that is an `InputError`.
     """
 
     name: str
     group: str
     features: NDArray[np.float32]
     logits: NDArray[np.float32]
+    labels: NDArray[np.int64] | None = None
+    pictures: Pictures | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @cached_property
+    def penultimate(self) -> NDArray[np.float32]:
+        """What the classifier's last linear layer sees, (N, P) float32."""
+        seen = self.seen()
+        parts = [_penultimate(batch, seen.classifier) for batch in seen.pixels()]
+        return np.concatenate(parts)
+
+    @property
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The classifier's last linear layer: weight (C, P) and bias (C,)."""
+        return self.seen().classifier.head
+
+    def patches(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the encoder's local features (B, L, D), not normalised, some pictures at a time.
+
+        An encoder without local features is an `InputError`.
+        """
+        from synood.models.patches import encode_image_patches
+
+        seen = self.seen()
+        for images in seen.images():
+            yield encode_image_patches(seen.encoder, images)
+
+    def seen(self) -> Pictures:
+        """Return the pictures, or refuse a set that was made without them."""
+        if self.pictures is None:
+            raise InputError(
+                f"set {self.name!r}: its pictures are not at hand, and this method looks at more "
+                "than features and logits"
+            )
+        return self.pictures
+
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Encoded:
+        """Return the set of some rows, in the order given; computed views are taken along."""
+        rows = np.asarray(rows, dtype=np.int64)
+        pictures = self.pictures and replace(
+            self.pictures, records=tuple(self.pictures.records[row] for row in rows)
+        )
+        labels = None if self.labels is None else self.labels[rows]
+        taken = replace(
+            self,
+            features=self.features[rows],
+            logits=self.logits[rows],
+            labels=labels,
+            pictures=pictures,
+        )
+        if "penultimate" in self.__dict__:
+            taken.__dict__["penultimate"] = self.penultimate[rows]
+        return taken
 
 
-def encode_set(image_set: ImageSet, store: FeatureStore, classifier: Classifier) -> Encoded:
-    """Encode one set; features come from `store`, which keeps them for the next run."""
-    paths = [record.path for record in image_set.index().records]
+def join(name: str, sets: Sequence[Encoded]) -> Encoded:
+    """Put sets one after the other, as the stream that a test-time method sees."""
+    first = sets[0]
+    pictures = None
+    if all(item.pictures is not None for item in sets):
+        records = tuple(record for item in sets for record in item.seen().records)
+        pictures = replace(first.seen(), records=records)
+    joined = Encoded(
+        name,
+        first.group if len({item.group for item in sets}) == 1 else "mixed",
+        np.concatenate([item.features for item in sets]),
+        np.concatenate([item.logits for item in sets]),
+        pictures=pictures,
+    )
+    if all("penultimate" in item.__dict__ for item in sets):
+        joined.__dict__["penultimate"] = np.concatenate([item.penultimate for item in sets])
+    return joined
+
+
+def encode_set(
+    image_set: ImageSet,
+    store: FeatureStore,
+    classifier: Classifier,
+    encoder: ImageTextEncoder | None = None,
+    per_class: int | None = None,
+) -> Encoded:
+    """Encode one set; features come from `store`, which keeps them for the next run.
+
+    With the `encoder` the set keeps its pictures, so that views can be computed later. Where
+    `per_class` is given, only so many images of each class are taken, evenly spaced.
+    """
+    index = image_set.index()
+    if per_class is not None:
+        index = replace(index, records=_thinned(index.records, per_class))
+    paths = [record.path for record in index.records]
     features = store.images(paths, [sha256_file(path) for path in paths], unheard)
     logits = [
         classify([read_image(path) for path in paths[start : start + BATCH_SIZE]], classifier)
         for start in range(0, len(paths), BATCH_SIZE)
     ]
-    return Encoded(image_set.name, image_set.group, features, np.concatenate(logits))
+    return Encoded(
+        image_set.name,
+        image_set.group,
+        features,
+        np.concatenate(logits),
+        labels=labels_of(index) if image_set.group == "id" else None,
+        pictures=None if encoder is None else Pictures(index.records, classifier, encoder),
+    )
+
+
+def _thinned(records: Sequence[ImageRecord], per_class: int) -> tuple[ImageRecord, ...]:
+    """Return up to `per_class` records of each label, evenly spaced, in their order."""
+    members: dict[str | None, list[int]] = {}
+    for row, record in enumerate(records):
+        members.setdefault(record.label, []).append(row)
+    kept = [
+        rows[i * len(rows) // per_class]
+        for rows in members.values()
+        for i in range(min(per_class, len(rows)))
+        if len(rows) > per_class
+    ]
+    kept += [row for rows in members.values() if len(rows) <= per_class for row in rows]
+    return tuple(records[row] for row in sorted(kept))
+
+
+def labels_of(index: ImageIndex) -> NDArray[np.int64]:
+    """Return each record's place in `class_names` (N,), -1 for a record without a label."""
+    place = {name: number for number, name in enumerate(index.class_names)}
+    return np.array([place.get(record.label or "", -1) for record in index.records], np.int64)
 
 
 def classify(images: Sequence[Image.Image], classifier: Classifier) -> NDArray[np.float32]:
@@ -55,9 +202,24 @@ def classify(images: Sequence[Image.Image], classifier: Classifier) -> NDArray[n
     import torch
 
     logits = []
-    for _, same_size in groupby(images, key=lambda image: image.size):
-        arrays = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in same_size])
-        with torch.no_grad():
-            pixels = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        for pixels in pixel_batches(images):
             logits.append(classifier.logits(pixels).float().cpu().numpy())
     return np.concatenate(logits)
+
+
+def pixel_batches(images: Sequence[Image.Image]) -> Iterator[torch.Tensor]:
+    """Yield RGB images as (B, 3, H, W) in [0, 1], neighbours of one size together."""
+    import torch
+
+    for _, same_size in groupby(images, key=lambda image: image.size):
+        arrays = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in same_size])
+        yield torch.from_numpy(arrays).permute(0, 3, 1, 2)
+
+
+def _penultimate(pixels: torch.Tensor, classifier: Classifier) -> NDArray[np.float32]:
+    import torch
+
+    with torch.no_grad():
+        features: NDArray[np.float32] = classifier.penultimate(pixels).float().cpu().numpy()
+    return features

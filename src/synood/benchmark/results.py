@@ -32,7 +32,8 @@ class Row:
     `fpr95` is the share of OOD images accepted when 95 % of in-distribution ones are kept;
     `fpr95_ood_positive` is the share of in-distribution images rejected when 95 % of OOD is
     caught. `ci95` holds one (low, high) per metric: a bootstrap over the test images, so it
-    says how far the figure would move with other pictures, not with another seed.
+    says how far the figure would move with other pictures, not with another seed. `stream` says in
+    which order a test-time method saw the images; other methods have none.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Row:
     fpr95: float
     fpr95_ood_positive: float
     ci95: Mapping[str, tuple[float, float]]
+    stream: Mapping[str, Any] | None = None
 
     def value(self, metric: str) -> float:
         """Return the fraction of `metric`, one of `METRICS`."""
@@ -71,6 +73,7 @@ def make_row(
     id_scores: np.ndarray,
     ood_scores: np.ndarray,
     resamples: int = 200,
+    stream: Mapping[str, Any] | None = None,
 ) -> Row:
     """Measure one row from the scores (N,) and (M,) of both sides, higher = in-distribution."""
     metrics = ood_metrics(id_scores, ood_scores)
@@ -85,6 +88,7 @@ def make_row(
         n_ood=len(ood_scores),
         **{name: _metric(metrics, name) for name in METRICS},
         ci95={name: _interval(intervals[name]) for name in METRICS},
+        stream=stream,
     )
 
 
@@ -123,6 +127,10 @@ def _interval(interval: tuple[float, float]) -> tuple[float, float]:
 def _row_to_json(row: Row) -> dict[str, Any]:
     values = {field.name: getattr(row, field.name) for field in fields(Row)}
     values["ci95"] = {name: list(pair) for name, pair in row.ci95.items()}
+    if row.stream is None:
+        del values["stream"]
+    else:
+        values["stream"] = dict(row.stream)
     return values
 
 
@@ -130,7 +138,7 @@ def _row_from_json(value: object, where: str) -> Row:
     if not isinstance(value, dict):
         raise InputError(f"{where}: not an object")
     names = {field.name for field in fields(Row)}
-    for name in sorted(names - value.keys()):
+    for name in sorted(names - value.keys() - {"stream"}):
         raise InputError(f"{where}: the field {name!r} is missing")
     for name in sorted(value.keys() - names):
         raise InputError(f"{where}: {name!r} is not a field of a row")
@@ -143,6 +151,8 @@ def _row_from_json(value: object, where: str) -> Row:
         _check_count(value[name], f"{where}: {name!r}")
     for name in METRICS:
         _check_fraction(value[name], f"{where}: {name!r}")
+    if not isinstance(value.get("stream"), dict | None):
+        raise InputError(f"{where}: 'stream' must be an object, not {value['stream']!r}")
     return Row(**{**value, "ci95": _intervals_from_json(value["ci95"], where)})
 
 

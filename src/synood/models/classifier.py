@@ -6,6 +6,7 @@ resizing, cropping and normalising that a checkpoint expects are done here on te
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -43,6 +44,13 @@ class Classifier(Protocol):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C), differentiable."""
+
+    def penultimate(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, P), what the last linear layer sees; differentiable."""
+
+    @property
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The last linear layer: weight (C, P) and bias (C,)."""
 
 
 class TransformersClassifier:
@@ -98,6 +106,46 @@ class TransformersClassifier:
         logits: Tensor = self._model(pixel_values=inputs).logits
         return logits
 
+    def penultimate(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, P): the input of the last linear layer, differentiable.
+
+        A network whose logits are not one linear layer's output has none: an `InputError`.
+        """
+        caught: list[tuple[Tensor, Tensor]] = []
+        hook = self._last_layer.register_forward_hook(
+            lambda _, inputs, output: caught.append((inputs[0], output))
+        )
+        try:
+            logits = self.logits(pixels)
+        finally:
+            hook.remove()
+        if len(caught) != 1 or caught[0][0].ndim != 2 or not torch.equal(caught[0][1], logits):
+            raise self._headless()
+        return caught[0][0]
+
+    @property
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The last linear layer: weight (C, P) and bias (C,)."""
+        state = self._last_layer.state_dict()
+        arrays = {name: value.float().cpu().numpy() for name, value in state.items()}
+        return arrays["weight"], arrays.get("bias", np.zeros(len(self.class_names), np.float32))
+
+    @cached_property
+    def _last_layer(self) -> torch.nn.Linear:
+        """The last linear layer with an output for each class, in the order of the modules."""
+        width = len(self.class_names)
+        linear = [part for part in self._model.modules() if isinstance(part, torch.nn.Linear)]
+        for layer in reversed(linear):
+            if layer.out_features == width:
+                return layer
+        raise self._headless()
+
+    def _headless(self) -> InputError:
+        return InputError(
+            f"classifier {type(self._model).__name__}: its logits are not the output of one linear "
+            "layer, so it has no penultimate features; use another classifier, or a probe"
+        )
+
 
 class ProbeClassifier:
     """Multinomial logistic regression on an encoder's unit-length image features.
@@ -123,9 +171,18 @@ class ProbeClassifier:
 
     def logits(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C), differentiable."""
-        features = F.normalize(self.encoder.encode_pixels(pixels), dim=-1)
+        features = self.penultimate(pixels)
         weight = torch.from_numpy(self.weight).to(features)
         return features @ weight.T + torch.from_numpy(self.bias).to(features)
+
+    def penultimate(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, D): the encoder's features at unit length."""
+        return F.normalize(self.encoder.encode_pixels(pixels), dim=-1)
+
+    @property
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The probe itself: weight (C, D) and bias (C,)."""
+        return self.weight, self.bias
 
 
 def train_probe(

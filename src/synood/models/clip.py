@@ -129,6 +129,33 @@ class ClipEncoder:
         return features
 
     @torch.no_grad()
+    def encode_image_patches(
+        self, images: Sequence[Image.Image], batch_size: int = 64
+    ) -> NDArray[np.float32]:
+        """Encode RGB images into (N, L, D): one feature a patch, as GL-MCM reads them.
+
+        In the last block each patch keeps its own value instead of attending to the others
+        (Miyai et al., GL-MCM, clip/model.py:189-203), so it stays a feature of its place.
+        """
+        features = [
+            self._patch_features(np.stack([self.preprocess.apply(images[row]) for row in rows]))
+            for rows in _batches(len(images), batch_size)
+        ]
+        return np.concatenate(features) if features else np.zeros((0, 0, self.dim), np.float32)
+
+    def _patch_features(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        inputs = torch.from_numpy(batch).to(device=self.device, dtype=self._model.dtype)
+        tower = self._model.vision_model
+        states = tower(pixel_values=inputs, output_hidden_states=True).hidden_states[-2]
+        last = tower.encoder.layers[-1]
+        values = last.self_attn.v_proj(last.layer_norm1(states))
+        states = states + last.self_attn.out_proj(values)
+        states = states + last.mlp(last.layer_norm2(states))
+        local = self._model.visual_projection(tower.post_layernorm(states[:, 1:]))
+        features: NDArray[np.float32] = local.float().cpu().numpy()
+        return features
+
+    @torch.no_grad()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Encode prompts into (M, D) float32, not normalised.
 

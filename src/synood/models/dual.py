@@ -51,6 +51,15 @@ class DualTowers(nn.Module):
         features: Tensor = self.image_map(self.tower((pixels - _MEAN) / _STD))
         return features
 
+    def patch_features(self, pixels: Tensor) -> Tensor:
+        """Map pixels (N, 3, S, S) in [0, 1] to the features (N, L, D) of L cells of the grid.
+
+        Pooling and image map are linear, so the mean over the cells is the image's own feature.
+        """
+        cells = self.tower.cells((pixels - _MEAN) / _STD).flatten(2).transpose(1, 2)
+        features: Tensor = self.image_map(cells)
+        return features
+
 
 class DualEncoder:
     """Encodes images and texts into one space; see `models.clip.ImageTextEncoder`."""
@@ -98,6 +107,21 @@ class DualEncoder:
                 rows.append(self._features(torch.from_numpy(np.stack(batch))).cpu().numpy())
         return np.concatenate(rows).astype(np.float32)
 
+    def encode_image_patches(
+        self, images: Sequence[Image.Image], batch_size: int = 64
+    ) -> np.ndarray:
+        """Encode images into (N, L, D) float32: a feature for each of L cells of the picture."""
+        side = -(-self.image_size // self._towers.tower.stride)
+        if not images:
+            return np.zeros((0, side * side, self.dim), np.float32)
+        rows = []
+        for start in range(0, len(images), batch_size):
+            batch = [self.preprocess.pixels(image) for image in images[start : start + batch_size]]
+            with torch.inference_mode():
+                pixels = self._placed(torch.from_numpy(np.stack(batch)))
+                rows.append(self._towers.patch_features(pixels).cpu().numpy())
+        return np.concatenate(rows).astype(np.float32)
+
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Encode pixels (N, 3, H, W) in [0, 1] into (N, D); differentiable.
 
@@ -110,9 +134,12 @@ class DualEncoder:
         return self._features(pixels)
 
     def _features(self, pixels: Tensor) -> Tensor:
+        return self._towers.image_features(self._placed(pixels))
+
+    def _placed(self, pixels: Tensor) -> Tensor:
         parameter = self._towers.log_scale
         pixels = pixels.to(parameter.device, parameter.dtype)
-        return self._towers.image_features(pixels.contiguous(memory_format=torch.channels_last))
+        return pixels.contiguous(memory_format=torch.channels_last)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Encode texts into (N, D) float32, not normalised; too long a text is an `InputError`."""

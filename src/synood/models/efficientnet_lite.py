@@ -71,6 +71,7 @@ class EfficientNetLite0(nn.Module):
     """The image tower: (N, 3, H, W) in (x - 127) / 128 of 0..255 to features (N, 1280)."""
 
     dim = _FEATURES
+    stride = 32  # pixels a side of one cell
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,11 +86,14 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return globally pooled features (N, 1280)."""
+        return self.cells(x).mean(dim=(2, 3))
+
+    def cells(self, x: Tensor) -> Tensor:
+        """Return the features before pooling, (N, 1280, H / 32, W / 32)."""
         x = F.relu6(self.stem(x))
         for block in self.blocks:
             x = block(x)
-        pooled: Tensor = F.relu6(self.head(x)).mean(dim=(2, 3))
-        return pooled
+        return F.relu6(self.head(x))
 
 
 def fold_batch_norms(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

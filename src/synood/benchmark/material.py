@@ -1,0 +1,90 @@
+"""What a compared system may learn from: everything of a suite but its test images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from synood.errors import InputError
+from synood.labels.prompts import PROMPT_SETS, PromptSet
+from synood.pipeline._tune import unit
+from synood.pipeline._workspace import unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from synood.benchmark.encoding import Encoded
+    from synood.labels.wordnet import Word
+    from synood.models.classifier import Classifier
+    from synood.models.clip import ImageTextEncoder
+    from synood.pipeline._features import FeatureStore
+    from synood.pipeline._models import Models
+    from synood.settings import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Candidates for negative labels with the features (W, D) of their prompts."""
+
+    words: Sequence[Word]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Class names, words, labelled images and networks; never a test image.
+
+    `train` and `validation` are in-distribution, their `labels` index `class_names`.
+    `validation_ood` may be empty: a system then keeps its published settings. `run` is a finished
+    run directory of the same training images, whose synthetic pictures SynOOD and others tune on.
+    Networks and words are loaded and encoded when first asked for; `store` keeps what was encoded.
+    """
+
+    class_names: tuple[str, ...]
+    train: Encoded
+    validation: Encoded
+    validation_ood: tuple[Encoded, ...]
+    recipe: Recipe
+    models: Models
+    classifier: Classifier
+    store: FeatureStore
+    load_words: Callable[[], Words]
+    run: Path | None = None
+
+    @property
+    def prompts(self) -> PromptSet:
+        """The prompt set of the recipe's mining, under which names and words are encoded."""
+        return PROMPT_SETS[self.recipe.mining.prompt_set]
+
+    @property
+    def encoder(self) -> ImageTextEncoder:
+        """The image-text encoder."""
+        return self.models.encoder
+
+    @cached_property
+    def words(self) -> Words:
+        """The bundle's candidate words and their features (W, D)."""
+        return self.load_words()
+
+    @cached_property
+    def class_features(self) -> NDArray[np.float32]:
+        """The class names' features (C, D), of unit length."""
+        return unit(self.texts(self.prompts.class_prompts(self.class_names)))
+
+    def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode any prompts into (M, D), not normalised; kept in the store."""
+        return self.store.texts(prompts, unheard)
+
+    def painted_run(self) -> Path:
+        """Return the run whose synthetic pictures are tuned on; without one an `InputError`."""
+        if self.run is None:
+            raise InputError(
+                "this system is tuned on synthetic pictures: give a finished run of the suite's "
+                "training images"
+            )
+        return self.run

@@ -1,0 +1,25 @@
+"""Every system that SynOOD is compared with, on one interface; a module for each family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from synood.benchmark.systems.interface import StreamSystem, System
+
+
+def registry() -> tuple[System | StreamSystem, ...]:
+    """All systems in the order of the tables: classifiers' scores first, SynOOD last."""
+    from synood.benchmark.systems import logits, names, synood
+
+    return (*logits.SYSTEMS, *names.SYSTEMS, *synood.SYSTEMS)
+
+
+def find_system(name: str) -> System | StreamSystem:
+    """Return the system called `name`; an unknown name is an `InputError` that lists them."""
+    known = {system.method.name: system for system in registry()}
+    if name not in known:
+        raise InputError(f"system {name!r}: not known; there are {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,198 @@
+"""What every system is built on: views of a set, streams, the registry, gathered material."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from small_suite import CLASSES, tiny_bundle, write_small_suite
+from synood.benchmark import bench
+from synood.benchmark.encoding import Encoded, encode_set, join
+from synood.benchmark.methods import Method
+from synood.benchmark.results import Results, read_results, write_results
+from synood.benchmark.suites import read_suite
+from synood.benchmark.systems import find_system, registry
+from synood.benchmark.systems.interface import FittedStream, StreamSystem, stream_of
+from synood.errors import InputError
+from synood.models.bundles import load_bundle
+from synood.pipeline._features import FeatureStore
+from synood.pipeline._models import Models
+from synood.pipeline._workspace import unheard
+from synood.pipeline.recipe import resolve_recipe
+
+
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory):
+    root = tmp_path_factory.mktemp("gathered")
+    write_small_suite(root / "suite")
+    bundle = load_bundle(tiny_bundle(root / "bundle", paints=False))
+    models = Models(bundle, "cpu")
+    store = FeatureStore(root / "features", models.part_print("encoder"), lambda: models.encoder)
+    recipe = resolve_recipe("paper", bundle.recipe_defaults)
+    suite = read_suite(root / "suite")
+    return suite, *bench.gather(suite, models, store, recipe, unheard)
+
+
+def test_logits_are_the_head_on_the_penultimate_features(gathered):
+    _, _, views = gathered
+    for item in (views.validation, *views.test_ood):
+        weight, bias = item.head
+        assert item.penultimate @ weight.T + bias == pytest.approx(item.logits, abs=1e-5)
+
+
+def test_labels_name_the_class_of_each_picture(gathered):
+    suite, material, views = gathered
+    assert material.class_names == tuple(CLASSES)
+    for item, role in ((material.train, "train"), (views.test, "test")):
+        labels = [record.label for record in suite.one(role).index().records]
+        assert [material.class_names[label] for label in item.labels] == labels
+    assert views.test_ood[0].labels is None
+
+
+def test_local_features_come_in_batches_for_every_picture(gathered):
+    _, _, views = gathered
+    parts = list(views.test.patches())
+    assert sum(len(part) for part in parts) == len(views.test)
+    assert parts[0].shape[1:] == (16, 16)  # 4 x 4 patches, 16 features
+
+
+def test_some_rows_of_a_set_have_the_views_of_those_rows(gathered):
+    _, _, views = gathered
+    rows = np.array([5, 0, 3])
+    for before in (True, False):  # computed before taking and after it
+        whole = replace(views.test)
+        if before:
+            _ = whole.penultimate
+        some = whole.take(rows)
+        assert some.penultimate == pytest.approx(whole.penultimate[rows], abs=1e-6)
+        assert some.features.tolist() == whole.features[rows].tolist()
+        assert some.labels.tolist() == whole.labels[rows].tolist()
+        assert [r.id for r in some.seen().records] == [whole.seen().records[i].id for i in rows]
+
+
+def test_joined_sets_are_one_after_the_other(gathered):
+    _, _, views = gathered
+    both = join("both", [views.test, views.test_ood[0]])
+    n = len(views.test)
+    assert both.take(range(n)).logits.tolist() == views.test.logits.tolist()
+    assert both.take(range(n, len(both))).penultimate == pytest.approx(
+        views.test_ood[0].penultimate, abs=1e-6
+    )
+
+
+def test_a_set_without_pictures_says_so():
+    bare = Encoded("bare", "far", np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))
+    for ask in (lambda: bare.penultimate, lambda: bare.head, lambda: next(bare.patches())):
+        with pytest.raises(InputError, match="set 'bare': its pictures are not at hand"):
+            ask()
+
+
+def test_a_few_images_of_each_class_are_taken_evenly(gathered):
+    suite, material, _ = gathered
+    some = encode_set(
+        suite.one("train"), material.store, material.classifier, material.encoder, per_class=2
+    )
+    ids = [record.id for record in some.seen().records]
+    assert ids == sorted(
+        f"{name.replace(' ', '_')}/{n:04d}.png" for name in CLASSES for n in (0, 2)
+    )
+
+
+class Recording:
+    """A test-time scorer that remembers what it saw: each image scores its place of arrival."""
+
+    def score_stream(self, stream, order):
+        scores = np.empty(len(stream), np.float32)
+        scores[order] = np.arange(len(stream), dtype=np.float32)
+        return scores
+
+
+STREAM = StreamSystem(
+    Method("arrival", "Arrival", "none", "test-time", ("the stream of test images",)),
+    lambda material, seed: FittedStream(Recording()),
+)
+
+
+def test_a_stream_holds_one_in_distribution_and_one_ood_set_shuffled(gathered):
+    _, material, views = gathered
+    scores, _ = bench.score_system(STREAM, material, views, [3, 4])
+    assert [item.seed for item in scores] == [3, 4]
+    for item in scores:
+        for ood in views.test_ood:
+            arrived = np.concatenate(item.sides(ood.name))
+            assert sorted(arrived.tolist()) == list(range(len(views.test) + len(ood)))
+    first, second = (item.ood["faces"].tolist() for item in scores)
+    assert first != second
+    stream = stream_of(views.test, views.test_ood[0], 3)
+    assert np.argsort(np.concatenate(scores[0].sides(views.test_ood[0].name))).tolist() == list(
+        stream.order
+    )
+
+
+def test_a_row_carries_the_order_of_its_stream_through_a_file(gathered, tmp_path):
+    _, material, views = gathered
+    scores, _ = bench.score_system(STREAM, material, views, [3])
+    plain, _ = bench.score_system(find_system("msp"), material, views, [0])
+    rows = bench.measure(
+        [STREAM.method, find_system("msp").method],
+        {"arrival": scores, "msp": plain},
+        views,
+        resamples=2,
+    )
+    write_results(tmp_path / "results.json", Results({}, rows))
+    again = read_results(tmp_path / "results.json").rows
+    assert again == rows
+    assert {row.method: row.stream and row.stream["seed"] for row in again} == {
+        "arrival": 3,
+        "msp": None,
+    }
+
+
+def test_systems_of_the_registry_have_names_of_their_own_and_papers():
+    systems = registry()
+    names = [system.method.name for system in systems]
+    assert len(set(names)) == len(names)
+    for system in systems:
+        assert system.method.paper
+        assert system.method.needs
+        assert (system.method.kind == "test-time") == isinstance(system, StreamSystem)
+    with pytest.raises(InputError, match="system 'odin-nonsense': not known; there are msp,"):
+        find_system("odin-nonsense")
+
+
+def test_fitting_a_system_does_not_look_at_test_images(gathered):
+    _, material, views = gathered
+    for system in (find_system("mcm"), find_system("neglabel")):
+        scores, chosen = bench.score_system(system, material, views, [0, 1])
+        assert len(scores) == 1  # nothing in it depends on a seed
+        assert chosen["tried"]
+        assert scores[0].in_distribution.shape == (len(views.test),)
+
+
+def test_without_validation_ood_the_published_settings_are_kept(gathered):
+    _, material, _ = gathered
+    blind = replace(material, validation_ood=())
+    assert find_system("mcm").fit(blind, 0).chosen == {}
+    assert "tried" not in find_system("neglabel").fit(blind, 0).chosen
+
+
+def test_synood_needs_painted_pictures(gathered):
+    _, material, _ = gathered
+    with pytest.raises(InputError, match="give a finished run"):
+        find_system("synood").fit(material, 0)
+
+
+def test_registering_loads_no_torch():
+    from test_package import loaded_after
+
+    assert "torch" not in loaded_after("from synood.benchmark.systems import registry; registry()")
+
+
+def test_pixels_are_those_of_the_files(gathered):
+    _, _, views = gathered
+    pixels = torch.cat(list(views.test.seen().pixels()))
+    assert pixels.shape == (len(views.test), 3, 32, 32)
+    assert 0 <= pixels.min() < pixels.max() <= 1
