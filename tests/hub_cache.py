@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,16 @@ def put(cache: Path, repo_id: str, directory: Path, revision: str = "main") -> s
     """Move the files of `directory` into `cache` as those of `repo_id`; return the commit.
 
     They are moved, not copied, so that a full-size checkpoint needs its place once; the emptied
-    folders stay. The commit is forty hex digits that follow the contents.
+    folders stay. The commit is `revision` if that is one, else forty digits of the contents.
     """
     repository = cache / f"models--{repo_id.replace('/', '--')}"
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     blobs = {path.relative_to(directory): blob_name(path) for path in files}
     listing = "\n".join(f"{name.as_posix()} {blob}" for name, blob in blobs.items())
-    commit = hashlib.sha1(listing.encode(), usedforsecurity=False).hexdigest()
+    given = re.fullmatch("[0-9a-f]{40}", revision)
+    commit = (
+        given[0] if given else hashlib.sha1(listing.encode(), usedforsecurity=False).hexdigest()
+    )
     for name, blob in blobs.items():
         place, link = repository / "blobs" / blob, repository / "snapshots" / commit / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +46,9 @@ def put(cache: Path, repo_id: str, directory: Path, revision: str = "main") -> s
         (directory / name).replace(place)
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(place, link.parent))
-    (repository / "refs").mkdir(exist_ok=True)
-    (repository / "refs" / revision).write_text(commit)
+    if not given:
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / revision).write_text(commit)
     return commit
 
 

@@ -5,15 +5,19 @@ A bundle is a directory with a `bundle.json`:
     {"schema": 1, "name": "mine",
      "encoder": {"type": "clip", "path": "encoder"},
      "inpainter": {"path": "inpainter"},
-     "classifier": {"type": "transformers", "path": "classifier"},
+     "classifier": {"id": "microsoft/resnet-50", "revision": "34c2154c"},
      "describer": {"type": "tagger", "vocabulary": "vocabulary.txt"},
      "prompts": "neglabel",
      "recipe": {"select": {"per_class": 20}},
      "files": {"encoder/model.safetensors": "<sha256>", ...}}
 
 Only `schema`, `name` and `encoder` are required. A part has a `path` inside the bundle or the
-`id` and `revision` of a hub repository. Where `files` is given it must list every file of the
-parts, and each is checked before it is opened.
+`id` of a hub repository; what else it may have says `models/parts.py`. Without a `type` its
+configuration tells which it is. Where `files` is given it must list every file of the parts, and
+each is checked before it is opened.
+
+Any part of any bundle is exchanged in the bundle's name, by a hub id or a folder, and so is a
+single field of one: `paper+encoder=google/siglip-base-patch16-224+encoder.dtype=bfloat16`.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import synood
 from synood.errors import CheckpointError, InputError
-from synood.files import fingerprint, read_json, sha256_file
+from synood.files import fingerprint, sha256_file
+from synood.models._spec import EMBEDDED, configuration, find_spec
+from synood.models.parts import PARTS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,35 +41,17 @@ if TYPE_CHECKING:
     from synood.models.describer import Describer
     from synood.models.inpainting import Inpainter
 
-SCHEMA = 1
-EMBEDDED = Path(synood.__file__).parent / "zoo" / "mini"
-_PARTS = {
-    "encoder": ("dual", "clip"),
-    "inpainter": ("diffusers",),
-    "classifier": ("transformers",),
-    "describer": ("tagger", "file"),
-}
-_OTHER_KEYS = {"schema", "name", "prompts", "words", "recipe", "files", "card"}
-_PAPERS = ("readme", "license", "licence", "notice")  # starts of names that no loader opens
+__all__ = ["EMBEDDED", "Bundle", "load_bundle"]
 
-# The paper's models (§4.1) on the hub. Its in-painting checkpoint has left its first place in
-# 2025; sd2-community holds the copy. The question put to LLaVA is unpublished, so there is no
-# describer: a bundle.json of one's own with these ids and a describer of type "file" brings texts.
-_PAPER: dict[str, Any] = {
-    "schema": SCHEMA,
-    "name": "paper",
-    "encoder": {"type": "clip", "id": "openai/clip-vit-base-patch16"},
-    "inpainter": {"id": "sd2-community/stable-diffusion-2-inpainting"},
-    "classifier": {"type": "transformers", "id": "microsoft/resnet-50"},
-    "prompts": "neglabel",
-}
+_PAPERS = ("readme", "license", "licence", "notice")  # starts of names that no loader opens
 
 
 @dataclass(frozen=True)
 class Bundle:
     """Checkpoints that belong together; each part is loaded when it is asked for.
 
-    `root` is None where every part comes from the hub.
+    `root` is None where every part comes from the hub. `changes` are the parts exchanged, as they
+    are written after the bundle's name.
 
     >>> bundle = load_bundle("mini")  # doctest: +SKIP
     >>> bundle.encoder().encode_texts(["a photo of a cat"]).shape  # doctest: +SKIP
@@ -74,22 +61,23 @@ class Bundle:
     name: str
     root: Path | None
     spec: Mapping[str, Any]
+    changes: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits over the spec and, where it lists no hashes, over the files."""
+        folders = {part: files for part in PARTS if (files := self.foreign_files(part))}
+        foreign = [folders] if folders else []
         if self.root is None or "files" in self.spec:
-            return fingerprint(self.spec)
-        files = _files_below(self.root)
-        hashes = {path.relative_to(self.root).as_posix(): sha256_file(path) for path in files}
-        return fingerprint(self.spec, hashes)
+            return fingerprint(self.spec, *foreign)
+        return fingerprint(self.spec, _hashes_below(self.root), *foreign)
 
     @property
     def place(self) -> str | None:
-        """Absolute directory of a bundle of one's own; None for those found by name."""
+        """What finds a bundle of one's own again; None for those found by name."""
         if self.root is None or self.root == EMBEDDED:
             return None
-        return str(self.root.resolve())
+        return f"{self.root.resolve()}{self.changes}"
 
     @property
     def prompt_set(self) -> str:
@@ -103,47 +91,25 @@ class Bundle:
 
     def encoder(self, device: str = "cpu") -> ImageTextEncoder:
         """Load the image-text encoder."""
-        part = self._part("encoder")
-        source = self._source(part)
-        if part["type"] == "dual":
-            from synood.models.dual import DualEncoder
-
-            dual: ImageTextEncoder = DualEncoder.from_pretrained(Path(source), device=device)
-            return dual
-        from synood.models.clip import ClipEncoder
-
-        return ClipEncoder.from_pretrained(source, device=device, revision=part.get("revision"))
+        encoder: ImageTextEncoder = self._load("encoder", device=device)
+        return encoder
 
     def inpainter(self, device: str = "cpu") -> Inpainter:
         """Load the in-painting model; needs diffusers (the extra `synth`)."""
-        from synood.models.inpainting import Inpainter
-
-        part = self._part("inpainter")
-        return Inpainter.from_pretrained(
-            self._source(part), device=device, revision=part.get("revision")
-        )
+        inpainter: Inpainter = self._load("inpainter", device=device)
+        return inpainter
 
     def classifier(self, device: str = "cpu") -> Classifier | None:
         """Load the classifier, or None where the bundle has none and a probe must be trained."""
         if "classifier" not in self.spec:
             return None
-        from synood.models.classifier import TransformersClassifier
+        classifier: Classifier = self._load("classifier", device=device)
+        return classifier
 
-        part = self._part("classifier")
-        return TransformersClassifier.from_pretrained(
-            self._source(part), device=device, revision=part.get("revision")
-        )
-
-    def describer(self, encoder: ImageTextEncoder) -> Describer:
-        """Make the describer: a tagger on `encoder`, or a file of texts."""
-        from synood.models.describer import FileDescriber, Tagger
-
-        part = self._part("describer")
-        if part["type"] == "file":
-            return FileDescriber(self._checked_file(part["path"]))
-        vocabulary = self._lines(part["vocabulary"])
-        options = {key: part[key] for key in ("tags", "template", "exclude") if key in part}
-        return Tagger(encoder, vocabulary, **options)
+    def describer(self, encoder: ImageTextEncoder, device: str = "cpu") -> Describer:
+        """Make the describer; a tagger works with `encoder`."""
+        describer: Describer = self._load("describer", encoder=encoder, device=device)
+        return describer
 
     def words(self) -> tuple[Word, ...]:
         """Candidates for negative labels: the bundle's own list, else the shipped WordNet words.
@@ -159,6 +125,33 @@ class Bundle:
             Word(text, "adjective" if pos == "adjective" else "noun", "") for text, _, pos in rows
         )
 
+    def foreign_files(self, key: str) -> dict[str, str]:
+        """SHA-256 of the files of a part that is a folder of its own, outside the bundle."""
+        folder = Path(self.spec.get(key, {}).get("id", ""))
+        return _hashes_below(folder) if folder.is_absolute() else {}
+
+    def _load(self, key: str, **given: Any) -> Any:  # noqa: ANN401 - the part asked for
+        part = self._part(key)
+        kind = self._kind(key, part)
+        place = [self._located(part, name) for name in kind.places if name in part]
+        options = {name: part[name] for name in kind.options if name in part}
+        return kind.load(*place, **{name: given[name] for name in kind.given}, **options)
+
+    def _kind(self, key: str, part: Mapping[str, Any]) -> Kind:
+        """Return the kind of a part: as it says, the only one there is, or as its files show."""
+        kinds = PARTS[key]
+        if "type" in part or len(kinds) == 1:
+            return kinds[part.get("type", next(iter(kinds)))]
+        source = self._located(part, "id" if "id" in part else "path")
+        config = configuration(source, part.get("revision"))
+        for kind in kinds.values():
+            if kind.recognises(config):
+                return kind
+        raise CheckpointError(
+            f"{source}: its configuration is of no {key} known here; give a `type`, "
+            f"one of {', '.join(kinds)}"
+        )
+
     def _part(self, key: str) -> Mapping[str, Any]:
         if key not in self.spec:
             where = f"{self.root}/bundle.json" if self.root else f"bundle {self.name!r}"
@@ -166,16 +159,17 @@ class Bundle:
         part: Mapping[str, Any] = self.spec[key]
         return part
 
-    def _source(self, part: Mapping[str, Any]) -> str:
-        """Return the checked directory of a part, or its hub id."""
-        if "id" in part:
-            return str(part["id"])
-        directory = self._inside(part["path"])
-        if not directory.is_dir():
-            raise CheckpointError(f"{directory}: missing; restore the bundle {self.name!r}")
-        for path in self._expected_below(part["path"]) | set(_files_below(directory)):
+    def _located(self, part: Mapping[str, Any], key: str) -> str:
+        """Return a hub id as it is, or the checked path of a folder or file of the bundle."""
+        if key == "id":
+            return str(part[key])
+        path = self._inside(part[key])
+        if path.is_dir():
+            for file in self._expected_below(part[key]) | set(_files_below(path)):
+                self._check(file)
+        else:
             self._check(path)
-        return str(directory)
+        return str(path)
 
     def _expected_below(self, folder: str) -> set[Path]:
         prefix = PurePosixPath(folder)
@@ -223,52 +217,22 @@ class Bundle:
 def load_bundle(name_or_dir: str | Path | Bundle) -> Bundle:
     """Find a bundle: "mini" (embedded), "paper" (hub ids), or a directory with bundle.json.
 
+    "+part=ID" or "+part=FOLDER" after it exchanges a part, "+part.field=VALUE" a field of one.
     Nothing is loaded yet. An unknown name, or a bundle.json that cannot be used, is a
     `CheckpointError` naming file and field.
 
-    >>> load_bundle("paper").prompt_set
-    'neglabel'
+    >>> load_bundle("paper+encoder=openai/clip-vit-base-patch32").spec["encoder"]["id"]
+    'openai/clip-vit-base-patch32'
     """
     if isinstance(name_or_dir, Bundle):
         return name_or_dir
-    if str(name_or_dir) == "paper":
-        return Bundle("paper", None, _PAPER)
-    root = EMBEDDED if str(name_or_dir) == "mini" else Path(name_or_dir)
-    path = root / "bundle.json"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such file; give 'mini', 'paper' or a directory that holds a bundle.json"
-        )
-    spec = read_json(path)
-    _check_spec(spec, path)
-    return Bundle(spec["name"], root, spec)
+    root, spec, changes = find_spec(str(name_or_dir))
+    return Bundle(f"{spec['name']}{changes}", root, spec, changes)
 
 
-def _check_spec(spec: object, path: Path) -> None:
-    if not isinstance(spec, dict) or spec.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path}: `schema` must be {SCHEMA}; update synood or the bundle")
-    unknown = sorted(spec.keys() - _OTHER_KEYS - _PARTS.keys())
-    if unknown:
-        raise CheckpointError(f"{path}: unknown field {unknown[0]!r}")
-    if not isinstance(spec.get("name"), str) or "encoder" not in spec:
-        raise CheckpointError(f"{path}: needs a `name` and an `encoder`")
-    for key in ("files", "recipe"):
-        if not isinstance(spec.get(key, {}), dict):
-            raise CheckpointError(f"{path}: `{key}` must be an object")
-    for key, types in _PARTS.items():
-        if key in spec:
-            _check_part(key, spec[key], types, path)
-
-
-def _check_part(key: str, part: object, types: tuple[str, ...], path: Path) -> None:
-    if not isinstance(part, dict):
-        raise CheckpointError(f"{path}: `{key}` must be an object")
-    kind = part.get("type", types[0] if len(types) == 1 else None)
-    if kind not in types:
-        raise CheckpointError(f"{path}: `{key}.type` is {kind!r}, not one of {', '.join(types)}")
-    place = "vocabulary" if kind == "tagger" else "path"
-    if isinstance(part.get(place), str) == (isinstance(part.get("id"), str) and key != "describer"):
-        raise CheckpointError(f"{path}: `{key}` needs either a `{place}` or an `id`")
+def _hashes_below(directory: Path) -> dict[str, str]:
+    files = _files_below(directory)
+    return {path.relative_to(directory).as_posix(): sha256_file(path) for path in files}
 
 
 def _files_below(directory: Path) -> list[Path]:

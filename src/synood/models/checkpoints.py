@@ -1,7 +1,8 @@
 """Loading a library's checkpoint whole or not at all, and telling two checkpoints apart.
 
 Both transformers and diffusers fill weights that a checkpoint lacks with random numbers and only
-warn; here that is an error. Weights are read from safetensors alone.
+warn; here that is an error. Weights are read from safetensors alone, but for checkpoints of which
+the catalog knows only a pickle: that is hashed first and read by torch's reader of weights alone.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError
 from synood.files import fingerprint, sha256_file
+from synood.models.catalog import known_files, pinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 FINGERPRINTED = frozenset({".json", ".txt", ".safetensors"})
+PICKLE = "pytorch_model.bin"
 
 
 def load_model(
@@ -33,19 +36,39 @@ def load_model(
 
     `options` go to `from_pretrained`; the precision is `dtype` in transformers and `torch_dtype`
     in diffusers.
-    Raises `CheckpointError` when the checkpoint cannot be read or lacks weights of the model.
+    Raises `CheckpointError` when the checkpoint cannot be read, lacks weights of the model, or has
+    a file whose hash is not the catalog's.
     """
+    pickled = subfolder == "" and PICKLE in known_files(source, revision)
+    if pickled:
+        load_file(source, PICKLE, revision)
     model, gaps = load_part(
         model_class.from_pretrained,
         source,
         subfolder=subfolder,
         revision=revision,
-        use_safetensors=True,
+        use_safetensors=not pickled,
         output_loading_info=True,
         **options,
     )
+    _refuse_altered(source, subfolder, revision)
     _refuse_gaps(_place(source, subfolder), gaps)
     return model.to(device).requires_grad_(False).eval()
+
+
+def load_file(source: str | Path, name: str, revision: str | None = None) -> Path:
+    """Return the path of one file of a directory or hub repository, its hash checked if known."""
+    if Path(source).is_dir():
+        if not (Path(source) / name).is_file():
+            raise CheckpointError(f"{source}/{name}: missing; the checkpoint is incomplete")
+        return Path(source) / name
+    from huggingface_hub import hf_hub_download
+
+    path = Path(load_part(hf_hub_download, source, revision=revision, filename=name))
+    expected = known_files(source, revision).get(name)
+    if expected is not None:
+        _check_hash(path, expected, f"{source}/{name}")
+    return path
 
 
 def load_part(
@@ -56,9 +79,13 @@ def load_part(
     revision: str | None = None,
     **options: Any,  # noqa: ANN401 - passed on to the loader
 ) -> Any:  # noqa: ANN401
-    """Call a library's loader, without its bars and reports; a failure is a `CheckpointError`."""
+    """Call a library's loader, without its bars and reports; a failure is a `CheckpointError`.
+
+    Where no `revision` is asked for, it is the one that the catalog pins.
+    """
     from safetensors import SafetensorError
 
+    revision = pinned(source, revision)
     if revision is not None:
         options["revision"] = revision
     try:
@@ -91,17 +118,46 @@ def checkpoint_fingerprint(
 
 
 def cached_commit(repo_id: str, revision: str | None = None) -> str | None:
-    """Return the commit that `revision` (the default branch if None) names in the local hub cache.
+    """Return the commit that `revision` names in the local hub cache.
 
-    Neither library says any longer which commit it loaded, and a branch alone would let two
-    versions of a checkpoint pass for one. A revision the cache has no name for is a commit itself.
+    None means the catalog's, else the default branch. Neither library says any longer which commit
+    it loaded, and a branch alone would let two versions of a checkpoint pass for one. A revision
+    the cache has no name for is a commit itself.
     """
+    revision = pinned(repo_id, revision)
+    name = _cache_folder(repo_id) / "refs" / (revision or "main")
+    return name.read_text(encoding="ascii").strip() if name.is_file() else revision
+
+
+def cached_files(repo_id: str, revision: str | None = None) -> dict[str, Path]:
+    """Return the files of a hub repository that lie in the local cache, by name, sorted."""
+    root = _cache_folder(repo_id) / "snapshots" / (cached_commit(repo_id, revision) or "")
+    found = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path for path in found}
+
+
+def _cache_folder(repo_id: str) -> Path:
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = repo_folder_name(repo_id=repo_id, repo_type="model")
-    name = Path(constants.HF_HUB_CACHE) / folder / "refs" / (revision or "main")
-    return name.read_text(encoding="ascii").strip() if name.is_file() else revision
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type="model")
+
+
+def _refuse_altered(source: str | Path, subfolder: str, revision: str | None) -> None:
+    """Check what was loaded against the hashes that the catalog knows."""
+    known = known_files(source, revision)
+    files = cached_files(str(source), revision) if known else {}
+    for name in sorted(known.keys() & files.keys()):
+        if name.rpartition("/")[0] == subfolder:
+            _check_hash(files[name], known[name], f"{source}/{name}")
+
+
+def _check_hash(path: Path, expected: str, name: str) -> None:
+    if sha256_file(path) != expected:
+        raise CheckpointError(
+            f"{name}: altered (its SHA-256 is not the catalog's); delete {path.resolve()} and "
+            "load it anew, or ask for another revision"
+        )
 
 
 def _place(source: str | Path, subfolder: str) -> str:

@@ -8,7 +8,8 @@ other model.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from synood.scores import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL.Image import Image
@@ -74,6 +74,17 @@ class Tagger:
         settings = [self.vocabulary, tags, template, exclude]
         self.id = f"tagger-{fingerprint(encoder.fingerprint, settings)}"
 
+    @classmethod
+    def from_file(
+        cls,
+        vocabulary: str | Path,
+        encoder: ImageTextEncoder,
+        **settings: Any,  # noqa: ANN401 - tags, template, exclude
+    ) -> Tagger:
+        """Read the vocabulary from a file of one word a line; `settings` as for the class."""
+        text = Path(vocabulary).read_text(encoding="utf-8")
+        return cls(encoder, text.split("\n"), **settings)
+
     def describe(
         self,
         images: Sequence[Image],
@@ -128,8 +139,8 @@ class FileDescriber:
     ['bamboo']
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: str | Path) -> None:
+        self._path = path = Path(path)
         self._texts: dict[str, str] = {}
         for number, row in enumerate(read_jsonl(path), start=1):
             image_id, text = row.get("id"), row.get("text")

@@ -48,7 +48,7 @@ class Models:
             for name, digest in hashes.items()
             if any(name == place or name.startswith(f"{place}/") for place in places)
         }
-        return fingerprint(part, spec, below)
+        return fingerprint(part, spec, {**below, **self.bundle.foreign_files(part)})
 
     def check_parts(self) -> None:
         """Raise an `InputError` now for what the run would find missing hours later."""
@@ -88,7 +88,7 @@ class Models:
     @cached_property
     def describer(self) -> Describer:
         """The describer given, else the bundle's."""
-        return self._describer or self.bundle.describer(self.encoder)
+        return self._describer or self.bundle.describer(self.encoder, self.device)
 
 
 def _from_place(place: str, device: str, describer: Describer | None) -> Models:

@@ -1,0 +1,67 @@
+"""The kinds of parts that a bundle may have: one row a kind, naming what loads it.
+
+A new kind is a new row here. The loader is imported when a part is loaded. It is called with
+where the part lies (if the kind has a place at all), with the `given` of "device" and "encoder",
+and with those `options` that the bundle states, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of a part: what loads it, and which keys it may have in a bundle.json."""
+
+    loader: str  # "module:name"
+    places: tuple[str, ...] = ("path", "id")  # keys of which one must say where the part lies
+    options: tuple[str, ...] = ("revision",)  # further keys, handed to the loader
+    given: tuple[str, ...] = ("device",)  # what the loader is handed besides
+    # whether a checkpoint's configuration is of this kind, where a bundle does not say the type
+    recognises: Callable[[Config], bool] = lambda config: False
+
+    def load(self, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
+        """Import the loader and call it."""
+        module, _, name = self.loader.partition(":")
+        loader: Any = import_module(module)
+        for attribute in name.split("."):
+            loader = getattr(loader, attribute)
+        return loader(*place, **options)
+
+
+PARTS: dict[str, dict[str, Kind]] = {
+    "encoder": {
+        "clip": Kind(
+            "synood.models.clip:ClipEncoder.from_pretrained",
+            recognises=lambda config: config.get("model_type") == "clip",
+        ),
+        "dual": Kind("synood.models.dual:DualEncoder.from_pretrained", ("path",), ()),
+    },
+    "inpainter": {
+        "diffusers": Kind(
+            "synood.models.inpainting:Inpainter.from_pretrained",
+            recognises=lambda config: "_diffusers_version" in config,
+        ),
+    },
+    "classifier": {
+        "transformers": Kind(
+            "synood.models.classifier:TransformersClassifier.from_pretrained",
+            recognises=lambda config: "model_type" in config,
+        ),
+    },
+    "describer": {
+        "tagger": Kind(
+            "synood.models.describer:Tagger.from_file",
+            ("vocabulary",),
+            ("tags", "template", "exclude"),
+            given=("encoder",),
+        ),
+        "file": Kind("synood.models.describer:FileDescriber", ("path",), (), given=()),
+    },
+}

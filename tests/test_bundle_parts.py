@@ -1,0 +1,212 @@
+"""Parts by id or folder, told by their files; the catalog's revisions and hashes."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import hub_cache
+import tiny
+from bundling import CLASSES, change_spec, tiny_bundle
+from synood.backbone import Backbone
+from synood.errors import CheckpointError
+from synood.models import catalog as catalog_module
+from synood.models.bundles import load_bundle
+from synood.models.catalog import catalog, known_files, pinned
+from synood.models.checkpoints import cached_commit
+from synood.models.classifier import TransformersClassifier
+from synood.models.clip import ClipEncoder
+from synood.models.parts import PARTS
+from synood.pipeline._models import Models
+
+NAME = "somebody/small-clip"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@contextmanager
+def table_of(tmp_path, **files):
+    """A catalog that pins `NAME` at `COMMIT` with these hashes, dots written as double lines."""
+    rows = "\n".join(f'"{name.replace("__", ".")}" = "{digest}"' for name, digest in files.items())
+    row = f'part = "encoder"\nlicence = "MIT"\nsource = "here"\nrevision = "{COMMIT}"'
+    path = tmp_path / "catalog.toml"
+    path.write_text(f'["{NAME}"]\n{row}\n["{NAME}".files]\n{rows}\n')
+    before = catalog_module.TABLE
+    try:
+        catalog_module.TABLE = path
+        catalog.cache_clear()
+        yield
+    finally:
+        catalog_module.TABLE = before
+        catalog.cache_clear()
+
+
+def test_every_row_of_the_catalog_is_a_pinned_part_with_whole_hashes():
+    for name, row in catalog().items():
+        assert row.part in PARTS, name
+        assert row.licence, name
+        assert row.source, name
+        assert re.fullmatch("[0-9a-f]{40}", row.revision or COMMIT), name
+        assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in row.files.values()), name
+
+
+def test_every_hub_id_of_the_named_bundles_is_in_the_catalog_and_recorded():
+    for name in ("paper", "paper-b32", "paper-sdxl"):
+        spec = load_bundle(name).spec
+        for part in PARTS.keys() & spec.keys():
+            row = catalog()[spec[part]["id"]]
+            assert row.part == part
+            assert spec[part]["revision"] == row.revision
+
+
+def test_a_part_is_exchanged_by_id_and_a_field_by_name():
+    bundle = load_bundle("paper+encoder=google/siglip-base-patch16-224+classifier.revision=main")
+    assert bundle.spec["encoder"]["id"] == "google/siglip-base-patch16-224"
+    assert bundle.spec["encoder"]["revision"] == pinned("google/siglip-base-patch16-224")
+    assert bundle.spec["classifier"] == {
+        "type": "transformers",
+        "id": "microsoft/resnet-50",
+        "revision": "main",
+    }
+    assert load_bundle(bundle.name).fingerprint == bundle.fingerprint
+    assert load_bundle("paper").spec["encoder"]["id"] == "openai/clip-vit-base-patch16"
+    assert bundle.fingerprint != load_bundle("paper").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("paper+encoder.type=blip", r"bundle 'paper'\+encoder.type=blip: `encoder.type` is 'blip'"),
+        ("paper+encoder.colour=red", "`encoder` has no field 'colour'"),
+        ("paper+describer.type=file", "`describer` needs exactly one of `path`"),
+        ("paper+cheese=some/id", r"paper\+cheese=some/id/bundle.json: no such file"),
+    ],
+)
+def test_an_exchange_that_cannot_be_is_refused(name, message):
+    with pytest.raises(CheckpointError, match=message):
+        load_bundle(name)
+
+
+def test_a_folder_takes_the_place_of_a_part_and_its_kind_is_told_by_its_files(original, tmp_path):
+    tiny.tiny_resnet(tmp_path / "other", ["fox", "owl"])
+    tiny.tiny_clip(tmp_path / "clip", seed=5)
+    folders = f"+classifier={tmp_path / 'other'}+encoder={tmp_path / 'clip'}"
+    bundle = load_bundle(f"{original}{folders}")
+    assert bundle.classifier().class_names == ("fox", "owl")
+    expected = ClipEncoder.from_pretrained(tmp_path / "clip").fingerprint
+    assert bundle.encoder().fingerprint == expected != load_bundle(original).encoder().fingerprint
+
+
+def test_a_detectors_encoder_is_found_again_where_it_was_exchanged(original, tmp_path, monkeypatch):
+    tiny.tiny_clip(tmp_path / "clip", seed=5)
+    monkeypatch.chdir(tmp_path)
+    backbone = Backbone.of(load_bundle(f"{original}+encoder=clip"))
+    monkeypatch.chdir(original)
+    again = Backbone(backbone.bundle, backbone.fingerprint, backbone.path)
+    assert again.load().fingerprint == backbone.fingerprint
+
+
+def test_a_folder_that_changed_is_told_by_every_fingerprint(original, tmp_path):
+    marks = set()
+    for seed in (1, 2):
+        tiny.tiny_clip(tmp_path / "clip", seed=seed)
+        bundle = load_bundle(f"{original}+encoder={tmp_path / 'clip'}")
+        marks |= {bundle.fingerprint, Models(bundle, "cpu").part_print("encoder")}
+    assert len(marks) == 4
+
+
+def test_a_part_without_a_type_is_told_by_its_configuration(original, tmp_path):
+    root = tiny_bundle(tmp_path / "bundle")
+    change_spec(root, encoder={"path": "encoder"}, classifier={"path": "classifier"})
+    bundle = load_bundle(root)
+    assert bundle.encoder().fingerprint == load_bundle(original).encoder().fingerprint
+    assert bundle.classifier().class_names == CLASSES
+
+
+def test_what_no_kind_knows_is_refused(original, tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint there, it has none of open_clip_conf"):
+        load_bundle(f"{original}+encoder={tmp_path}").encoder()
+    tiny.tiny_resnet(tmp_path / "resnet", CLASSES)
+    message = "resnet: its configuration is of no encoder known here; give a `type`, one of clip"
+    with pytest.raises(CheckpointError, match=message):
+        load_bundle(f"{original}+encoder={tmp_path / 'resnet'}").encoder()
+
+
+def test_the_pinned_revision_is_loaded_where_none_is_asked_for(tmp_path):
+    for seed, revision in enumerate([COMMIT, "main"]):
+        directory = tiny.tiny_clip(tmp_path / "clip", seed=seed)
+        hub_cache.put(tmp_path / "hub", NAME, directory, revision)
+    with hub_cache.using_cache(tmp_path / "hub"), table_of(tmp_path):
+        pinned_one = ClipEncoder.from_pretrained(NAME)
+        assert cached_commit(NAME) == COMMIT
+        assert (
+            pinned_one.fingerprint == ClipEncoder.from_pretrained(NAME, revision=COMMIT).fingerprint
+        )
+        assert (
+            pinned_one.fingerprint != ClipEncoder.from_pretrained(NAME, revision="main").fingerprint
+        )
+
+
+def test_weights_are_checked_against_the_catalog(tmp_path):
+    directory = tiny.tiny_clip(tmp_path / "clip")
+    digest = hub_cache.blob_name(directory / "model.safetensors")
+    hub_cache.put(tmp_path / "hub", NAME, directory, COMMIT)
+    with hub_cache.using_cache(tmp_path / "hub"):
+        with table_of(tmp_path, model__safetensors=digest):
+            assert ClipEncoder.from_pretrained(NAME).dim == 16
+        with (
+            table_of(tmp_path, model__safetensors="0" * 64),
+            pytest.raises(CheckpointError, match=r"small-clip/model\.safetensors: altered"),
+        ):
+            ClipEncoder.from_pretrained(NAME)
+
+
+def pickled_clip(tmp_path):
+    """A checkpoint as OpenAI's towers lie on the hub: a pickle of weights and no safetensors."""
+    directory = tiny.tiny_clip(tmp_path / "clip")
+    weights = directory / "model.safetensors"
+    torch.save(load_file(weights), directory / "pytorch_model.bin")
+    weights.unlink()
+    return directory
+
+
+def test_a_pickle_is_opened_where_the_catalog_knows_its_hash_and_nowhere_else(tmp_path):
+    directory = pickled_clip(tmp_path)
+    expected = ClipEncoder.from_pretrained(tiny.tiny_clip(tmp_path / "safe")).encode_texts(["cat"])
+    with pytest.raises(CheckpointError, match="clip: no complete checkpoint"):
+        ClipEncoder.from_pretrained(directory)
+    digest = hub_cache.blob_name(directory / "pytorch_model.bin")
+    hub_cache.put(tmp_path / "hub", NAME, directory, COMMIT)
+    with hub_cache.using_cache(tmp_path / "hub"):
+        with table_of(tmp_path, pytorch_model__bin=digest):
+            found = ClipEncoder.from_pretrained(NAME).encode_texts(["cat"])
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+        with table_of(tmp_path), pytest.raises(CheckpointError, match="no complete checkpoint"):
+            ClipEncoder.from_pretrained(NAME)
+
+
+def test_a_pickle_of_another_hash_is_refused_before_it_is_opened(tmp_path, monkeypatch):
+    hub_cache.put(tmp_path / "hub", NAME, pickled_clip(tmp_path), COMMIT)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the pickle was opened"))
+    with (
+        hub_cache.using_cache(tmp_path / "hub"),
+        table_of(tmp_path, pytorch_model__bin="0" * 64),
+        pytest.raises(CheckpointError, match=r"pytorch_model\.bin: altered"),
+    ):
+        ClipEncoder.from_pretrained(NAME)
+
+
+def test_a_folder_of_the_same_name_as_an_id_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny.tiny_resnet(tmp_path / "microsoft" / "resnet-50", CLASSES)
+    assert known_files("microsoft/resnet-50") == {}
+    assert TransformersClassifier.from_pretrained("microsoft/resnet-50").class_names == CLASSES
