@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from rich.progress import TaskID
@@ -113,6 +115,23 @@ class Bars:
             self._tasks[stage] = self._bars.add_task(stage, total=total, message="")
         shown = escape(message[:MESSAGE]) if done < total else ""
         self._bars.update(self._tasks[stage], completed=done, total=total, message=shown)
+
+
+def reporter() -> Reporter:
+    """Return bars for a terminal, lines for a log."""
+    if sys.stderr.isatty():
+        return Bars()
+    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def deliver(text: str, out: Path | None = None) -> None:
+    """Print `text` as it stands, or write it to a file."""
+    from synood.files import write_text
+
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
 
 
 def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:

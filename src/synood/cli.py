@@ -12,15 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from synood import __version__
+from synood import _commands_suites as _commands_suites  # registers its commands
 from synood._commands_benchmark import benchmark
-from synood._console import (
-    Bars,
-    Format,
-    Lines,
-    Reporter,
-    detector_text,
-    predictions_text,
-)
+from synood._console import Format, deliver, detector_text, predictions_text, reporter
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +82,7 @@ def demo(
     from synood.benchmark.demo import run_demo
     from synood.pipeline.run import pick_device
 
-    with _reporter() as progress:
+    with reporter() as progress:
         text = run_demo(
             out, seeds, progress, recipe=recipe, split=split, device=pick_device(device)
         )
@@ -147,7 +141,7 @@ def fit(
     bundle = load_bundle(models)
     shorthand = () if per_class is None else (f"select.per_class={per_class}",)
     resolved = resolve_recipe(recipe, bundle.recipe_defaults, (*set_, *shorthand))
-    with _reporter() as progress:
+    with reporter() as progress:
         detector = run_fit(
             index,
             bundle,
@@ -200,12 +194,12 @@ def score(
     judge = load_detector(detector, device, models)
     if fail_on_ood and judge.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
-    with _reporter() as progress:
+    with reporter() as progress:
         predictions = []
         for prediction in judge.iter_predict(index):
             predictions.append(prediction)
             progress("score", len(predictions), len(index.records), "")
-    _deliver(predictions_text(predictions, format), out)
+    deliver(predictions_text(predictions, format), out)
     found = any(prediction.is_ood for prediction in predictions)
     return OOD_FOUND if fail_on_ood and found else DONE
 
@@ -238,7 +232,7 @@ def calibrate(
 
     index = find_images([id])
     judge = load_detector(detector, device)
-    with _reporter() as progress:
+    with reporter() as progress:
         scores = scores_of(judge, index, "calibrate", progress)
     judge = judge.calibrate(scores, tpr)
     judge.save_pretrained(out or detector)
@@ -284,7 +278,7 @@ def evaluate(
     own = find_images([id])
     sets = ood_sets(ood, near_ood)
     judge = load_detector(detector, device)
-    with _reporter() as progress:
+    with reporter() as progress:
         scored = [
             ScoredSet(name, index, scores_of(judge, index, name, progress), group)
             for name, index, group in sets
@@ -390,21 +384,6 @@ def _fail(message: str, code: int) -> int:
 def _our_fault() -> int:
     traceback.print_exc()
     return _fail("this is a fault of synood, not of your input; please report it", OUR_FAULT)
-
-
-def _reporter() -> Reporter:
-    if sys.stderr.isatty():
-        return Bars()
-    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
-
-
-def _deliver(text: str, out: Path | None) -> None:
-    from synood.files import write_text
-
-    if out is None:
-        print(text, end="")
-    else:
-        write_text(out, text)
 
 
 if __name__ == "__main__":

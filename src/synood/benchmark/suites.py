@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from synood.errors import InputError
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 GROUPS = ("id", "near", "far")
-ROLES = ("train", "validation", "test")
 
 Group = Literal["id", "near", "far"]
 Role = Literal["train", "validation", "test"]
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """One named set of images: which side it is on (`group`) and what it may be used for (`role`).
 
-    In-distribution sets are one folder per class; OOD sets are folders of images.
+    In-distribution sets are one folder per class; OOD sets are folders of images. A set of a
+    published benchmark has been listed already (`listed`): by its owners' list, or from a folder.
     """
 
     name: str
@@ -33,9 +34,12 @@ class ImageSet:
     role: Role
     path: Path
     n: int
+    listed: ImageIndex | None = field(default=None, compare=False, repr=False)
 
     def index(self) -> ImageIndex:
-        """List the set's images, sorted; an `InputError` when their number is not `n`."""
+        """List the set's images in a fixed order; `InputError` when their number is not `n`."""
+        if self.listed is not None:
+            return self.listed
         found = folder_per_class(self.path) if self.group == "id" else find_images([self.path])
         if len(found.records) != self.n:
             raise InputError(
@@ -47,17 +51,33 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Suite:
-    """A whole suite. Choices may look at `train` and `validation` sets; `test` is only reported."""
+    """A whole suite. Choices may look at `train` and `validation` sets; `test` is only reported.
+
+    `by_content` says whether its fingerprint reads every picture, or only names and sizes.
+    """
 
     root: Path
     name: str
     seed: int
     split: str
     sets: tuple[ImageSet, ...]
+    by_content: bool = True
+
+    @property
+    def validated(self) -> bool:
+        """Whether there are validation images on both sides, on which settings can be chosen.
+
+        Where there are none, methods are measured with their published settings.
+        """
+        groups = {item.group for item in self.sets if item.role == "validation"}
+        return "id" in groups and len(groups) > 1
 
     def one(self, role: Role) -> ImageSet:
-        """Return the in-distribution set of a role."""
-        return next(item for item in self.sets if item.role == role and item.group == "id")
+        """Return the in-distribution set of a role; `InputError` where the suite has none."""
+        for item in self.sets:
+            if item.role == role and item.group == "id":
+                return item
+        raise InputError(f"benchmark {self.name!r}: has no in-distribution images for {role}")
 
     def ood(self, role: Role) -> tuple[ImageSet, ...]:
         """Return the OOD sets of a role, near ones first, each group in the suite's order."""
@@ -67,11 +87,14 @@ class Suite:
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any picture, its name or its role."""
         listing = [
-            (item.name, item.group, item.role, record.id, sha256_file(record.path))
+            (item.name, item.group, item.role, record.id, self._mark(record.path))
             for item in self.sets
             for record in item.index().records
         ]
         return fingerprint(self.name, self.seed, self.split, listing)
+
+    def _mark(self, path: Path) -> str | int:
+        return sha256_file(path) if self.by_content else path.stat().st_size
 
 
 def read_suite(root: Path) -> Suite:

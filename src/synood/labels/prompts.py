@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from synood.labels.wordnet import Word
+
+_ID = re.compile(r" \[n\d{8}\]$")
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,23 @@ class PromptSet:
                 )
 
     def class_prompts(self, names: Iterable[str]) -> list[str]:
-        """Return one prompt per class name, in the order given."""
-        return [_fill(self.in_distribution, name) for name in names]
+        """Return one prompt per class name, in the order given; an id in brackets is left out."""
+        return [_fill(self.in_distribution, spoken(name)) for name in names]
 
     def word_prompt(self, word: Word) -> str:
         """Return the prompt of a candidate word by its part of speech."""
         return _fill(self.noun if word.pos == "noun" else self.adjective, word.text)
+
+
+def spoken(class_name: str) -> str:
+    """Return a class's name as it stands in prompts: without the WordNet id that may end it.
+
+    Two classes of one name are told apart by their ids, and share their prompt.
+
+    >>> spoken("missile [n04008634]")
+    'missile'
+    """
+    return _ID.sub("", class_name)
 
 
 def _fill(template: str, name: str) -> str:
