@@ -18,14 +18,11 @@ from synood.benchmark.tables import estimate
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from synood.benchmark.tables import Column
 
-MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "auroc": metrics.auroc,
-    "fpr95": metrics.fpr_at_tpr,
-}
+MEASURES = ("auroc", "fpr95")
 
 Verdict = Literal["better", "worse", "even"]
 
@@ -129,15 +126,16 @@ def _measure(
     rng = np.random.default_rng(seed)
     id_size = len(scores[0].in_distribution)
     values = {name: np.empty((1 + resamples, len(scores), len(sets))) for name in MEASURES}
+    places = [[metrics.places_of(*item.sides(name)) for item in scores] for name in sets]
     for draw in range(1 + resamples):
         id_picks = _picks(id_size, draw, rng)
         for column, name in enumerate(sets):
             ood_picks = _picks(len(scores[0].ood[name]), draw, rng)
-            for row, item in enumerate(scores):
-                ids, oods = item.sides(name)
-                sides = ids[id_picks], oods[ood_picks]
-                for metric, measure in MEASURES.items():
-                    values[metric][draw, row, column] = measure(*sides)
+            for row, placed in enumerate(places[column]):
+                for metric in MEASURES:
+                    values[metric][draw, row, column] = metrics.redrawn_figure(
+                        placed, metric, id_picks, ood_picks
+                    )
     return values
 
 

@@ -1,0 +1,136 @@
+"""Scores -> integer counts of both sides per distinct score, from which every figure follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Counts: TypeAlias = "NDArray[np.int64]"
+Side = Literal["id", "ood"]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Counts of both classes per distinct score, from the most positive score downwards."""
+
+    positive: Counts
+    negative: Counts
+
+    @cached_property
+    def caught(self) -> Counts:
+        """Positives at or above each distinct score."""
+        return np.cumsum(self.positive)
+
+    @cached_property
+    def mistaken(self) -> Counts:
+        """Negatives at or above each distinct score."""
+        return np.cumsum(self.negative)
+
+    @property
+    def n_positive(self) -> int:
+        return int(self.caught[-1])
+
+    @property
+    def n_negative(self) -> int:
+        return int(self.mistaken[-1])
+
+    def seen_from(self, side: Side) -> Curve:
+        """Return the curve with this side as the positive class; curves are made with ID's."""
+        if side == "id":
+            return self
+        if side == "ood":
+            return Curve(self.negative[::-1], self.positive[::-1])
+        raise InputError(f"positive: {side!r} is not 'id' or 'ood'")
+
+
+def curve_of(id_scores: ArrayLike, ood_scores: ArrayLike) -> Curve:
+    """Count both sides per distinct score, ID as the positive class."""
+    return curve_of_sorted(sorted_scores(id_scores, "id_scores"), ood_scores)
+
+
+def sorted_scores(scores: ArrayLike, name: str) -> NDArray[Any]:
+    """Check (N,) scores and sort them upwards, in their own dtype."""
+    return np.sort(checked(scores, name))
+
+
+def curve_of_sorted(
+    id_sorted: NDArray[Any], ood_scores: ArrayLike, name: str = "ood_scores"
+) -> Curve:
+    """As `curve_of`, for an ID side that is checked and sorted already."""
+    ids, oods = comparable(id_sorted, checked(ood_scores, name))
+    joined = np.concatenate([ids, np.sort(oods)])
+    order = np.argsort(joined, kind="stable")  # merges two sorted runs in linear time
+    values = joined[order]
+    ends = np.append(np.flatnonzero(values[1:] != values[:-1]), values.size - 1)
+    id_until = np.cumsum(order < ids.size)[ends]
+    ood_until = ends + 1 - id_until
+    return Curve(np.diff(id_until, prepend=0)[::-1], np.diff(ood_until, prepend=0)[::-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """The place of each sample among the distinct scores, the highest score being place 0.
+
+    Samples keep their order, so that a resample names the same images for every method.
+    """
+
+    ids: Counts
+    oods: Counts
+    size: int
+
+    def redrawn(self, id_picks: Counts, ood_picks: Counts) -> Curve:
+        """Return the curve of a resample: picked samples, each as often as it is named."""
+        return Curve(
+            np.bincount(self.ids[id_picks], minlength=self.size),
+            np.bincount(self.oods[ood_picks], minlength=self.size),
+        )
+
+
+def places_of(id_scores: ArrayLike, ood_scores: ArrayLike) -> Places:
+    """Find each sample's place among the distinct scores of both sides."""
+    ids, oods = comparable(checked(id_scores, "id_scores"), checked(ood_scores, "ood_scores"))
+    distinct, place = np.unique(np.concatenate([ids, oods]), return_inverse=True)
+    place = distinct.size - 1 - place
+    return Places(place[: ids.size], place[ids.size :], distinct.size)
+
+
+def checked(scores: ArrayLike, name: str) -> NDArray[Any]:
+    """Return (N,) real scores without NaN, in their own dtype."""
+    try:
+        array = np.asarray(scores)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: not an array of numbers ({error})") from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name}: dtype {array.dtype} is not real; give one real number a sample")
+    if array.ndim != 1:
+        raise InputError(f"{name}: shape {array.shape} is not (N,); give one score a sample")
+    if array.size == 0:
+        raise InputError(f"{name}: empty; give at least one score")
+    missing = int(np.isnan(array).sum())
+    if missing:
+        raise InputError(f"{name}: {missing} of {array.size} scores are NaN; leave them out")
+    return array
+
+
+def comparable(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Bring both arrays to one dtype without changing any value."""
+    common = np.result_type(a, b)
+    if all(_fits(array, common) for array in (a, b)):
+        return a.astype(common, copy=False), b.astype(common, copy=False)
+    return a.astype(object), b.astype(object)  # Python compares int and float exactly
+
+
+def _fits(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether all values survive the cast: integers beyond a float's mantissa do not."""
+    if array.dtype.kind not in "iu" or dtype.kind != "f":
+        return True
+    limit = 1 << (int(np.finfo(dtype).nmant) + 1)
+    return -limit <= int(array.min()) <= int(array.max()) <= limit
