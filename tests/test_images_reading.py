@@ -236,7 +236,7 @@ def test_empty_missing_folder_and_other_files_are_named(tmp_path):
     for name, message in {
         "empty.jpg": r"the file is empty \(0 bytes\)",
         "page.jpg": "not an image, or of a kind not read here",
-        "folder.jpg": "cannot be read .Is a directory",
+        "folder.jpg": "cannot be read .not a plain file",
         "missing.jpg": "cannot be read .No such file",
         "link.jpg": "cannot be read .No such file",
     }.items():

@@ -4,23 +4,28 @@ What is read: 8-bit RGB, with the EXIF orientation applied, transparency laid ov
 cut to the upper 8, the first frame of an animation, CMYK and palettes converted; the kind of file
 shows in its bytes, whatever its suffix says; colour profiles are left aside, as all the encoders'
 training did. What is refused, each time as an `InputError` that names the file: an empty, damaged
-or cut-off file, another kind of file, more than `MAX_PIXELS`, and numbers without a fixed range.
+or cut-off file, another kind of file, a folder, pipe, socket or device whatever its name, more
+than `MAX_PIXELS` or `MAX_BYTES`, and numbers without a fixed range.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 import struct
 import warnings
 import zlib
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from synood.errors import InputError
+from synood.files import sha256_bytes
 from synood.images.sources import readable
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of decompression bombs
+MAX_BYTES = 2**30  # more than MAX_PIXELS take uncompressed with 16 bits and transparency
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 # What Pillow's decoders raise on damaged files: the first three under random changes of bytes,
@@ -50,49 +56,77 @@ _TURNS = {
 }
 
 
-def read_image(path: Path) -> Image.Image:
-    """Decode an image file into RGB of 8 bits; see the module for what is done and refused."""
-    with _opened(path) as image:
+def read_image(path: Path, sha256: str | None = None) -> Image.Image:
+    """Decode an image file into RGB of 8 bits; see the module for what is done and refused.
+
+    With `sha256`, a file that no longer holds those bytes is an `InputError` as well.
+    """
+    data = image_bytes(path)
+    if sha256 is not None and sha256_bytes(data) != sha256:
+        raise InputError(f"{readable(path)}: its content has changed since the run chose it")
+    return decode(data, path)
+
+
+def decode(data: bytes, path: Path) -> Image.Image:
+    """Decode the bytes of an image file; `path` is for what errors say."""
+    name = readable(path)
+    with _header(io.BytesIO(data), len(data), name) as image:
         image.load()
-        return _upright(_to_rgb(image, readable(path)), image)
+        return _upright(_to_rgb(image, name), image)
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) as stored, from the file's header alone; refuses as `read_image`."""
-    with _opened(path) as image:
+    with _opened(path) as (file, size), _header(file, size, readable(path)) as image:
         return image.size
 
 
+def image_bytes(path: Path) -> bytes:
+    """Read a file that may be an image: a plain file of at most `MAX_BYTES`; never waits."""
+    with _opened(path) as (file, _):
+        return file.read()
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Yield the opened image; what goes wrong in the block is the file's damage."""
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Yield a plain file and its size. What would block or never end is refused."""
     name = readable(path)
     try:
+        # O_NONBLOCK (not on Windows): a named pipe would keep us until somebody writes to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{name}: cannot be read (not a plain file)")
+            if status.st_size > MAX_BYTES:
+                raise InputError(
+                    f"{name}: {status.st_size} bytes, more than {MAX_BYTES}; shrink it"
+                )
+            yield file, status.st_size
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from None
+
+
+@contextmanager
+def _header(file: BinaryIO, size: int, name: str) -> Iterator[Image.Image]:
+    """Yield the opened image; what goes wrong in the block is the file's damage."""
+    try:
         # Pillow warns of odd metadata, which do not matter here, and of sizes, refused below.
-        with warnings.catch_warnings(action="ignore"), _header(path, name) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name, f"{image.width} x {image.height}")
             yield image
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        raise InputError(f"{name}: the image is damaged or cut off ({error})") from None
-
-
-def _header(path: Path, name: str) -> Image.Image:
-    try:
-        return Image.open(path, formats=FORMATS)
     except UnidentifiedImageError:
-        if path.stat().st_size == 0:
+        if size == 0:
             raise InputError(f"{name}: the file is empty (0 bytes)") from None
         kinds = ", ".join(FORMATS)
         raise InputError(f"{name}: not an image, or of a kind not read here ({kinds})") from None
     except Image.DecompressionBombError:
         raise _too_large(name, f"over {2 * MAX_PIXELS}") from None
-    except OSError as error:
-        if error.errno is None:
-            raise  # a decoder's: damage
-        raise InputError(f"{name}: cannot be read ({error.strerror})") from None
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        raise InputError(f"{name}: the image is damaged or cut off ({error})") from None
 
 
 def _too_large(name: str, found: str) -> InputError:

@@ -30,7 +30,10 @@ def bytes_per_pixel(path: Path) -> float:
     is not an image is an `InputError`.
     """
     width, height = image_size(path)
-    return path.stat().st_size / (width * height)
+    try:
+        return path.stat().st_size / (width * height)
+    except OSError as error:  # gone since its header was read
+        raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
 
 
 def select_complex(index: ImageIndex, per_class: int) -> list[Selected]:

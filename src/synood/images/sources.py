@@ -214,8 +214,8 @@ def _images_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset())
         path = folder / entry.name
         if entry.is_dir():
             yield from _images_below(path, above | {here})
-        elif path.suffix.lower() in SUFFIXES and (entry.is_file() or entry.is_symlink()):
-            yield path  # also a link to nothing: reading says so, leaving it out would not
+        elif path.suffix.lower() in SUFFIXES:
+            yield path  # also a pipe or a link to nothing: reading tells, leaving out would not
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
