@@ -106,7 +106,7 @@ def test_the_jigsaw_control_cuts_the_sources_and_keeps_their_seeds(models, order
 
 def test_the_vae_control_is_encoding_and_decoding_as_diffusers_does(models, orders):
     inpainter, _ = models
-    vae = inpainter._vae
+    vae = inpainter._autoencoder._vae
     painted = paint(models, VAE, orders)
     for rendered, order in zip(painted, orders, strict=True):
         source = torch.from_numpy(np.array(Image.open(order.source))).permute(2, 0, 1)[None] / 255

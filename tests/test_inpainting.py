@@ -178,24 +178,23 @@ def test_noise_is_unit_normal(ddim):
 
 
 @settings(max_examples=20, deadline=None)
-@given(keep=st.lists(st.integers(0, 2), max_size=4))
-def test_conditioning_is_selected_by_image(keep):
+@given(keep=st.lists(st.integers(0, 2), max_size=4), pooled=st.booleans())
+def test_conditioning_is_selected_by_image(keep, pooled):
+    from synood.models._prompting import Embedding
     from synood.models.inpainting import Conditioning
 
     numbers = torch.arange(3.0)
-    whole = Conditioning(
-        numbers.view(3, 1, 1),
-        torch.zeros(1, 1, 1),
-        torch.ones(1, 1, 1, 1),
-        numbers.view(3, 1, 1, 1),
-    )
-    part = whole.select(keep)
-    assert part.text.flatten().tolist() == part.masked_latents.flatten().tolist() == keep
+    embedding = Embedding(numbers.view(3, 1, 1), numbers.view(3, 1) if pooled else None)
+    mask, masked = torch.ones(1, 1, 1, 1), numbers.view(3, 1, 1, 1)
+    part = Conditioning(embedding, embedding.zeros(), mask, masked, 32).select(keep)
+    assert part.prompted.text.flatten().tolist() == part.masked_latents.flatten().tolist() == keep
+    assert (part.prompted.pooled is not None) == pooled
+    assert not pooled or part.prompted.pooled.flatten().tolist() == keep
 
 
 def test_refuses_a_prompt_that_the_tower_cannot_take_whole(ddim):
     fits = " ".join(["cat"] * 75)
-    assert ddim.condition([fits], generators(1)).text.shape == (1, 77, 32)
+    assert ddim.condition([fits], generators(1)).prompted.text.shape == (1, 77, 32)
     with pytest.raises(InputError, match=r"cat cat.* takes 78 tokens and the text tower 77"):
         ddim.condition([fits + " cat"], generators(1))
 
@@ -282,17 +281,17 @@ def test_refuses_weights_cut_short(checkpoints, tmp_path, part):
         Inpainter.from_pretrained(copy)
 
 
-def test_refuses_a_text_to_image_model(checkpoints, tmp_path):
+def test_refuses_a_unet_that_sees_something_else(checkpoints, tmp_path):
     import diffusers
 
     copy = tmp_path / "copy"
     shutil.copytree(checkpoints(), copy)
     with tiny.seeded(0):
         config = diffusers.UNet2DConditionModel.load_config(copy / "unet")
-        unet = diffusers.UNet2DConditionModel.from_config(config, in_channels=4)
+        unet = diffusers.UNet2DConditionModel.from_config(config, in_channels=8)
     shutil.rmtree(copy / "unet")
     unet.save_pretrained(copy / "unet")
-    with pytest.raises(CheckpointError, match=r"in_channels is 4.* has 9"):
+    with pytest.raises(CheckpointError, match=r"in_channels is 8.* has 9 or 4"):
         Inpainter.from_pretrained(copy)
 
 

@@ -133,27 +133,32 @@ def tiny_inpainting(
     unet_channels: tuple[int, int] = (16, 32),
     vae_config: dict[str, Any] | None = None,
     scheduler_config: dict[str, Any] | None = None,
+    text_to_image: bool = False,
+    sdxl: bool = False,
     seed: int = 0,
 ) -> Path:
-    """Components of a StableDiffusionInpaintPipeline; latents have half the picture's size."""
+    """Components of a StableDiffusionInpaintPipeline; latents have half the picture's size.
+
+    With `sdxl` those of a StableDiffusionXLInpaintPipeline: a second, wider tower.
+    """
     import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    tokenizer = tiny_tokenizer(directory / "tokenizer")
-    text = text_config(tokenizer)
+    text = text_config(tiny_tokenizer(directory / "tokenizer"))
+    extra: dict[str, Any] = tiny_second_tower(directory, text, seed) if sdxl else {}
     with seeded(seed):
         tower = CLIPTextModel(CLIPTextConfig(**text))
         unet = diffusers.UNet2DConditionModel(
             sample_size=size // 2,
-            in_channels=2 * latent_channels + 1,
+            in_channels=latent_channels if text_to_image else 2 * latent_channels + 1,
             out_channels=latent_channels,
             block_out_channels=unet_channels,
             layers_per_block=1,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=text["hidden_size"],
             attention_head_dim=8,
             norm_num_groups=8,
+            **{"cross_attention_dim": text["hidden_size"], **extra},
         )
         vae = diffusers.AutoencoderKL(
             block_out_channels=(8, 16),
@@ -168,22 +173,45 @@ def tiny_inpainting(
     unet.save_pretrained(directory / "unet")
     vae.save_pretrained(directory / "vae")
     tiny_scheduler(directory / "scheduler", scheduler, prediction_type, scheduler_config or {})
-    write_json(
-        directory / "model_index.json",
-        {
-            "_class_name": "StableDiffusionInpaintPipeline",
-            "_diffusers_version": diffusers.__version__,
-            "feature_extractor": [None, None],
-            "requires_safety_checker": False,
-            "safety_checker": [None, None],
-            "scheduler": ["diffusers", scheduler],
-            "text_encoder": ["transformers", "CLIPTextModel"],
-            "tokenizer": ["transformers", "CLIPTokenizer"],
-            "unet": ["diffusers", "UNet2DConditionModel"],
-            "vae": ["diffusers", "AutoencoderKL"],
-        },
-    )
+    parts = {
+        "scheduler": ["diffusers", scheduler],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    pipeline = {
+        "_class_name": "StableDiffusionInpaintPipeline",
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+    }
+    if sdxl:
+        parts["text_encoder_2"] = ["transformers", "CLIPTextModelWithProjection"]
+        parts["tokenizer_2"] = ["transformers", "CLIPTokenizer"]
+        pipeline = {"_class_name": "StableDiffusionXLInpaintPipeline"}
+    common = {"_diffusers_version": diffusers.__version__, "feature_extractor": [None, None]}
+    write_json(directory / "model_index.json", {**pipeline, **common, **parts})
     return directory
+
+
+def tiny_second_tower(directory: Path, text: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Write SDXL's second tower, which pads with "!"; return what its U-Net is told of it."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    tokenizer = tiny_tokenizer(directory / "tokenizer_2")
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        told = json.loads((tokenizer / name).read_text(encoding="utf-8"))
+        write_json(tokenizer / name, {**told, "pad_token": "!"})
+    config = {**text, "hidden_size": 48, "num_hidden_layers": 3, "projection_dim": 24}
+    with seeded(seed + 1):
+        tower = CLIPTextModelWithProjection(CLIPTextConfig(**config))
+    tower.save_pretrained(directory / "text_encoder_2")
+    return {
+        "cross_attention_dim": text["hidden_size"] + config["hidden_size"],
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + config["projection_dim"],
+    }
 
 
 def tiny_scheduler(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,22 +14,24 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synood.models._prompting import Embedding
+
 
 @dataclass(frozen=True)
 class Conditioning:
     """What the U-Net sees beside the noisy latent; made once for an image, used in every round."""
 
-    text: torch.Tensor  # (B, L, D) embeddings of the prompts
-    unconditional: torch.Tensor  # (1, L, D) embedding of the empty prompt
+    prompted: Embedding  # of B prompts
+    empty: Embedding  # of the empty prompt, one row
     mask: torch.Tensor  # (1, 1, h, w) of ones: everything is repainted
     masked_latents: torch.Tensor  # (B, c, h, w) latents of a grey picture
+    image_size: int  # S, which SDXL is told
 
     def select(self, keep: Sequence[int]) -> Conditioning:
         """Return the conditioning of the images at the positions `keep`."""
         rows = list(keep)
-        return Conditioning(
-            self.text[rows], self.unconditional, self.mask, self.masked_latents[rows]
-        )
+        prompted, masked = self.prompted.select(rows), self.masked_latents[rows]
+        return replace(self, prompted=prompted, masked_latents=masked)
 
 
 def denoised(
@@ -110,22 +112,42 @@ class _GuidedUNet:
     """Classifier-free guidance; what stays the same between steps is laid out once."""
 
     def __init__(self, unet: Any, conditioning: Conditioning, scale: float) -> None:  # noqa: ANN401
-        batch = len(conditioning.text)
         self._unet, self._scale = unet, scale
         self._dtype = unet.dtype  # diffusers walks all modules to answer
         self._copies = 2 if scale > 1 else 1
-        empty = [conditioning.unconditional.expand(batch, -1, -1)] * (self._copies - 1)
-        self._text = torch.cat([*empty, conditioning.text])
-        mask = conditioning.mask.to(conditioning.masked_latents).expand(batch, -1, -1, -1)
-        fixed = torch.cat([mask, conditioning.masked_latents], dim=1)
-        self._fixed = fixed.repeat(self._copies, 1, 1, 1)
+        self._fixed = self._mask_and_picture(conditioning)
+        empty, prompted = conditioning.empty, conditioning.prompted
+        self._text = self._both(empty.text, prompted.text)
+        self._added: dict[str, torch.Tensor] | None = None
+        if empty.pooled is not None and prompted.pooled is not None:
+            pooled, size = self._both(empty.pooled, prompted.pooled), conditioning.image_size
+            # original height and width, the crop's corner, height and width of the picture
+            told = pooled.new_tensor([[size, size, 0, 0, size, size]], dtype=torch.float32)
+            self._added = {"text_embeds": pooled, "time_ids": told.repeat(len(pooled), 1)}
 
     def __call__(self, latents: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-        inputs = torch.cat([latents.repeat(self._copies, 1, 1, 1), self._fixed], dim=1)
+        inputs = torch.cat([latents.repeat(self._copies, 1, 1, 1), *self._fixed], dim=1)
         output: torch.Tensor = self._unet(
-            inputs.to(self._dtype), step, encoder_hidden_states=self._text, return_dict=False
+            inputs.to(self._dtype),
+            step,
+            encoder_hidden_states=self._text,
+            added_cond_kwargs=self._added,
+            return_dict=False,
         )[0].to(latents.dtype)
         if self._copies == 1:
             return output
         empty, prompted = output.chunk(2)
         return empty + self._scale * (prompted - empty)
+
+    def _both(self, empty: torch.Tensor, prompted: torch.Tensor) -> torch.Tensor:
+        """Stack the rows without a prompt, where they are needed, and those with one."""
+        without = [empty.expand_as(prompted)] * (self._copies - 1)
+        return torch.cat([*without, prompted]).to(self._dtype)
+
+    def _mask_and_picture(self, conditioning: Conditioning) -> list[torch.Tensor]:
+        """Return the fixed channels of an in-painting U-Net; a text-to-image one has none."""
+        latents = conditioning.masked_latents
+        if self._unet.config.in_channels == latents.shape[1]:
+            return []
+        mask = conditioning.mask.to(latents).expand(len(latents), -1, -1, -1)
+        return [torch.cat([mask, latents], dim=1).repeat(self._copies, 1, 1, 1)]

@@ -1,0 +1,97 @@
+"""How much memory a device has, how much was used at the most, and what running out looks like."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container, where there is one
+_CPU_WORDS = "can't allocate memory"  # of torch's allocator on the CPU, a bare RuntimeError
+
+
+def total_memory(device: str) -> int:
+    """Bytes that the device has in all: the accelerator's own, else the machine's or container's.
+
+    Not what is free at the moment, so a choice made by it is the same in every run.
+    """
+    if _has_its_own(device):
+        return int(torch.get_device_module(device).mem_get_info(device)[1])
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _LIMIT.read_text().strip() if _LIMIT.is_file() else "max"
+    return min(machine, int(limit)) if limit.isdecimal() else machine
+
+
+def reset_peak(device: str) -> None:
+    """Begin anew to note the most memory in use; the operating system's note cannot be reset."""
+    if _has_its_own(device):
+        torch.get_device_module(device).reset_peak_memory_stats(device)
+
+
+def peak_memory(device: str) -> int:
+    """Most bytes in use: of the accelerator since `reset_peak`, else of the process in its life."""
+    if _has_its_own(device):
+        return int(torch.get_device_module(device).max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _has_its_own(device: str) -> bool:
+    """Whether the device has memory besides the machine's."""
+    return torch.device(device).type not in ("cpu", "mps")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and _CPU_WORDS in str(error)
+    )
+
+
+def free_memory() -> None:
+    """Hand back what nobody holds any more, so that a smaller piece of work can have it."""
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.get_device_module().empty_cache()
+
+
+def fits(work: Callable[[], object]) -> bool:
+    """Do `work` and say whether the memory was enough; other errors are passed on.
+
+    What the failed work held is free again on return: the error that held it is gone by then.
+    """
+    try:
+        work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return True
+    free_memory()
+    return False
+
+
+def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
+    """Return the largest number from 1 to `most` that fits, found by trying; 0 if not even 1 does.
+
+    Doubles until one does not fit, then halves the gap.
+
+    >>> largest_that_fits(lambda number: number <= 11, most=100)
+    11
+    """
+    low, high = 0, 1
+    while high <= most and fits(high):
+        low, high = high, 2 * high
+    high = min(high, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

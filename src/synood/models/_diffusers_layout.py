@@ -1,0 +1,134 @@
+"""The layout of a diffusers checkpoint: which parts there are, and whether they fit together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from synood.errors import CheckpointError
+from synood.files import fingerprint
+from synood.models.checkpoints import checkpoint_fingerprint, load_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from synood.models._autoencoder import Autoencoder
+    from synood.models._prompting import Prompter
+
+_PARTS = {
+    "unet": "UNet2DConditionModel",
+    "vae": "AutoencoderKL",
+    "text_encoder": "CLIPTextModel",
+    "tokenizer": "CLIPTokenizer",
+    "scheduler": "",  # any
+}
+_SECOND_TOWER = {"text_encoder_2": "CLIPTextModelWithProjection", "tokenizer_2": "CLIPTokenizer"}
+_SIZE_NUMBERS = 6  # height and width of the original, of the crop's corner, of the picture: SDXL
+_MOVED = {  # checkpoints that have left the hub, and the copies that people use
+    "stabilityai/stable-diffusion-2-inpainting": "sd2-community/stable-diffusion-2-inpainting",
+    "runwayml/stable-diffusion-inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a checkpoint lies, and what its model_index.json says of it."""
+
+    source: str | Path
+    revision: str | None
+    index: Mapping[str, Any]  # library and class of each part, and settings of the pipeline
+
+    @property
+    def has_two_towers(self) -> bool:
+        """Whether prompts go through two text towers, as in SDXL."""
+        return "text_encoder_2" in self.index
+
+    @property
+    def zeros_for_empty(self) -> bool:
+        """Whether zeros stand for the empty prompt, which SDXL has unless it says otherwise."""
+        return self.has_two_towers and bool(self.index.get("force_zeros_for_empty_prompt", True))
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The folders that the checkpoint needs, and the start of the names of their classes."""
+        return {**_PARTS, **(_SECOND_TOWER if self.has_two_towers else {})}
+
+    def fingerprint(self) -> str:
+        """Return sixteen hex digits that change with any part of the checkpoint."""
+        mark = checkpoint_fingerprint(self.source, tuple(self.parts), self.revision)
+        return fingerprint(mark, self.zeros_for_empty) if self.has_two_towers else mark
+
+
+def read_layout(source: str | Path, revision: str | None) -> Layout:
+    """Read model_index.json.
+
+    Raises `CheckpointError` naming the first part that is absent or of a class not known here.
+    """
+    import diffusers
+
+    read = diffusers.DiffusionPipeline.load_config
+    try:
+        layout = Layout(source, revision, load_part(read, source, revision=revision))
+    except CheckpointError as error:
+        if str(source) not in _MOVED:
+            raise
+        raise CheckpointError(f"{error}; it has left the hub, use {_MOVED[str(source)]}") from error
+    for part, expected in layout.parts.items():
+        found = str((layout.index.get(part) or ["", None])[1])
+        if found == "None" or not found.startswith(expected):  # CLIPTokenizerFast is one too
+            raise CheckpointError(
+                f"{source}/model_index.json: {part} is {found}, not {expected or 'a scheduler'}; "
+                "use a checkpoint of Stable Diffusion 1, 2 or SDXL, for in-painting"
+            )
+    return layout
+
+
+def load_scheduler(source: str | Path, revision: str | None) -> Any:  # noqa: ANN401
+    """Load the scheduler of the class that its own configuration names."""
+    import diffusers
+
+    at: dict[str, Any] = {"subfolder": "scheduler", "revision": revision}
+    # any scheduler's class reads the file; its _class_name says which one is meant
+    name = str(load_part(diffusers.DDIMScheduler.load_config, source, **at).get("_class_name"))
+    known = getattr(diffusers, name, None)
+    scheduler: Any = None if known is None else load_part(known.from_pretrained, source, **at)
+    if not hasattr(scheduler, "add_noise"):
+        raise CheckpointError(
+            f"{source}/scheduler: `{name}` is no scheduler that starts from a noised image; "
+            "name one in scheduler_config.json, such as DDIMScheduler"
+        )
+    kind = getattr(scheduler.config, "prediction_type", "epsilon")
+    if kind not in ("epsilon", "v_prediction", "sample"):
+        raise CheckpointError(f"{source}/scheduler: unknown prediction_type `{kind}`")
+    return scheduler
+
+
+def refuse_misfits(
+    source: str | Path,
+    unet: Any,  # noqa: ANN401
+    autoencoder: Autoencoder,
+    prompter: Prompter,
+) -> None:
+    """Raise `CheckpointError` when the parts of a checkpoint do not belong together."""
+    channels = autoencoder.channels
+    wanted: dict[str, tuple[object, ...]] = {
+        # noisy latent, mask, latent of the masked image; or the noisy latent alone
+        "in_channels": (2 * channels + 1, channels),
+        "out_channels": (channels,),
+        "cross_attention_dim": (prompter.width,),
+        "addition_embed_type": (None,),
+    }
+    if prompter.pooled_width:
+        numbers = _SIZE_NUMBERS * unet.config.addition_time_embed_dim + prompter.pooled_width
+        wanted["addition_embed_type"] = ("text_time",)
+        wanted["projection_class_embeddings_input_dim"] = (numbers,)
+    for name, values in wanted.items():
+        if unet.config[name] not in values:
+            raise CheckpointError(
+                f"{source}: the U-Net's {name} is {unet.config[name]}, a model with this "
+                f"autoencoder and text tower has {' or '.join(map(str, values))}; use an "
+                "in-painting checkpoint whose parts belong together"
+            )
+    if not isinstance(unet.config.sample_size, int):
+        raise CheckpointError(f"{source}: the U-Net's sample_size must be one number")
