@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from synood import metrics, scores
 from synood.errors import InputError
+from synood.scores import _rows
 
 CLASSES, NEGATIVES, WIDTH = 12, 70, 32
 
@@ -196,7 +197,7 @@ def test_the_number_of_images_at_once_does_not_matter(monkeypatch):
     scorer = scores.NegLabelScorer.from_features(classes, negatives, groups=10)
     whole = scores.neglabel(*similarity, groups=10), scores.energy(similarity[0])
     from_features = scorer(id_images)
-    monkeypatch.setattr(scores, "ROWS", 16)
+    monkeypatch.setattr(_rows, "ROWS", 16)
     blocked = scores.neglabel(*similarity, groups=10), scores.energy(similarity[0])
     np.testing.assert_array_equal(blocked, whole)
     np.testing.assert_allclose(scorer(id_images), from_features, atol=2e-6)
