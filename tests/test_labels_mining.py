@@ -198,6 +198,28 @@ def test_unusable_input_is_refused_in_a_sentence(changes, words):
         neglabel_pool(**{**good, **changes})
 
 
+@pytest.mark.parametrize("max_similarity", [0.2, 0.3, 0.95])
+def test_words_too_like_a_class_are_pushed_out_as_csp_does_it(max_similarity):
+    words, classes = features(13, 300), features(14, 40)
+    unit = [torch.nn.functional.normalize(torch.from_numpy(rows)) for rows in (words, classes)]
+    similarity = unit[0] @ unit[1].T
+    closeness = torch.quantile(similarity, 0.95, dim=1)
+    closeness[similarity.max(dim=1)[0] > max_similarity] = 1.0  # its multi_modal.py:153-156
+    expected = torch.argsort(closeness)[: int(300 * 0.15)]
+    expected = [row for row in expected.tolist() if closeness[row] < 1.0]
+    kept = neglabel_pool(words, classes, max_similarity=max_similarity)
+    assert kept.tolist() == sorted(expected)
+    assert (kept.tolist() != neglabel_pool(words, classes).tolist()) == (max_similarity < 0.9)
+
+
+@given(st.floats(-1, 1), st.integers(1, 100))
+def test_no_kept_word_is_above_the_largest_similarity(max_similarity, percent):
+    words, classes = features(15, 60), features(16, 5)
+    kept = neglabel_pool(words, classes, percent / 100, max_similarity=max_similarity)
+    assert len(kept) <= 60 * percent // 100
+    assert (class_closeness(words, classes, 1.0)[kept] <= max_similarity).all()
+
+
 def test_words_and_features_must_belong_together():
     with pytest.raises(InputError, match="word_features: 3 rows for 2 words"):
         mine_negatives(vocabulary(1, 1), np.ones((3, 2)), np.ones((1, 2)))

@@ -709,7 +709,7 @@ def test_features_that_are_no_numbers_are_refused(tmp_path):
 
     store = FeatureStore(tmp_path, "print", Broken)
     with pytest.raises(InputError, match="not numbers"):
-        store.texts(["a cat"], lambda *_: None)
+        store.texts([("a cat",)], lambda *_: None)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -102,6 +103,42 @@ def test_grouped_neglabel_equals_softmax_group_by_group(dtype, temperature, grou
     ]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
+
+
+def published_neglabel(classes, negatives, images, order):
+    """NegLabel's clip_ood.py:25-49 line by line, on its 100 groups and logits of 100 * cosine.
+
+    It shuffles by torch.randperm on the GPU after seeding with 0, an order that differs from
+    device to device and from NumPy's; the order is therefore given.
+    """
+    rows = [torch.nn.functional.normalize(torch.from_numpy(r).double()) for r in (classes, images)]
+    negatives = torch.nn.functional.normalize(torch.from_numpy(negatives).double())
+    pos, neg = 100.0 * rows[1] @ rows[0].T, 100.0 * rows[1] @ negatives.T
+    drop = neg.shape[1] % 100
+    neg = neg[:, :-drop] if drop else neg
+    neg = neg.T[order].T.reshape(len(pos), 100, -1)
+    shares = []
+    for group in range(100):
+        full = torch.cat([pos, neg[:, group]], dim=-1).softmax(dim=-1)
+        shares.append(full[:, : pos.shape[1]].sum(dim=-1))
+    return torch.stack(shares).mean(dim=0).numpy()
+
+
+@pytest.mark.parametrize("n_negatives", [10_499, 10_400])
+def test_the_grouped_score_is_the_published_one_at_the_size_of_imagenet(n_negatives):
+    rng = np.random.default_rng(6)
+    common = rng.normal(size=64)  # CLIP's texts and images lie in two narrow cones
+    classes, negatives = (2.0 * common + rng.normal(size=(n, 64)) for n in (1_000, n_negatives))
+    images = np.concatenate([classes[:20], negatives[:20]]) + rng.normal(size=(40, 64))
+    images = images.astype(np.float32)
+    order = scores.group_order(n_negatives, 100, seed=0).ravel()
+    assert sorted(order.tolist()) == list(range(10_400))  # the last n mod 100 are dropped
+    expected = published_neglabel(classes, negatives, images, torch.from_numpy(order.copy()))
+    assert expected.std() > 0.05
+    scorer = scores.NegLabelScorer.from_features(classes, negatives)
+    np.testing.assert_allclose(scorer(images), expected, atol=1e-6, rtol=0)
+    cosines = [scores.cosine_similarity(images, texts) for texts in (classes, negatives)]
+    np.testing.assert_allclose(scores.neglabel(*cosines), expected, atol=1e-6, rtol=0)
 
 
 def test_scoring_features_equals_scoring_their_cosines():

@@ -6,23 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from synood.errors import InputError
-from synood.labels.mining import mine_negatives
-from synood.labels.prompts import PROMPT_SETS
-from synood.labels.wordnet import Word
-from synood.scores import normalise
+from synood.labels.lists import label_list, read_labels
+from synood.labels.prompts import PROMPT_SETS, averaged
+from synood.settings import MiningSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from synood.labels.prompts import PromptSet
+    from synood.labels.lists import LabelList
+    from synood.labels.prompts import Prompts, PromptSet
+    from synood.labels.wordnet import Word
     from synood.models.clip import ImageTextEncoder
 
-    Negatives = str | Path | Sequence[str | Word]
-    Texts = tuple[tuple[str, ...], NDArray[np.float32]]
+    GivenNegatives = str | Path | Sequence[str | Word]
+
+AT_ONCE = 2048  # names whose prompts are encoded together
 
 
 def checked_class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -58,61 +61,37 @@ def find_prompt_set(name: str) -> PromptSet:
     return PROMPT_SETS[name]
 
 
-def encode_unit(encoder: ImageTextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Encode texts into (N, D) float32 of unit length."""
-    return normalise(encoder.encode_texts(texts), "text features")
+def mining_settings(
+    mining: MiningSettings | None,
+    bundle_prompts: str,
+    prompt_set: str | None,
+    share: float | None,
+    quantile: float | None,
+) -> MiningSettings:
+    """Return `mining`, or NegLabel's with the bundle's prompts, and what is given laid over it."""
+    chosen = mining or MiningSettings(prompt_set=bundle_prompts)
+    return replace(
+        chosen,
+        prompt_set=chosen.prompt_set if prompt_set is None else prompt_set,
+        share=chosen.share if share is None else share,
+        quantile=chosen.quantile if quantile is None else quantile,
+    )
 
 
-def mined_negatives(
-    words: Sequence[Word],
+def text_encoder(
     encoder: ImageTextEncoder,
-    prompts: PromptSet,
-    class_names: Sequence[str],
-    class_features: NDArray[np.float32],
-    share: float,
-    quantile: float,
-) -> Texts:
-    """Return the prompts and features of the words least like the classes (NegLabel §3)."""
-    texts = [prompts.word_prompt(word) for word in words]
-    features = encode_unit(encoder, texts)
-    kept = mine_negatives(words, features, class_features, share, quantile, exclude=class_names)
-    if not len(kept):
-        raise InputError("negative labels: mining kept none; give more words or a larger share")
-    return tuple(texts[row] for row in kept), features[kept]
+) -> Callable[[Sequence[Prompts]], NDArray[np.float32]]:
+    """Return what encodes the prompts of N names, a few thousand at a time: (N, D)."""
+
+    def encode(prompts: Sequence[Prompts]) -> NDArray[np.float32]:
+        pieces = [prompts[start : start + AT_ONCE] for start in range(0, len(prompts), AT_ONCE)]
+        return np.concatenate([averaged(piece, encoder.encode_texts) for piece in pieces])
+
+    return encode
 
 
-def given_prompts(
-    negatives: Negatives, prompts: PromptSet, class_names: Sequence[str]
-) -> tuple[str, ...]:
-    """Turn given negative labels into prompts, in their order, each once, no class among them."""
+def given_labels(negatives: GivenNegatives) -> LabelList:
+    """Read negative labels given as words or prompts, or as the name or path of a list."""
     if isinstance(negatives, (str, Path)):
-        negatives = _read_lines(Path(negatives))
-    words = [Word(entry, "noun", "") if isinstance(entry, str) else entry for entry in negatives]
-    classes = {name.casefold() for name in prompts.class_prompts(class_names)}
-    classes |= {name.casefold() for name in class_names}
-    texts = {
-        _as_prompt(word, prompts): None
-        for word in words
-        if word.text.strip() and word.text.strip().casefold() not in classes
-    }
-    if not texts:
-        raise InputError("negative labels: none is left; give words that are no class names")
-    return tuple(texts)
-
-
-def _as_prompt(word: Word, prompts: PromptSet) -> str:
-    """Put a word into its template; a text that has the template's form is a prompt already."""
-    text = word.text.strip()
-    for template in (prompts.noun, prompts.adjective):
-        start, _, end = template.partition("{}")
-        if len(text) > len(start + end) and text.startswith(start) and text.endswith(end):
-            return text
-    return prompts.word_prompt(replace(word, text=text))
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as a text of one word a line ({error})") from None
-    return [line.strip() for line in lines if line.strip()]
+        return read_labels(negatives)
+    return label_list(negatives, "a list")

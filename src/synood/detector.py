@@ -16,14 +16,15 @@ from synood._detector_load import read_detector
 from synood._detector_save import write_detector
 from synood._zero_shot import (
     checked_class_names,
-    encode_unit,
     find_prompt_set,
-    given_prompts,
-    mined_negatives,
+    given_labels,
+    mining_settings,
+    text_encoder,
 )
 from synood.backbone import Backbone
 from synood.calibration import Calibration, calibrate_threshold
 from synood.errors import InputError
+from synood.labels.negatives import listed_labels, mined_labels
 from synood.models.bundles import Bundle, load_bundle
 from synood.settings import Recipe, ScoreSettings
 
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from synood._detector_images import ImageInput, Images
-    from synood._zero_shot import Negatives
+    from synood._zero_shot import GivenNegatives
     from synood.images.sources import ImageIndex
     from synood.models.clip import ImageTextEncoder
     from synood.pipeline.run import Progress
+    from synood.settings import MiningSettings
     from synood.tuning.projection import Projection
 
 _BATCH = 64  # pictures decoded at a time
@@ -102,42 +104,50 @@ class OODDetector:
         cls,
         names: Sequence[str],
         models: str | Path | Bundle = "mini",
-        negatives: Negatives | None = None,
+        negatives: GivenNegatives | None = None,
         prompt_set: str | None = None,
-        share: float = 0.15,
-        quantile: float = 0.95,
+        share: float | None = None,
+        quantile: float | None = None,
         settings: ScoreSettings | None = None,
         device: str = "cpu",
+        mining: MiningSettings | None = None,
     ) -> OODDetector:
         """Make a detector from class names alone (NegLabel, ICLR 2024); no image is needed.
 
         Negative labels are mined from the bundle's words: of nouns and of adjectives the `share`
-        least like the classes, by the `quantile` of their cosines. Or they are given, as words,
-        as `Word`s, as finished prompts, or as a text file of one a line; those equal to a class
-        name are left out. Raises `InputError` for no, empty or repeated names.
+        least like the classes, by the `quantile` of their cosines. `mining` holds all that can be
+        set about it, CSP's pool among it; `prompt_set`, `share` and `quantile` go over it. Or they
+        are given: as words, `Word`s or prompts, as a text file of one a line, or as the name of a
+        list that ships, "neglabel-imagenet". Labels equal to a class name are left out, unless
+        `mining` says otherwise. Raises `InputError` for no, empty or repeated names.
 
         >>> OODDetector.from_classes(["cat", "dog"], negatives=["car"])  # doctest: +SKIP
         """
         class_names = checked_class_names(names)
         bundle = load_bundle(models)
-        prompts = find_prompt_set(prompt_set or bundle.prompt_set)
+        chosen = mining_settings(mining, bundle.prompt_set, prompt_set, share, quantile)
+        prompts = find_prompt_set(chosen.prompt_set)
         encoder = bundle.encoder(device)
-        class_features = encode_unit(encoder, prompts.class_prompts(class_names))
+        encode = text_encoder(encoder)
+        notes: list[str] = []
+        class_features = scores.normalise(encode(prompts.class_prompts(class_names)))
         if negatives is None:
-            texts, features = mined_negatives(
-                bundle.words(), encoder, prompts, class_names, class_features, share, quantile
+            found = mined_labels(
+                bundle.words(), class_names, prompts, chosen, encode, class_features
             )
         else:
-            texts = given_prompts(negatives, prompts, class_names)
-            features = encode_unit(encoder, texts)
+            taken = class_names if chosen.exclude_class_names else ()
+            left, *notes = given_labels(negatives).without(taken)
+            found = listed_labels(left.words, prompts, encode)
         return cls(
             encoder=Backbone.of(bundle, encoder, device),
             class_names=class_names,
             prompt_set=prompts.name,
             class_features=class_features,
-            negative_prompts=texts,
-            negative_features=features,
+            negative_prompts=found.prompts,
+            negative_features=scores.normalise(found.features),
             settings=settings or ScoreSettings(),
+            notes=tuple(notes),
         )
 
     @classmethod

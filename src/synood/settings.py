@@ -1,7 +1,8 @@
 """Every hyperparameter of the method: a named field with its source, its default the paper's.
 
 Sources: [P] the paper's text, arXiv 2507.10225; [C] the authors' code at commit e13114e, file:line;
-[N] NegLabel, ICLR 2024, and its code at commit 3253db6; [ours] a choice where both are silent.
+[N] NegLabel, ICLR 2024, and its code at commit 3253db6; [CSP] CSP's code, NeurIPS 2024, at commit
+3a7bdab; [ours] a choice where all are silent.
 Nothing here imports anything heavy, so `synood --help` can list recipes in no time.
 """
 
@@ -47,8 +48,11 @@ class GuidanceSettings:
 class MiningSettings:
     """Negative labels: WordNet words far from every class name (NegLabel §3)."""
 
+    pool: Literal["neglabel", "csp"] = "neglabel"  # candidates; see synood.labels.pools
+    seed: int = 0  # [CSP] multi_modal.py:84, of the nouns behind adjectives
     share: float = 0.15  # [N] kept share of the candidates
-    quantile: float = 0.95  # [N] 1 - eta
+    quantile: float = 0.95  # [N] 1 - eta; 1 in NegRefine
+    max_similarity: float | None = None  # [CSP] 0.95 with CLIP; other encoders' cosines differ
     exclude_class_names: bool = True  # [ours]; the released list holds 32 class names
     prompt_set: str = "neglabel"  # [N] multi_modal.py:54
 

@@ -142,6 +142,7 @@ def negatives_of_share(
         share,
         mining.quantile,
         exclude=class_names if mining.exclude_class_names else (),
+        max_similarity=mining.max_similarity,
     )
 
 

@@ -15,6 +15,7 @@ from synood.benchmark.methods import ENERGY, MCM, MSP, NEGLABEL
 from synood.benchmark.results import make_row
 from synood.benchmark.systems.interface import FittedStream, stream_of
 from synood.files import sha256_file
+from synood.labels.pools import candidates
 from synood.labels.prompts import PROMPT_SETS
 from synood.models.classifier import train_probe
 from synood.pipeline._tune import unit
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
     from synood.pipeline._workspace import Advance
-    from synood.settings import Recipe
+    from synood.settings import MiningSettings, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ def gather(
         models=models,
         classifier=classifier,
         store=store,
-        load_words=lambda: encode_words(models, store, recipe.mining.prompt_set, unheard),
+        load_words=lambda: encode_words(models, store, recipe.mining, unheard),
         run=run,
     )
     return material, views
@@ -173,10 +174,13 @@ def stream_scores(scorer: StreamScorer, seed: int, views: Views) -> SeedScores:
     )
 
 
-def encode_words(models: Models, store: FeatureStore, prompt_set: str, advance: Advance) -> Words:
-    """Encode the bundle's candidate words under a prompt set."""
-    words, prompts = models.bundle.words(), PROMPT_SETS[prompt_set]
-    return Words(words, store.texts([prompts.word_prompt(word) for word in words], advance))
+def encode_words(
+    models: Models, store: FeatureStore, mining: MiningSettings, advance: Advance
+) -> Words:
+    """Encode the candidates that `mining` makes of the bundle's words."""
+    words, prompts = models.bundle.words(), PROMPT_SETS[mining.prompt_set]
+    pool = candidates(words, mining.pool, mining.seed)
+    return Words(pool, store.texts([prompts.word_prompts(word) for word in pool], advance))
 
 
 def class_features(

@@ -123,7 +123,7 @@ def _prepare(workspace: Workspace, suite: Suite, models: Models, recipe: Recipe)
     classifier = bench.suite_classifier(train, models, store)
     views = bench.view_suite(suite, store, classifier, workspace.stage("view"))
     names, prompt_set = train.index().class_names, recipe.mining.prompt_set
-    words = bench.encode_words(models, store, prompt_set, workspace.stage("words"))
+    words = bench.encode_words(models, store, recipe.mining, workspace.stage("words"))
     class_rows = bench.class_features(names, store, prompt_set)
     choices = bench.choose(words, names, class_rows, views, recipe)
     recipe = with_changes(recipe, choices.recipe_changes(), "the choice on validation images")

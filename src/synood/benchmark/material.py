@@ -74,11 +74,11 @@ class Material:
     @cached_property
     def class_features(self) -> NDArray[np.float32]:
         """The class names' features (C, D), of unit length."""
-        return unit(self.texts(self.prompts.class_prompts(self.class_names)))
+        return unit(self.store.texts(self.prompts.class_prompts(self.class_names), unheard))
 
     def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Encode any prompts into (M, D), not normalised; kept in the store."""
-        return self.store.texts(prompts, unheard)
+        return self.store.texts([(prompt,) for prompt in prompts], unheard)
 
     def painted_run(self) -> Path:
         """Return the run whose synthetic pictures are tuned on; without one an `InputError`."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
+from synood.labels.prompts import spoken
+from synood.labels.wordnet import name_key
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def neglabel_pool(
     class_features: ArrayLike,
     share: float = 0.15,
     quantile: float = 0.95,
+    max_similarity: float | None = None,
 ) -> NDArray[np.int64]:
     """Choose the candidates of least `class_closeness`: ascending indices, int64.
 
@@ -38,8 +41,11 @@ def neglabel_pool(
         share: kept share of the candidates in (0, 1], rounded down; 0.15 in NegLabel. Of equally
             close candidates the earlier ones are kept.
         quantile: in [0, 1]; 0.95 in NegLabel (1 - eta).
+        max_similarity: a candidate with a larger cosine to any class is never kept, though the
+            share is still one of all candidates; 0.95 in CSP.
     """
-    return _least(class_closeness(candidate_features, class_features, quantile), share)
+    closeness = class_closeness(candidate_features, class_features, quantile, max_similarity)
+    return _least(closeness, share)
 
 
 def mine_negatives(
@@ -49,6 +55,7 @@ def mine_negatives(
     share: float = 0.15,
     quantile: float = 0.95,
     exclude: Iterable[str] | None = None,
+    max_similarity: float | None = None,
 ) -> NDArray[np.int64]:
     """Choose negative labels as NegLabel does (multi_modal.py:140-157): ascending indices, int64.
 
@@ -63,26 +70,31 @@ def mine_negatives(
         quantile: as `neglabel_pool`.
         exclude: names no candidate may equal, upper and lower case and "_" and " " being one.
             NegLabel excludes nothing, and 32 ImageNet classes are among its negative labels.
+        max_similarity: as `neglabel_pool`.
 
     Raises:
         InputError: words and features differ in number, or a setting is out of range.
     """
-    closeness = class_closeness(word_features, class_features, quantile)
+    closeness = class_closeness(word_features, class_features, quantile, max_similarity)
     if len(words) != len(closeness):
         raise InputError(f"word_features: {len(closeness)} rows for {len(words)} words")
-    taken = {_key(name) for name in exclude or ()}
-    free = np.array([_key(word.text) not in taken for word in words], dtype=bool)
+    taken = {name_key(spoken(name)) for name in exclude or ()}
+    free = np.array([name_key(word.text) not in taken for word in words], dtype=bool)
     nouns = np.array([word.pos == "noun" for word in words], dtype=bool)
     pools = [np.flatnonzero(free & nouns), np.flatnonzero(free & ~nouns)]
     return np.sort(np.concatenate([pool[_least(closeness[pool], share)] for pool in pools]))
 
 
 def class_closeness(
-    candidate_features: ArrayLike, class_features: ArrayLike, quantile: float = 0.95
+    candidate_features: ArrayLike,
+    class_features: ArrayLike,
+    quantile: float = 0.95,
+    max_similarity: float | None = None,
 ) -> NDArray[np.float32]:
     """Quantile over the classes of each candidate's cosines: (W,), in [-1, 1].
 
     Interpolated linearly, as `torch.quantile` does it, but found by partition instead of sorting.
+    Infinite for a candidate whose cosine to some class is above `max_similarity`.
     """
     if not 0.0 <= quantile <= 1.0:
         raise InputError(f"quantile: {quantile} is not in [0, 1]")
@@ -99,7 +111,10 @@ def class_closeness(
     rows = max(1, CELLS // len(classes))
     for start in range(0, len(candidates), rows):
         similarity = candidates[start : start + rows] @ classes.T
-        closeness[start : start + rows] = _row_quantile(similarity, quantile)
+        block = closeness[start : start + rows]
+        block[:] = _row_quantile(similarity, quantile)
+        if max_similarity is not None:
+            block[similarity.max(axis=1) > max_similarity] = np.inf
     return closeness
 
 
@@ -117,12 +132,9 @@ def _row_quantile(values: NDArray[np.float32], quantile: float) -> NDArray[np.fl
 
 
 def _least(closeness: NDArray[np.float32], share: float) -> NDArray[np.int64]:
-    """Ascending indices of the share of least values; of equal values the first."""
+    """Ascending indices of the share of least values, the finite ones; of equals the first."""
     if not 0.0 < share <= 1.0:
         raise InputError(f"share: {share} is not in (0, 1]")
     count = math.floor(share * len(closeness) + 1e-9)  # 0.29 of 100 is 29, not 28.999...
+    count = min(count, int(np.isfinite(closeness).sum()))
     return np.sort(np.argsort(closeness, kind="stable")[:count])
-
-
-def _key(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from synood.errors import InputError
+from synood.scores import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from synood.labels.wordnet import Word
 
 _ID = re.compile(r" \[n\d{8}\]$")
+Prompts: TypeAlias = tuple[str, ...]  # of one name: its features are those of all, averaged
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Three templates, each with one {} where the name goes.
+    """Templates, each with one {} where the name goes; of several the features are averaged.
 
     Attributes:
         name: under which a detector remembers the set.
@@ -27,29 +33,37 @@ class PromptSet:
         adjective: for candidate adjectives.
 
     Raises:
-        InputError: a template does not have exactly one {}.
+        InputError: there is no template, or one does not have exactly one {}.
     """
 
     name: str
-    in_distribution: str
-    noun: str
-    adjective: str
+    in_distribution: Prompts
+    noun: Prompts
+    adjective: Prompts
 
     def __post_init__(self) -> None:
         for field in ("in_distribution", "noun", "adjective"):
-            template = getattr(self, field)
-            if template.count("{}") != 1:
-                raise InputError(
-                    f"prompt set {self.name!r}, {field}: {template!r} needs exactly one {{}}"
-                )
+            templates = getattr(self, field)
+            if not templates:
+                raise InputError(f"prompt set {self.name!r}, {field}: needs a template")
+            for template in templates:
+                if template.count("{}") != 1:
+                    raise InputError(
+                        f"prompt set {self.name!r}, {field}: {template!r} needs exactly one {{}}"
+                    )
 
-    def class_prompts(self, names: Iterable[str]) -> list[str]:
-        """Return one prompt per class name, in the order given; an id in brackets is left out."""
-        return [_fill(self.in_distribution, spoken(name)) for name in names]
+    def class_prompts(self, names: Iterable[str]) -> list[Prompts]:
+        """Return the prompts of each name, in the order given; an id in brackets is left out."""
+        return [_filled(self.in_distribution, spoken(name)) for name in names]
 
-    def word_prompt(self, word: Word) -> str:
-        """Return the prompt of a candidate word by its part of speech."""
-        return _fill(self.noun if word.pos == "noun" else self.adjective, word.text)
+    def word_prompts(self, word: Word) -> Prompts:
+        """Return the prompts of a candidate word by its part of speech."""
+        return _filled(self.noun if word.pos == "noun" else self.adjective, word.text)
+
+    def label(self, word: Word) -> str:
+        """Return what stands for a negative label in lists: its prompt, of several the word."""
+        prompts = self.word_prompts(word)
+        return prompts[0] if len(prompts) == 1 else word.text
 
 
 def spoken(class_name: str) -> str:
@@ -63,18 +77,53 @@ def spoken(class_name: str) -> str:
     return _ID.sub("", class_name)
 
 
-def _fill(template: str, name: str) -> str:
-    return template.replace("{}", name)  # unlike str.format, takes braces in either as they are
+def averaged(
+    prompts: Sequence[Prompts], encode: Callable[[Sequence[str]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Encode the prompts of N names: (N, D).
 
+    Where every name has one prompt, the features are as the encoder gives them. Otherwise each
+    prompt's feature is brought to unit length and a name's are averaged, as CLIP's authors do it;
+    CSP's code (multi_modal.py:63-66) averages features of their own lengths.
+    """
+    counts = np.array([len(some) for some in prompts])
+    features = encode([text for some in prompts for text in some])
+    if (counts == 1).all():
+        return features
+    starts = np.concatenate([[0], counts.cumsum()[:-1]])
+    sums = np.add.reduceat(normalise(features, "text features"), starts, axis=0)
+    means: NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)
+    return means
+
+
+def _filled(templates: Prompts, name: str) -> Prompts:
+    # unlike str.format, replace takes braces in template and name as they are
+    return tuple(template.replace("{}", name) for template in templates)
+
+
+# NeurIPS2024-CSP at commit 3a7bdab, class_names.py:1074-1107
+_CSP_NOUN = (
+    "a close-up photo of the nice {}.",
+    "a photo with the nice {}.",
+    "a good photo with the nice {}.",
+    "a photo of the nice {}.",
+    "{}",
+    "the {}",
+    "the good {}",
+    "the nice {}",
+)
+_CSP_ADJECTIVE = ("{}", "a nice photo of {}", "a good photo of {}", "a close-up photo of {}")
 
 PROMPT_SETS = {
     prompts.name: prompts
     for prompts in (
         # NegLabel: multi_modal.py:54 and its prompt_templates[85]
-        PromptSet("neglabel", "the nice {}", "the nice {}", "This is a {} photo"),
+        PromptSet("neglabel", ("the nice {}",), ("the nice {}",), ("This is a {} photo",)),
         # SynOOD trains its projection with another article: datasets.py:424-426
-        PromptSet("released", "a nice {}", "the nice {}", "This is a {} photo"),
+        PromptSet("released", ("a nice {}",), ("the nice {}",), ("This is a {} photo",)),
         # CLIP's own plain template (Radford et al., 2021); the adjective in its noun's place
-        PromptSet("photo", "a photo of a {}", "a photo of a {}", "a {} photo"),
+        PromptSet("photo", ("a photo of a {}",), ("a photo of a {}",), ("a {} photo",)),
+        # CSP; an adjective comes with a noun behind it, from the pool of that name
+        PromptSet("csp", _CSP_NOUN, _CSP_NOUN, _CSP_ADJECTIVE),
     )
 }

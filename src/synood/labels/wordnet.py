@@ -11,6 +11,7 @@ import argparse
 import lzma
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -69,6 +70,11 @@ class Word:
     lexname: str
 
 
+def name_key(name: str) -> str:
+    """Return the form in which names are compared: case, "_" and spacing do not matter."""
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
 def read_wordnet(directory: Path, exclude: Sequence[str] = EXCLUDED) -> tuple[Word, ...]:
     """Read the first word of each synset from a WordNet database directory.
 
@@ -92,9 +98,7 @@ def shipped_words(exclude: Sequence[str] = EXCLUDED) -> tuple[Word, ...]:
     WordNet's licence stands at the head of that list and in wordnet-3.0-LICENSE.txt beside it.
     """
     packed = resources.files("synood.labels").joinpath(SHIPPED).read_bytes()
-    lines = lzma.decompress(packed).decode().splitlines()
-    rows = (line.split("\t") for line in lines if not line.startswith("#"))
-    return _select(((text, lexname) for text, lexname in rows), exclude)
+    return _select(_unpacked(packed), exclude)
 
 
 def write_word_list(directory: Path, out: Path) -> None:
@@ -120,6 +124,14 @@ def _select(rows: Iterable[tuple[str, str]], exclude: Sequence[str]) -> tuple[Wo
         if lexname not in exclude and text not in words:
             words[text] = Word(text, "noun" if lexname.startswith("noun") else "adjective", lexname)
     return tuple(words.values())
+
+
+@lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> tuple[tuple[str, str], ...]:
+    """Return (text, lexname) of each line of a packed list."""
+    lines = lzma.decompress(packed).decode().splitlines()
+    rows = (line.partition("\t") for line in lines if not line.startswith("#"))
+    return tuple((text, lexname) for text, _, lexname in rows)
 
 
 def _read_rows(directory: Path) -> Iterator[tuple[str, str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from synood.errors import CheckpointError
 from synood.files import fingerprint, write_bytes
+from synood.labels.prompts import averaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from synood.labels.prompts import Prompts
     from synood.models.clip import ImageTextEncoder
     from synood.pipeline._workspace import Advance
+
+Entry = TypeVar("Entry", str, tuple[str, ...])  # a picture's hash; the prompts of one name
 
 # A block is one file: what a kill can lose, and what one changed entry makes to be encoded anew.
 IMAGE_BLOCK = 64
@@ -55,11 +59,11 @@ class FeatureStore:
 
         return self._blocks("image", hashes, IMAGE_BLOCK, encode, advance)
 
-    def texts(self, prompts: Sequence[str], advance: Advance) -> NDArray[np.float32]:
-        """Return (N, D) text features, not normalised."""
+    def texts(self, prompts: Sequence[Prompts], advance: Advance) -> NDArray[np.float32]:
+        """Return (N, D) text features of N names, not normalised; see `prompts.averaged`."""
 
-        def encode(blocks: Sequence[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
-            return (self._load_encoder().encode_texts(block) for block in blocks)
+        def encode(blocks: Sequence[Sequence[Prompts]]) -> Iterator[NDArray[np.float32]]:
+            return (averaged(block, self._load_encoder().encode_texts) for block in blocks)
 
         return self._blocks("text", prompts, TEXT_BLOCK, encode, advance)
 
@@ -71,9 +75,9 @@ class FeatureStore:
     def _blocks(
         self,
         kind: str,
-        entries: Sequence[str],
+        entries: Sequence[Entry],
         size: int,
-        encode: Callable[[Sequence[Sequence[str]]], Iterator[NDArray[np.float32]]],
+        encode: Callable[[Sequence[Sequence[Entry]]], Iterator[NDArray[np.float32]]],
         advance: Advance,
     ) -> NDArray[np.float32]:
         blocks = [entries[start : start + size] for start in range(0, len(entries), size)]
@@ -88,7 +92,7 @@ class FeatureStore:
         advance(len(entries), len(entries), "")
         return np.concatenate([features for features in found if features is not None])
 
-    def _path(self, kind: str, block: Sequence[str]) -> Path:
+    def _path(self, kind: str, block: Sequence[Entry]) -> Path:
         key = fingerprint(self._encoder_print, kind, list(block))
         return self._directory / f"{kind}-{key}.safetensors"
 

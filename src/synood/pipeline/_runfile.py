@@ -32,6 +32,7 @@ def write_run_file(
     class_names: Sequence[str],
     pictures: Sequence[Picture],
     classifier: str,
+    negatives: str | None = None,
 ) -> None:
     """Write the whole recipe, the models, the fingerprint of the images used and the versions."""
     contents = [(picture.id, picture.label, picture.sha256) for picture in pictures]
@@ -42,6 +43,7 @@ def write_run_file(
             "classes": class_names,
             "images": len(pictures),
             "fingerprint": fingerprint(contents),
+            **({} if negatives is None else {"negatives": negatives}),
         },
         "models": {"classifier_used": classifier, **_models(models)},
         "versions": _versions(),

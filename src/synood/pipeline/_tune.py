@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.detector import OODDetector
+    from synood.labels.negatives import Negatives
     from synood.pipeline._models import Models
     from synood.pipeline._select import Picture
     from synood.pipeline._workspace import Advance, Workspace
-    from synood.pipeline.stages import Assignment, Negatives
+    from synood.pipeline.stages import Assignment
     from synood.settings import Recipe
     from synood.tuning.projection import Projection
 

@@ -64,6 +64,8 @@ _LIMITS: dict[str, _Check] = {
     "guidance.temperature": _POSITIVE,
     "mining.share": _SHARE,
     "mining.quantile": _SHARE,
+    "mining.max_similarity": _SHARE,
+    "mining.seed": _NOT_NEGATIVE,
     "projection.epochs": _COUNT,
     "projection.min_steps": _COUNT,
     "projection.batch_size": _COUNT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synood._zero_shot import checked_class_names, find_prompt_set
+from synood._zero_shot import checked_class_names, find_prompt_set, given_labels
 from synood.errors import InputError
 from synood.files import fingerprint, read_json, write_json
 from synood.images.sources import readable
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from synood._zero_shot import GivenNegatives
     from synood.detector import OODDetector
     from synood.images.sources import ImageIndex
+    from synood.labels.lists import LabelList
+    from synood.labels.negatives import Negatives
     from synood.models.bundles import Bundle
     from synood.models.classifier import Classifier
     from synood.models.describer import Describer
@@ -59,6 +62,7 @@ def fit(
     skip_unreadable: bool = False,
     describer: Describer | None = None,
     executor: Executor | None = None,
+    negatives: GivenNegatives | None = None,
 ) -> OODDetector:
     """Make a detector from images with labels, by the whole method of the paper.
 
@@ -67,7 +71,8 @@ def fit(
     gives the same bytes of pictures and detector on one machine, however often it was stopped.
     `batch_size` pictures are painted at a time; another number, or other pictures in the batch,
     may move a few pixels by one grey level, since kernels round otherwise. `describer` replaces
-    the bundle's. `executor` describes, paints and encodes images; without one, this process does.
+    the bundle's, and `negatives` those that would be mined: what `OODDetector.from_classes` takes.
+    `executor` describes, paints and encodes images; without one, this process does.
 
     Raises `InputError` for images, classes, recipe or directory that cannot be used, before
     anything expensive; `skip_unreadable` leaves broken images out instead.
@@ -84,11 +89,12 @@ def fit(
         raise InputError(f"batch size: must be at least 1, not {batch_size}")
     models = Models(bundle, pick_device(device), describer)
     models.check_parts()
+    listed = None if negatives is None else given_labels(negatives)
     with opened(Path(run_dir), progress) as workspace:
         workspace.log("start", images=readable(index.root), seed=seed, device=models.device)
         try:
             chosen = executor or LocalExecutor()
-            run = _Run(workspace, models, recipe, index.class_names, seed, chosen)
+            run = _Run(workspace, models, recipe, index.class_names, seed, chosen, listed)
             detector = run.detector(index, batch_size, skip_unreadable)
         except Exception as error:
             workspace.log("failed", error=f"{type(error).__name__}: {error}")
@@ -108,6 +114,7 @@ class _Run:
         class_names: tuple[str, ...],
         seed: int,
         executor: Executor,
+        listed: LabelList | None,
     ) -> None:
         self.workspace = workspace
         self.root = workspace.root
@@ -116,6 +123,7 @@ class _Run:
         self.class_names = class_names
         self.seed = seed
         self.executor = executor
+        self.listed = listed
         self.store = FeatureStore(
             self.root / "features",
             models.part_print("encoder"),
@@ -130,9 +138,7 @@ class _Run:
         probe = classifier is None
         pictures = select(self.workspace, index, recipe, probe, skip_unreadable)
         self._write_run_file(pictures, probe)
-        negatives = stages.mine(
-            self.store, self.models.bundle.words(), self.class_names, recipe.mining, stage("mine")
-        )
+        negatives = self._negatives()
         tuned_on = [picture for picture in pictures if "tune" in picture.uses]
         synthetic = self._synthetic(tuned_on, self._guide(classifier, pictures), batch_size)
         features = self.store.images(
@@ -153,6 +159,17 @@ class _Run:
         )
         return self._tuned(data, [p for p in pictures if "calibrate" in p.uses])
 
+    def _negatives(self) -> Negatives:
+        """Mine the negative labels, or take those of a list, saying what it holds."""
+        mining, listed = self.recipe.mining, self.listed
+        if listed is not None:
+            taken = self.class_names if mining.exclude_class_names else ()
+            listed, sentence = listed.without(taken)
+            self.workspace.say("mine", sentence)
+        words = self.models.bundle.words() if listed is None else ()
+        advance = self.workspace.stage("mine")
+        return stages.mine(self.store, words, self.class_names, mining, advance, listed)
+
     def _own_classifier(self) -> Classifier | None:
         """Return the bundle's classifier if it knows these very classes, in whatever order."""
         if "classifier" not in self.models.bundle.spec:
@@ -172,6 +189,7 @@ class _Run:
             self.class_names,
             pictures,
             classifier="linear probe" if probe else "the bundle's",
+            negatives=None if self.listed is None else self.listed.id,
         )
 
     def _guide(

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from synood.errors import InputError
 from synood.files import fingerprint, read_jsonl, write_jsonl
 from synood.pipeline._shards import SHARD, Order, Synthetic, read_synthetic, tidy, write_shard
 from synood.pipeline._work import Describe
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synood.labels.lists import LabelList
+    from synood.labels.negatives import Negatives
+    from synood.labels.prompts import Prompts
     from synood.labels.wordnet import Word
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
@@ -35,14 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DESCRIBE_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class Negatives:
-    """The mined negative labels: M prompts and their features (M, D), not normalised."""
-
-    prompts: tuple[str, ...]
-    features: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -63,22 +57,21 @@ def mine(
     class_names: Sequence[str],
     settings: MiningSettings,
     advance: Advance,
+    given: LabelList | None = None,
 ) -> Negatives:
-    """Choose the negative labels among `words` as NegLabel does (its §3)."""
+    """Choose the negative labels among `words` as NegLabel does (its §3), or take those given."""
     from synood._zero_shot import find_prompt_set
-    from synood.labels.mining import mine_negatives
+    from synood.labels.negatives import listed_labels, mined_labels
 
     prompts = find_prompt_set(settings.prompt_set)
-    word_prompts = [prompts.word_prompt(word) for word in words]
+
+    def encode(texts: Sequence[Prompts]) -> NDArray[np.float32]:
+        return store.texts(texts, advance)
+
+    if given is not None:
+        return listed_labels(given.words, prompts, encode)
     class_features = store.texts(prompts.class_prompts(class_names), unheard)
-    word_features = store.texts(word_prompts, advance)
-    exclude = class_names if settings.exclude_class_names else ()
-    kept = mine_negatives(
-        words, word_features, class_features, settings.share, settings.quantile, exclude=exclude
-    )
-    if not len(kept):
-        raise InputError("negative labels: mining kept none; raise mining.share or give more words")
-    return Negatives(tuple(word_prompts[row] for row in kept), word_features[kept])
+    return mined_labels(words, class_names, prompts, settings, encode, class_features)
 
 
 def describe(

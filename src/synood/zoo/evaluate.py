@@ -58,7 +58,7 @@ def suite_scores(bundle: Bundle, suite: Suite, cache: Path) -> dict[str, float]:
     truth = np.array([names.index(str(record.label)) for record in index.records])
     found = cosine_similarity(views.test.features, rows).argmax(axis=1)
     own = [names.index(name) for name in classifier.class_names]  # it has an order of its own
-    words = bench.encode_words(models, store, prompts, unheard)
+    words = bench.encode_words(models, store, recipe.mining, unheard)
     choices = bench.choose(words, names, rows, views, recipe)
     scorer = bench.baseline_scorers(words, names, rows, choices, recipe)[NEGLABEL.name]
     result = {

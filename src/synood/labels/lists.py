@@ -1,0 +1,127 @@
+"""Lists of negative labels: files of one label a line, and the list that NegLabel released.
+
+A line is a word, a prompt of one of the named sets ("the nice rope", "This is a mossy photo"), or
+a word and its part of speech ("mossy view<TAB>adjective"). Prompts are read as the words in them,
+so that a list can be used under any prompt set; under its own the prompts come out as they were.
+"""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synood.errors import InputError
+from synood.files import fingerprint
+from synood.labels.prompts import PROMPT_SETS, spoken
+from synood.labels.wordnet import Word, name_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# The 10,499 labels that NegLabel mined for ImageNet with CLIP ViT-B/16, as released: commit
+# 3253db6, selected_neg_labels/selected_neg_labels_in1k_10k.txt (Apache-2.0).
+SHIPPED_LISTS = {"neglabel-imagenet": "neglabel-imagenet.txt.xz"}
+_MARKS = '[]"'  # remains of how NegLabel's word files were made: "[aqueous", 'uranium 235"'
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """Negative labels as words, each line once and in order, and where they come from."""
+
+    source: str
+    words: tuple[Word, ...]
+
+    @property
+    def id(self) -> str:
+        """Where the list comes from, with sixteen hex digits of its contents."""
+        contents = [(word.text, word.pos) for word in self.words]
+        return f"{self.source} {fingerprint(contents)}"
+
+    @property
+    def damaged(self) -> tuple[Word, ...]:
+        """Words with an odd mark in them: kept as they are, since published features have it."""
+        return tuple(word for word in self.words if repaired(word.text) != word.text)
+
+    def without(self, names: Iterable[str]) -> tuple[LabelList, str]:
+        """Leave out the words that are among `names`; the sentence says what was found.
+
+        Raises:
+            InputError: no word is left.
+        """
+        taken = {name_key(spoken(name)) for name in names}
+        words = tuple(word for word in self.words if name_key(word.text) not in taken)
+        if not words:
+            raise InputError("negative labels: none is left; give words that are no class names")
+        left = LabelList(self.source, words)
+        sentence = f"{len(words):,} negative labels from {self.source}"
+        if len(words) < len(self.words):
+            sentence += f", {len(self.words) - len(words):,} left out as names of classes"
+        if left.damaged:
+            sentence += f", {len(left.damaged):,} with a stray [ or quotation mark used as they are"
+        return left, f"{sentence}."
+
+
+def read_labels(name_or_path: str | Path) -> LabelList:
+    """Read a list by the name of one that ships ("neglabel-imagenet") or from a text file.
+
+    Raises:
+        InputError: the file is not readable as text or holds no label.
+    """
+    name = str(name_or_path)
+    if name in SHIPPED_LISTS:
+        packed = resources.files("synood.labels").joinpath(SHIPPED_LISTS[name]).read_bytes()
+        return label_list(lzma.decompress(packed).decode().splitlines(), name)
+    path = Path(name_or_path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not readable as a text of one word a line ({error}); "
+            f"give such a file or {' or '.join(SHIPPED_LISTS)}"
+        ) from None
+    return label_list(lines, path.name)
+
+
+def label_list(entries: Iterable[str | Word], source: str) -> LabelList:
+    """Read entries as words; empty ones and those that are there already are passed over."""
+    words: dict[tuple[str, str], Word] = {}
+    for entry in entries:
+        word = read_label(entry) if isinstance(entry, str) else entry
+        if word.text.strip():
+            words.setdefault((word.text, word.pos), word)
+    return LabelList(source, tuple(words.values()))
+
+
+def read_label(line: str) -> Word:
+    r"""Read one line as the word in it.
+
+    >>> read_label("This is a mossy photo")
+    Word(text='mossy', pos='adjective', lexname='')
+    >>> read_label("rain barrel")
+    Word(text='rain barrel', pos='noun', lexname='')
+    """
+    text, tab, pos = line.strip().partition("\t")
+    if tab:
+        return Word(text.strip(), "adjective" if pos.strip() == "adjective" else "noun", "")
+    for prompts in PROMPT_SETS.values():
+        if len(prompts.noun) == len(prompts.adjective) == 1:
+            for template, is_noun in ((prompts.noun[0], True), (prompts.adjective[0], False)):
+                start, _, end = template.partition("{}")
+                if len(text) > len(start + end) and text.startswith(start) and text.endswith(end):
+                    word = text[len(start) : len(text) - len(end)]
+                    return Word(word.strip(), "noun" if is_noun else "adjective", "")
+    return Word(text, "noun", "")
+
+
+def label_line(word: Word, label: str) -> str:
+    """Return the line that `read_label` reads as `word`: its prompt, or word and part of speech."""
+    return label if read_label(label) == word or word.pos == "noun" else f"{label}\t{word.pos}"
+
+
+def repaired(text: str) -> str:
+    """Return a word without odd marks: "[aqueous" -> "aqueous"; "[a] b" stays."""
+    paired = text.count("[") == text.count("]") and text.count('"') % 2 == 0
+    return text if paired else text.strip(_MARKS)

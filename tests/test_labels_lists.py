@@ -1,0 +1,109 @@
+"""Lists of negative labels: prompts are read as words, and NegLabel's own list is all there."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+from importlib import resources
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synood.errors import InputError
+from synood.labels.lists import (
+    SHIPPED_LISTS,
+    label_line,
+    label_list,
+    read_label,
+    read_labels,
+    repaired,
+)
+from synood.labels.prompts import PROMPT_SETS
+from synood.labels.wordnet import Word, shipped_words
+
+NAME = "neglabel-imagenet"
+
+
+def shipped_text():
+    return lzma.decompress(
+        resources.files("synood.labels").joinpath(SHIPPED_LISTS[NAME]).read_bytes()
+    )
+
+
+def test_the_list_that_ships_is_neglabels_file_byte_for_byte():
+    data = shipped_text()  # git's own hash of the file in XueJiang16/NegLabel at 3253db6
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    assert blob == "fd86eb4e8f910d0418bd56df903505749780d142"
+
+
+def test_its_lines_come_out_as_they_were_under_neglabels_prompts():
+    labels = read_labels(NAME)
+    prompts = PROMPT_SETS["neglabel"]
+    lines = shipped_text().decode().splitlines()
+    assert [prompts.label(word) for word in labels.words] == lines
+    assert len(lines) == 10_499
+    assert sum(word.pos == "noun" for word in labels.words) == 8_578
+
+
+def test_its_stray_marks_are_counted_and_kept():
+    damaged = [word.text for word in read_labels(NAME).damaged]
+    assert len(damaged) == 18
+    assert {"[aqueous", "[cryptogamia", 'k2"'} < set(damaged)
+    assert {"aqueous", "cryptogamia", "k2"} < {repaired(text) for text in damaged}
+
+
+def test_names_of_classes_are_left_out_and_the_sentence_says_all():
+    left, sentence = read_labels(NAME).without(["Rain_Barrel", "tench"])
+    assert len(left.words) == 10_498
+    assert sentence == (
+        "10,498 negative labels from neglabel-imagenet, 1 left out as names of classes, "
+        "18 with a stray [ or quotation mark used as they are."
+    )
+    assert label_list(["rope"], "a list").without([])[1] == "1 negative labels from a list."
+    with pytest.raises(InputError, match="negative labels: none is left"):
+        label_list(["rope"], "a list").without(["Rope"])
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("rain barrel", Word("rain barrel", "noun", "")),
+        (" the nice rope ", Word("rope", "noun", "")),
+        ("This is a [aqueous photo", Word("[aqueous", "adjective", "")),
+        ("a photo of a rope", Word("rope", "noun", "")),
+        ("a mossy photo", Word("mossy", "adjective", "")),
+        ("mossy view\tadjective", Word("mossy view", "adjective", "")),
+        ("rope\tnoun", Word("rope", "noun", "")),
+        ("the nice", Word("the nice", "noun", "")),
+        ("This is a photo", Word("This is a photo", "noun", "")),
+    ],
+)
+def test_a_line_is_a_word_a_prompt_or_a_word_with_its_part_of_speech(line, word):
+    assert read_label(line) == word
+
+
+@given(
+    st.sampled_from(shipped_words()[58_000:59_000]).map(lambda w: Word(w.text, w.pos, "")),
+    st.sampled_from(sorted(PROMPT_SETS)),
+)
+def test_a_written_line_is_read_as_the_word_it_was(word, name):
+    assert read_label(label_line(word, PROMPT_SETS[name].label(word))) == word
+
+
+def test_a_file_is_read_once_for_each_label(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("rope\n\nthe nice rope\nThis is a rope photo\n")
+    labels = read_labels(path)
+    assert [(word.text, word.pos) for word in labels.words] == [
+        ("rope", "noun"),
+        ("rope", "adjective"),
+    ]
+    assert labels.source == "words.txt"
+    path.write_text("rope\n")
+    assert read_labels(path).id != labels.id
+
+
+def test_an_unreadable_file_is_named_with_what_ships(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.txt: not readable .*or neglabel-imagenet"):
+        read_labels(tmp_path / "absent.txt")
