@@ -46,7 +46,7 @@ def test_names_are_told_apart_and_prompts_are_not(naming):
     names = class_names_by_wnid(naming)
     assert len({name.casefold() for name in names.values()}) == 1000
     prompts = PROMPT_SETS["neglabel"].class_prompts(names.values())
-    expected = [f"the nice {item.name(naming)}" for item in imagenet_classes()]
+    expected = [(f"the nice {item.name(naming)}",) for item in imagenet_classes()]
     assert prompts == expected
 
 
