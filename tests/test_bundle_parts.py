@@ -16,6 +16,7 @@ from bundling import CLASSES, change_spec, tiny_bundle
 from synood.backbone import Backbone
 from synood.errors import CheckpointError
 from synood.models import catalog as catalog_module
+from synood.models._spec import VARIANTS
 from synood.models.bundles import load_bundle
 from synood.models.catalog import catalog, known_files, pinned
 from synood.models.checkpoints import cached_commit
@@ -60,7 +61,7 @@ def test_every_row_of_the_catalog_is_a_pinned_part_with_whole_hashes():
 
 
 def test_every_hub_id_of_the_named_bundles_is_in_the_catalog_and_recorded():
-    for name in ("paper", "paper-b32", "paper-sdxl"):
+    for name in ("paper", *VARIANTS):
         spec = load_bundle(name).spec
         for part in PARTS.keys() & spec.keys():
             row = catalog()[spec[part]["id"]]

@@ -11,6 +11,7 @@ the word embedding rows may be stored as int8 with one scale a row, which halves
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from synood.models.efficientnet_lite import EfficientNetLite0
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from PIL import Image
 
@@ -74,16 +74,18 @@ class DualEncoder:
         self.dim = int(config["dim"])
         self.image_size = int(config["image_size"])
         self.logit_scale = float(towers.log_scale.exp())
+        self.logit_bias = 0.0
         from synood.images.reading import Preprocess
 
         mean, std = (_MEAN,) * 3, (_STD,) * 3
         self.preprocess = Preprocess("mini", self.image_size, "bilinear", "center", mean, std)
 
     @classmethod
-    def from_pretrained(cls, path: Path, device: str = "cpu") -> DualEncoder:
+    def from_pretrained(cls, path: str | Path, device: str = "cpu") -> DualEncoder:
         """Load from a directory; missing or unknown tensors are a `CheckpointError`."""
         from safetensors.torch import load_file
 
+        path = Path(path)
         config = read_json(path / CONFIG)
         if config.get("schema") != SCHEMA:
             raise CheckpointError(f"{path / CONFIG}: schema {config.get('schema')} is unknown")

@@ -35,11 +35,28 @@ class Kind:
         return loader(*place, **options)
 
 
+def _layers_are_a_list(config: Config) -> bool:
+    """Whether an `open_clip_config.json` is of a ResNet: it has a number of layers a stage."""
+    model = config.get("model_cfg", {})
+    return isinstance(model.get("vision_cfg", {}).get("layers"), list)
+
+
 PARTS: dict[str, dict[str, Kind]] = {
     "encoder": {
         "clip": Kind(
             "synood.models.clip:ClipEncoder.from_pretrained",
+            options=("revision", "dtype"),
             recognises=lambda config: config.get("model_type") == "clip",
+        ),
+        "siglip": Kind(
+            "synood.models.siglip:SiglipEncoder.from_pretrained",
+            options=("revision", "dtype"),
+            recognises=lambda config: config.get("model_type") == "siglip",
+        ),
+        "resnet-clip": Kind(
+            "synood.models.resnet_clip:ResNetClipEncoder.from_pretrained",
+            options=("revision", "dtype"),
+            recognises=_layers_are_a_list,
         ),
         "dual": Kind("synood.models.dual:DualEncoder.from_pretrained", ("path",), ()),
     },

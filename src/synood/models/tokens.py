@@ -29,16 +29,21 @@ def load_tokenizer(
     tokenizer = load_part(
         CLIPTokenizer.from_pretrained, source, subfolder=subfolder, revision=revision
     )
-    ids = tokenizer.get_vocab().values()
     place = f"{source}/{subfolder}" if subfolder else str(source)
-    if len(ids) < BYTES:
+    if len(tokenizer.get_vocab()) < BYTES:
         raise CheckpointError(f"{place}: the tokenizer's vocab.json and merges.txt are missing")
-    if max(ids) >= vocabulary:
+    refuse_misfit(tokenizer, vocabulary, place)
+    return tokenizer
+
+
+def refuse_misfit(tokenizer: Any, vocabulary: int, place: str) -> None:  # noqa: ANN401
+    """Raise a `CheckpointError` where a tokenizer has ids beyond a tower's embeddings."""
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocabulary:
         raise CheckpointError(
-            f"{place}: the tokenizer's ids go up to {max(ids)} and the text tower has "
+            f"{place}: the tokenizer's ids go up to {largest} and the text tower has "
             f"{vocabulary} embeddings; they belong to different models"
         )
-    return tokenizer
 
 
 def token_rows(

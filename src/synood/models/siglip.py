@@ -1,0 +1,114 @@
+"""SigLIP and SigLIP 2 through transformers: towers trained with a sigmoid of every pair.
+
+Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023, and Tschannen et al.,
+"SigLIP 2", 2025. Such an encoder holds that an image and a text match with the probability
+sigmoid(scale * cosine + bias), with its own scale (near 110) and bias (near -13).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from synood.errors import CheckpointError, InputError
+from synood.models.checkpoints import load_file, load_model, load_part
+from synood.models.clip import load_preprocess
+from synood.models.precision import chosen_dtype
+from synood.models.tokens import refuse_misfit
+from synood.models.towers import TowerEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+
+    from synood.images.reading import Preprocess
+
+SENTENCEPIECE = "spiece.model"
+
+
+class SiglipEncoder(TowerEncoder):
+    """Any SiglipModel that transformers loads: SigLIP, and SigLIP 2 of a fixed image size.
+
+    >>> SiglipEncoder.from_pretrained("google/siglip-base-patch16-224").dim  # doctest: +SKIP
+    768
+    """
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - transformers is untyped here
+        tokenizer: Any,  # noqa: ANN401
+        preprocess: Preprocess,
+        source: str | Path,
+        revision: str | None = None,
+    ) -> None:
+        context = model.config.text_config.max_position_embeddings
+        super().__init__(model, tokenizer, context, preprocess, source, revision)
+        self.dim: int = model.config.vision_config.hidden_size
+        self.logit_scale: float = model.logit_scale.float().exp().item()
+        self.logit_bias: float = model.logit_bias.float().item()
+        self.image_size: int = model.config.vision_config.image_size
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        device: str = "cpu",
+        dtype: str | torch.dtype = "float32",
+        revision: str | None = None,
+    ) -> SiglipEncoder:
+        """Load weights, vocabulary and preprocessing; `dtype` as for `ClipEncoder`.
+
+        Raises `CheckpointError` when a file is missing or the weights are incomplete.
+        """
+        from transformers import SiglipModel
+
+        where: dict[str, Any] = {"source": path_or_id, "revision": revision}
+        preprocess = load_preprocess(**where)
+        tokenizer = _load_tokenizer(**where)
+        precision = chosen_dtype(dtype, device)
+        model = load_model(SiglipModel, dtype=precision, device=device, **where)
+        refuse_misfit(tokenizer, model.config.text_config.vocab_size, str(path_or_id))
+        return cls(model, tokenizer, preprocess, path_or_id, revision)
+
+    def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self._model.get_image_features(pixel_values=inputs).pooler_output
+        return features
+
+    def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        # these towers were trained without a mask and read their last place: the padding is seen,
+        # so it is always whole
+        ids = self._tokenizer.pad(
+            {"input_ids": rows},
+            padding="max_length",
+            max_length=self._context,
+            return_tensors="pt",
+        )["input_ids"]
+        features: torch.Tensor = self._model.get_text_features(
+            input_ids=ids.to(self.device)
+        ).pooler_output
+        return features
+
+
+def _load_tokenizer(source: str | Path, revision: str | None) -> Any:  # noqa: ANN401
+    """Load the tokenizer of SigLIP (a sentencepiece model) or of SigLIP 2 (a tokenizer.json).
+
+    Files of SigLIP 2 name Gemma's tokenizer, which keeps capitals; the towers were trained on
+    small letters (SigLIP 2, §2), as transformers' own class for them knows.
+    """
+    import transformers
+
+    try:
+        load_file(source, SENTENCEPIECE, revision)
+    except CheckpointError:
+        load_file(source, "tokenizer.json", revision)  # without it a tokenizer of five tokens loads
+        return load_part(transformers.Siglip2Tokenizer.from_pretrained, source, revision=revision)
+    try:
+        loader = transformers.SiglipTokenizer.from_pretrained
+        return load_part(loader, source, revision=revision)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise InputError(
+                "the tokenizer of SigLIP needs sentencepiece: pip install 'synood[siglip]'"
+            ) from None
+        raise

@@ -1,0 +1,133 @@
+"""What encoders with an image tower and a text tower share: batches, pixels, fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from synood.errors import InputError
+from synood.files import fingerprint
+from synood.models._pixels import PixelPreprocess
+from synood.models.checkpoints import checkpoint_fingerprint
+from synood.models.tokens import token_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synood.images.reading import Preprocess
+
+TENSOR_FILTERS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
+
+
+class TowerEncoder:
+    """An image-text encoder over some library's towers; see `models.clip.ImageTextEncoder`.
+
+    A kind of model sets `dim`, `image_size`, `logit_scale` and, where it has one, `logit_bias`, and
+    says how to embed a batch (`_image_features`, `_text_features`).
+    """
+
+    dim: int
+    image_size: int
+    logit_scale: float
+    logit_bias: float = 0.0
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: Any,  # noqa: ANN401 - a transformers tokenizer, untyped here
+        context: int,
+        preprocess: Preprocess,
+        source: str | Path,
+        revision: str | None = None,
+    ) -> None:
+        self._model: Any = model
+        self._tokenizer, self._context = tokenizer, context
+        self._source, self._revision = source, revision
+        self.preprocess = preprocess
+        self.name = Path(source).name if Path(source).is_dir() else str(source)
+        weights = next(model.parameters())
+        self.device: torch.device = weights.device
+        self._dtype: torch.dtype = weights.dtype
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with weights, precision, vocabulary or preprocessing."""
+        steps = {**asdict(self.preprocess), "name": None}  # what it does, not what it is called
+        rough = [] if self._dtype == torch.float32 else [str(self._dtype)]
+        mark = checkpoint_fingerprint(self._source, revision=self._revision)
+        return fingerprint(mark, steps, *rough)
+
+    @torch.no_grad()
+    def encode_images(
+        self, images: Sequence[Image.Image], batch_size: int = 64
+    ) -> NDArray[np.float32]:
+        """Encode RGB images of any size into (N, D) float32, not normalised."""
+        features = np.empty((len(images), self.dim), np.float32)
+        for rows in batches(len(images), batch_size):
+            batch = np.stack([self.preprocess.apply(images[row]) for row in rows])
+            features[rows] = self._embedded(torch.from_numpy(batch)).float().cpu().numpy()
+        return features
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
+        """Encode prompts into (M, D) float32, not normalised.
+
+        Texts of like length share a batch, which is padded to its longest only where the tower
+        does not see the padding. Raises `InputError` naming a prompt that exceeds its context.
+        """
+        tokens = token_rows(self._tokenizer, texts, self._context)
+        order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+        features = np.empty((len(tokens), self.dim), np.float32)
+        for places in batches(len(tokens), batch_size):
+            rows = [order[place] for place in places]
+            output = self._text_features([tokens[row] for row in rows])
+            features[rows] = output.float().cpu().numpy()
+        return features
+
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, D) float32 on the encoder's device, differentiable."""
+        return self._embedded(self._on_tensors(pixels.to(self.device))).float()
+
+    @cached_property
+    def _on_tensors(self) -> PixelPreprocess:
+        """The same preprocessing on tensors, so that gradients pass through it."""
+        steps = self.preprocess
+        if steps.interpolation not in TENSOR_FILTERS:
+            raise InputError(
+                f"{self.name}: {steps.interpolation} resizing of its preprocessor is not known on "
+                f"tensors, only {', '.join(TENSOR_FILTERS)}; give the encoder another preprocess"
+            )
+        whole = (steps.size, steps.size)
+        squash = steps.crop == "squash"
+        return PixelPreprocess(
+            resize=whole if squash else steps.resize or steps.size,
+            crop=None if squash else whole,
+            interpolation=TENSOR_FILTERS[steps.interpolation],
+            mean=steps.mean,
+            std=steps.std,
+        )
+
+    def _embedded(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self._image_features(inputs.to(device=self.device, dtype=self._dtype))
+
+    def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S), preprocessed -> (N, D)."""
+        raise NotImplementedError
+
+    def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Token ids with start and end, of any lengths -> (N, D)."""
+        raise NotImplementedError
+
+
+def batches(count: int, size: int) -> Iterator[list[int]]:
+    """Yield 0 to count - 1 in runs of at most `size`."""
+    for start in range(0, count, size):
+        yield list(range(start, min(start + size, count)))
