@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from synood.benchmark.results import Group
     from synood.images.sources import ImageIndex
+    from synood.labels.imagenet import Naming
     from synood.models.describer import Describer
     from synood.pipeline.run import Progress
 
@@ -29,19 +30,54 @@ def load_detector(path: Path, device: str, models: str | None = None) -> OODDete
 
 
 def detector_from_classes(
-    classes: Path, models: str, negatives: Path | None, share: float, device: str
+    names: Sequence[str], models: str, negatives: Path | None, share: float, device: str
 ) -> OODDetector:
-    """Make a zero-shot detector from a file of class names."""
-    names = read_class_names(classes)
-    listed = list(names.values()) if isinstance(names, dict) else names
+    """Make a zero-shot detector from class names."""
     return OODDetector.from_classes(
-        listed, models, negatives, share=share, device=pick_device(device)
+        names, models, negatives, share=share, device=pick_device(device)
     )
 
 
-def class_folders(images: Path, classes: Path | None) -> ImageIndex:
-    """List a folder per class, the class names from a file if there is one."""
-    return folder_per_class(images, None if classes is None else read_class_names(classes))
+def class_names(
+    classes: Path | None,
+    benchmark: str | None = None,
+    root: Path | None = None,
+    naming: Naming = "openai",
+) -> list[str]:
+    """Read class names from a file or take those of a benchmark."""
+    if (classes is None) == (benchmark is None):
+        raise InputError("class names: give a file (--classes FILE) or a benchmark, one of them")
+    if classes is None:
+        from synood.benchmark.layouts import class_names_of
+
+        return class_names_of(str(benchmark), root, naming)
+    names = read_class_names(classes)
+    return list(names.values()) if isinstance(names, dict) else names
+
+
+def training_images(
+    images: Path | None,
+    classes: Path | None,
+    benchmark: str | None,
+    root: Path | None,
+    naming: Naming,
+) -> ImageIndex:
+    """List a folder per class, named as a file says if there is one, or a benchmark's images."""
+    if (images is None) == (benchmark is None):
+        raise InputError("fit: give a folder of images or a --benchmark, one of them")
+    if benchmark is None:
+        given = None if classes is None else read_class_names(classes)
+        return folder_per_class(Path(str(images)), given)
+    if classes is not None:
+        raise InputError("fit: --classes goes with a folder; a benchmark names its classes")
+    from synood.benchmark.layouts import open_benchmark
+
+    return open_benchmark(benchmark, root, roles=("train",), naming=naming).one("train").index()
+
+
+def preprocessed(models: str, preset: str | None) -> str:
+    """Return a bundle's name with a preprocessing for its encoder."""
+    return models if preset is None else f"{models}+encoder.preprocess={preset}"
 
 
 def describer_of(path: Path | None) -> Describer | None:

@@ -58,3 +58,21 @@ class Backbone:
                 "as `models`, or make the detector anew"
             )
         return encoder
+
+    def with_preprocess(self, name: str) -> Backbone:
+        """Return the checked encoder with a named preprocessing, recorded as the bundle's name is.
+
+        Raises `InputError` for an unknown name.
+        """
+        from synood.models.presets import with_preset
+
+        encoder = with_preset(self.load(), name)
+        change = f"+encoder.preprocess={name}"
+        path = self.path and f"{self.path}{change}"
+        return Backbone(f"{self.bundle}{change}", encoder.fingerprint, path, self.device, encoder)
+
+    @property
+    def preprocess(self) -> str:
+        """Name of the preprocessing: a preset's, or "own" for the checkpoint's."""
+        _, named, preset = self.bundle.rpartition("+encoder.preprocess=")
+        return preset.partition("+")[0] if named else "own"

@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from synood import __version__
 from synood import _commands_suites as _commands_suites  # registers its commands
 from synood._commands_benchmark import benchmark
+from synood._commands_evaluate import Preprocess, evaluate
 from synood._console import Format, deliver, detector_text, predictions_text, reporter
 from synood.errors import InputError
 
@@ -45,6 +46,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(benchmark)
+app.command(evaluate, sort_key=5)
 
 Models = Annotated[
     str, Parameter(help='Which models to use: "mini", "paper" or a directory with a bundle.json.')
@@ -53,6 +55,7 @@ Device = Annotated[
     str, Parameter(help='Where the models run: "auto", "cpu" or a name that torch knows.')
 ]
 Flag = Annotated[bool, Parameter(show_default=False)]
+Names = Literal["openai", "synood"]
 Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
 
 
@@ -92,12 +95,16 @@ def demo(
 
 @app.command(sort_key=1)
 def fit(
-    images: Path,
+    images: Path | None = None,
     /,
     *,
     out: Path,
     models: Models = "mini",
     recipe: str = "paper",
+    benchmark: str | None = None,
+    root: Path | None = None,
+    names: Names = "openai",
+    preprocess: Preprocess | None = None,
     classes: Path | None = None,
     per_class: int | None = None,
     seed: int = 0,
@@ -117,6 +124,14 @@ def fit(
         Directory of the run; the detector will be in its folder "detector".
     recipe
         The hyperparameters: "paper", "released", or a TOML file (a run.toml as well).
+    benchmark
+        Name of a benchmark (`synood benchmark list`) whose training images are taken instead.
+    root
+        Folder that holds the benchmark's sets.
+    names
+        Whose names ImageNet's classes bear: OpenAI's, as in NegLabel, or those of SynOOD's code.
+    preprocess
+        How the encoder's images are resized and cropped, in place of its checkpoint's own way.
     classes
         JSON file of class names: {"folder": "name"}, or a list in the folders' sorted order.
     per_class
@@ -132,13 +147,13 @@ def fit(
     set_
         Change a field of the recipe, e.g. --set negatives.epochs=10; may be repeated.
     """
-    from synood._cli_inputs import class_folders, describer_of
+    from synood._cli_inputs import describer_of, preprocessed, training_images
     from synood.models.bundles import load_bundle
     from synood.pipeline.recipe import resolve_recipe
     from synood.pipeline.run import fit as run_fit
 
-    index = class_folders(images, classes)
-    bundle = load_bundle(models)
+    index = training_images(images, classes, benchmark, root, names)
+    bundle = load_bundle(preprocessed(models, preprocess))
     shorthand = () if per_class is None else (f"select.per_class={per_class}",)
     resolved = resolve_recipe(recipe, bundle.recipe_defaults, (*set_, *shorthand))
     with reporter() as progress:
@@ -155,7 +170,8 @@ def fit(
             describer=describer_of(descriptions),
         )
     print(detector_text(detector), end="")
-    print(f"detector: {out / 'detector'}\nnext: synood score {out / 'detector'} PHOTO...")
+    then = f"evaluate {out / 'detector'} --benchmark {benchmark}" if benchmark else None
+    print(f"detector: {out / 'detector'}\nnext: synood {then or f'score {out}/detector PHOTO...'}")
     return DONE
 
 
@@ -242,61 +258,16 @@ def calibrate(
     return DONE
 
 
-@app.command(sort_key=5)
-def evaluate(
-    detector: Path,
-    /,
-    *,
-    id: Path,
-    ood: Several = (),
-    near_ood: Several = (),
-    out: Path | None = None,
-    device: Device = "auto",
-) -> int:
-    """Measure a detector: AUROC and FPR95 on images that are in-distribution and not.
-
-    Parameters
-    ----------
-    detector
-        Directory of a detector.
-    id
-        In-distribution images that the detector has not seen.
-    ood
-        NAME=PATH of images that are out-of-distribution; may be repeated.
-    near_ood
-        The same, for images that resemble the classes; they are averaged apart.
-    out
-        File for results.json.
-    """
-    from synood._cli_inputs import load_detector, ood_sets, scores_of
-    from synood.benchmark.evaluation import ScoredSet, evaluate_detector
-    from synood.benchmark.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results import write_results
-    from synood.benchmark.tables import text_table
-    from synood.images.sources import find_images
-
-    own = find_images([id])
-    sets = ood_sets(ood, near_ood)
-    judge = load_detector(detector, device)
-    with reporter() as progress:
-        scored = [
-            ScoredSet(name, index, scores_of(judge, index, name, progress), group)
-            for name, index, group in sets
-        ]
-        inside = ScoredSet("in-distribution", own, scores_of(judge, own, "id", progress))
-    results = evaluate_detector(judge, inside, scored)
-    if out is not None:
-        write_results(out, results)
-    print(text_table(results.rows, titles((NEGLABEL, SYNOOD))))
-    return DONE
-
-
 @app.command(sort_key=2)
 def zero_shot(
     *,
-    classes: Path,
+    classes: Path | None = None,
     out: Path,
     models: Models = "mini",
+    benchmark: str | None = None,
+    root: Path | None = None,
+    names: Names = "openai",
+    preprocess: Preprocess | None = None,
     negatives: Path | None = None,
     share: float = 0.15,
     device: Device = "auto",
@@ -309,14 +280,24 @@ def zero_shot(
         File of class names: .txt with one a line, or a .json list.
     out
         Directory for the detector.
+    benchmark
+        Name of a benchmark (`synood benchmark list`) whose class names are taken instead.
+    root
+        Folder that holds the benchmark's sets; only the embedded ones need to be there.
+    names
+        Whose names ImageNet's classes bear: OpenAI's, as in NegLabel, or those of SynOOD's code.
+    preprocess
+        How the encoder's images are resized and cropped, in place of its checkpoint's own way.
     negatives
         File of negative labels, one a line, instead of those mined from WordNet.
     share
         Share of the candidate words that become negative labels.
     """
-    from synood._cli_inputs import detector_from_classes
+    from synood._cli_inputs import class_names, detector_from_classes, preprocessed
 
-    detector = detector_from_classes(classes, models, negatives, share, device)
+    listed = class_names(classes, benchmark, root, names)
+    bundle = preprocessed(models, preprocess)
+    detector = detector_from_classes(listed, bundle, negatives, share, device)
     detector.save_pretrained(out)
     print(detector_text(detector), end="")
     print(f"detector: {out}")
@@ -343,10 +324,10 @@ def mine(
     share
         Share of the candidate words that become negative labels.
     """
-    from synood._cli_inputs import detector_from_classes
+    from synood._cli_inputs import class_names, detector_from_classes
     from synood.files import write_text
 
-    detector = detector_from_classes(classes, models, None, share, device)
+    detector = detector_from_classes(class_names(classes), models, None, share, device)
     write_text(out, "".join(f"{prompt}\n" for prompt in detector.negative_prompts))
     print(f"{len(detector.negative_prompts):,} negative labels: {out}")
     return DONE

@@ -15,6 +15,7 @@ from synood.benchmark.methods import ENERGY, MCM, MSP, NEGLABEL
 from synood.benchmark.results import make_row
 from synood.benchmark.systems.interface import FittedStream, stream_of
 from synood.files import sha256_file
+from synood.labels.imagenet import same_classes
 from synood.labels.pools import candidates
 from synood.labels.prompts import PROMPT_SETS
 from synood.models.classifier import train_probe
@@ -98,7 +99,7 @@ def suite_classifier(train: ImageSet, models: Models, store: FeatureStore) -> Cl
     """Return the bundle's classifier where it knows these classes, else a probe on `train`."""
     index = train.index()
     own = models.classifier
-    if own and {n.casefold() for n in own.class_names} == {n.casefold() for n in index.class_names}:
+    if own and same_classes(own.class_names, index.class_names):
         return own
     paths = [record.path for record in index.records]
     features = store.images(paths, [sha256_file(path) for path in paths], unheard)

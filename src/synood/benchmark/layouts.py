@@ -54,6 +54,14 @@ def open_benchmark(
     return Suite(top, name, 0, "", tuple(sets), by_content=False)
 
 
+def class_names_of(name: str, root: Path | None = None, naming: Naming = "openai") -> list[str]:
+    """Return the class names of a benchmark; only the embedded ones need their files for it."""
+    find_benchmark(name)
+    if name in MINI:
+        return list(open_benchmark(name, root).one("train").index().class_names)
+    return list(class_names_by_wnid(naming).values())
+
+
 def mini_root(name: str, root: Path | None) -> Path:
     """Return where an embedded benchmark lies: `root`, else a folder of the user's cache."""
     if root is not None:

@@ -58,10 +58,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """A whole `results.json`: what was run (recipe, models, versions, choices) and the rows."""
+    """A whole `results.json`: what was run (recipe, models, versions, choices) and the rows.
+
+    `published` are figures of others, with their sources, never among the measured rows.
+    """
 
     run: Mapping[str, Any]
     rows: tuple[Row, ...]
+    published: tuple[Mapping[str, Any], ...] = ()
 
 
 def make_row(
@@ -95,7 +99,8 @@ def make_row(
 def write_results(path: Path, results: Results) -> None:
     """Write `results` as JSON, whole or not at all; equal results give equal bytes."""
     rows = [_row_to_json(row) for row in results.rows]
-    write_json(path, {"schema": SCHEMA, "run": dict(results.run), "rows": rows})
+    others = {"published": [dict(row) for row in results.published]} if results.published else {}
+    write_json(path, {"schema": SCHEMA, "run": dict(results.run), "rows": rows, **others})
 
 
 def read_results(path: Path) -> Results:
@@ -113,7 +118,10 @@ def read_results(path: Path) -> Results:
         raise InputError(f"{path}: a results file needs an object `run` and a list `rows`")
     parsed = tuple(_row_from_json(row, f"{path}, row {i}") for i, row in enumerate(rows))
     _refuse_repeats(path, parsed)
-    return Results(run=run, rows=parsed)
+    others = value.get("published", [])
+    if not isinstance(others, list) or not all(isinstance(row, dict) for row in others):
+        raise InputError(f"{path}: `published` must be a list of objects")
+    return Results(run=run, rows=parsed, published=tuple(others))
 
 
 def _metric(metrics: OODMetrics, name: str) -> float:

@@ -162,16 +162,24 @@ def text_table(rows: Sequence[Row], titles: Mapping[str, str] | None = None) -> 
 def _text_block(rows: Sequence[Row], metric: str, heading: str, titles: Mapping[str, str]) -> str:
     layout, cells = columns(rows), table(rows, metric)
     winners = best(cells, metric)
-    lines = _heading_lines(layout)
-    for method, row in cells.items():
-        shown = [
-            row[column.key].percent() + ("*" if method in winners[column.key] else " ")
-            for column in layout
+    lines = [
+        [
+            titles.get(method, method),
+            *(
+                row[column.key].percent() + ("*" if method in winners[column.key] else " ")
+                for column in layout
+            ),
         ]
-        lines.append([titles.get(method, method), *shown])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    body = ["  ".join(_cells(line, widths)).rstrip() for line in lines]
-    return "\n".join([heading, *body])
+        for method, row in cells.items()
+    ]
+    return aligned(heading, layout, lines)
+
+
+def aligned(heading: str, layout: Sequence[Column], lines: Sequence[Sequence[str]]) -> str:
+    """Put lines - a title and a cell for each column - under the columns' titles, as plain text."""
+    whole = [*_heading_lines(layout), *lines]
+    widths = [max(len(line[i]) for line in whole) for i in range(len(whole[0]))]
+    return "\n".join([heading, *("  ".join(_cells(line, widths)).rstrip() for line in whole)])
 
 
 def _heading_lines(layout: Sequence[Column]) -> list[list[str]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 EMBEDDED = Path(synood.__file__).parent / "zoo" / "mini"
 _OTHER_KEYS = {"schema", "name", "prompts", "words", "recipe", "files", "card"}
+_ANY_KIND = {"encoder": {"type", "preprocess"}}  # keys that every kind of a part may have
 _CONFIGS = ("open_clip_config.json", "model_index.json", "config.json")
 _CHANGE = re.compile(rf"\+(?=(?:{'|'.join(PARTS)})(?:\.\w+)?=)")
 
@@ -130,6 +131,6 @@ def _check_part(key: str, part: object, kinds: Mapping[str, Kind], where: str) -
         named = ", ".join(f"`{place}`" for place in places)
         raise CheckpointError(f"{where}: `{key}` needs exactly one of {named}")
     options = {option for kind in possible for option in kind.options}
-    unknown = sorted(part.keys() - options - set(places) - {"type"})
+    unknown = sorted(part.keys() - options - set(places) - _ANY_KIND.get(key, {"type"}))
     if unknown:
         raise CheckpointError(f"{where}: `{key}` has no field {unknown[0]!r}")

@@ -16,6 +16,9 @@ Only `schema`, `name` and `encoder` are required. A part has a `path` inside the
 configuration tells which it is. Where `files` is given it must list every file of the parts, and
 each is checked before it is opened.
 
+Any encoder may state a `preprocess`, one of the presets "clip", "neglabel" and "openood"; without
+one it does as its checkpoint says.
+
 Any part of any bundle is exchanged in the bundle's name, by a hub id or a folder, and so is a
 single field of one: `paper+encoder=google/siglip-base-patch16-224+encoder.dtype=bfloat16`.
 """
@@ -90,9 +93,12 @@ class Bundle:
         return {"mining.prompt_set": self.prompt_set, **self.spec.get("recipe", {})}
 
     def encoder(self, device: str = "cpu") -> ImageTextEncoder:
-        """Load the image-text encoder."""
+        """Load the image-text encoder, with the preprocessing that the bundle names if it does."""
+        from synood.models.presets import with_preset
+
         encoder: ImageTextEncoder = self._load("encoder", device=device)
-        return encoder
+        preset = self.spec["encoder"].get("preprocess")
+        return encoder if preset is None else with_preset(encoder, str(preset))
 
     def inpainter(self, device: str = "cpu") -> Inpainter:
         """Load the in-painting model; needs diffusers (the extra `synth`)."""

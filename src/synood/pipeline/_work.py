@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.images.reading import read_image
+from synood.labels.prompts import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ class Describe:
 
         def work(pictures: Sequence[Picture]) -> list[str]:
             images = [read_image(picture.path) for picture in pictures]
-            labels = [picture.label for picture in pictures]
+            labels = [spoken(picture.label) for picture in pictures]
             return describer.describe(images, labels, [picture.id for picture in pictures])
 
         return work

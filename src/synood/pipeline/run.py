@@ -12,6 +12,7 @@ from synood._zero_shot import checked_class_names, find_prompt_set, given_labels
 from synood.errors import InputError
 from synood.files import fingerprint, read_json, write_json
 from synood.images.sources import readable
+from synood.labels.imagenet import same_classes
 from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
 from synood.pipeline._models import Models, pick_device
@@ -175,8 +176,7 @@ class _Run:
         if "classifier" not in self.models.bundle.spec:
             return None
         classifier = self.models.classifier
-        wanted = {name.casefold() for name in self.class_names}
-        if classifier and {name.casefold() for name in classifier.class_names} == wanted:
+        if classifier and same_classes(classifier.class_names, self.class_names):
             return classifier
         return None
 
