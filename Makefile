@@ -4,10 +4,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 OUT ?= demo-out
+SECONDS ?= 60
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow lint types format clean
+.PHONY: demo test slow fuzz lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/synood demo --out $(OUT)
@@ -19,6 +20,11 @@ test: $(STAMP)
 # one worker: the demo takes both cores
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
+
+# bytes chosen by coverage for everything that reads a file from outside: make fuzz SECONDS=600
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing --seconds $(SECONDS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -139,7 +139,7 @@ def test_given_negatives_that_are_classes_are_left_out():
     assert made.negative_prompts == ("a photo of a blue",)
     with pytest.raises(InputError, match="negative labels: none is left"):
         colour_detector(negatives=["red"])
-    with pytest.raises(InputError, match=r"absent\.txt: not readable"):
+    with pytest.raises(InputError, match=r"absent\.txt: no such file"):
         colour_detector(negatives="absent.txt")
 
 

@@ -203,7 +203,8 @@ def test_json_lines_may_hold_other_line_ends(tmp_path, character):
     [
         (b"", "not readable as JSON"),
         (b'{"a": 1', "not readable as JSON"),
-        (b"\xff\xfe", "not readable as JSON"),
+        (b"\xff\xfe", "not readable as UTF-8 text"),
+        (b"[" * 100_000, "not readable as JSON"),
     ],
 )
 def test_broken_json_is_named(tmp_path, data, message):
@@ -233,7 +234,7 @@ def test_broken_lines_are_named(tmp_path):
 def test_missing_files_and_folders_are_named(tmp_path, read):
     with pytest.raises(InputError, match=r"nowhere\.json: no such file"):
         read(tmp_path / "nowhere.json")
-    with pytest.raises(InputError, match=f"{tmp_path.name}: not readable"):
+    with pytest.raises(InputError, match=f"{tmp_path.name}: is not a regular file"):
         read(tmp_path)
 
 

@@ -197,7 +197,7 @@ def test_readable_is_utf8_and_leaves_utf8_alone(name):
 def test_imglist_of_openood(tmp_path):
     (tmp_path / "list.txt").write_bytes(
         b"\xef\xbb\xbfval/with space.JPEG 1\r\nval/b.png 0\n\n  val/10 11.jpg   -1 \nplain.png\n"
-        b"/abs/x.png 1\nbad\xff.png 0"
+        b"bad\xff.png 0"
     )
 
     index = read_imglist(tmp_path / "list.txt", Path("data"), ["ant", "bee"])
@@ -208,12 +208,10 @@ def test_imglist_of_openood(tmp_path):
         ("val/b.png", "ant"),
         ("val/10 11.jpg", None),
         ("plain.png", None),
-        ("/abs/x.png", "bee"),
         (r"bad\xff.png", "ant"),
     ]
     assert index.records[0].path == Path("data/val/with space.JPEG")
-    assert index.records[4].path == Path("/abs/x.png")
-    assert os.fsencode(index.records[5].path) == b"data/bad\xff.png"
+    assert os.fsencode(index.records[4].path) == b"data/bad\xff.png"
 
 
 def test_imglist_without_names_uses_the_numbers(tmp_path):
@@ -239,7 +237,7 @@ def test_imglist_that_does_not_fit_is_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as raised:
         read_imglist(tmp_path / "list.txt", tmp_path, ["ant", "bee"])
     assert "list.txt" in str(raised.value)
-    with pytest.raises(InputError, match=r"no\.txt: cannot be read .No such file"):
+    with pytest.raises(InputError, match=r"no\.txt: no such file"):
         read_imglist(tmp_path / "no.txt", tmp_path)
 
 

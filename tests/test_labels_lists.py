@@ -105,5 +105,5 @@ def test_a_file_is_read_once_for_each_label(tmp_path):
 
 
 def test_an_unreadable_file_is_named_with_what_ships(tmp_path):
-    with pytest.raises(InputError, match=r"absent\.txt: not readable .*or neglabel-imagenet"):
+    with pytest.raises(InputError, match=r"absent\.txt: no such file.*or neglabel-imagenet"):
         read_labels(tmp_path / "absent.txt")

@@ -154,7 +154,7 @@ def test_an_error_in_a_file_names_the_file(tmp_path):
     with pytest.raises(InputError, match=r"bad\.toml.*'papr'"):
         read_recipe(path)
 
-    with pytest.raises(InputError, match=r"none\.toml: no such recipe"):
+    with pytest.raises(InputError, match=r"none\.toml: no such file"):
         read_recipe(tmp_path / "none.toml")
 
     with pytest.raises(InputError, match="unknown recipe 'papr': use paper, released"):

@@ -186,7 +186,7 @@ def detector_text(detector: OODDetector) -> str:
 
 
 def _path(prediction: Prediction) -> str:
-    from synood.images.sources import readable
+    from synood.files import readable
 
     return "" if prediction.path is None else readable(prediction.path)
 

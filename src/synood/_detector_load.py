@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import synood
 from synood.backbone import Backbone
 from synood.calibration import Calibration
-from synood.errors import CheckpointError
-from synood.files import sha256_bytes
+from synood.errors import CheckpointError, InputError
+from synood.files import MAX_TEXT, read_bounded, sha256_bytes
 from synood.settings import ScoreSettings
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT, SCHEMA = "synood-detector", 1
 CONFIG, MODEL, NEGATIVES, CARD = "config.json", "model.safetensors", "negatives.txt", "README.md"
 HASHED = (MODEL, NEGATIVES, CARD)
+SMALL = 2**24  # bytes: of a card, and of a safetensors header
 PROJECTION = "projection."  # start of the names of the projection's arrays
 _NUMBER, _NONE = (float, int), type(None)
 _BACKBONE: _Kinds = {"bundle": str, "fingerprint": str, "path": (str, _NONE)}
@@ -68,7 +69,8 @@ def read_detector(directory: Path) -> dict[str, Any]:
     files = config["files"]
     if sorted(files) != sorted(HASHED):
         raise CheckpointError(f"{config_path}: `files` must name {', '.join(HASHED)} and no other")
-    data = {name: _read_checked(directory, name, files[name]) for name in HASHED}
+    limits = {MODEL: _model_bytes(config), NEGATIVES: MAX_TEXT, CARD: SMALL}
+    data = {name: _read_checked(directory, name, files[name], limits[name]) for name in HASHED}
     try:
         prompts = data[NEGATIVES].decode().split("\n")[:-1]
     except UnicodeDecodeError:
@@ -88,8 +90,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path.parent}: no such directory; give one that `save_pretrained` made"
         )
+    text = _read_inside(path.parent, CONFIG, MAX_TEXT)
     try:
-        config = json.loads(_read_inside(path.parent, CONFIG), parse_constant=_refuse_constant)
+        config = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
@@ -108,17 +111,28 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _read_inside(directory: Path, name: str) -> bytes:
+def _read_inside(directory: Path, name: str, limit: int) -> bytes:
     path = directory / name
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; restore the detector directory or save it anew")
     if not path.resolve().is_relative_to(directory.resolve()):
         raise CheckpointError(f"{path}: is a link out of the directory; put the file itself there")
-    return path.read_bytes()
+    try:
+        return read_bounded(path, limit)
+    except InputError as error:
+        raise CheckpointError(str(error)) from None
 
 
-def _read_checked(directory: Path, name: str, expected: object) -> bytes:
-    data = _read_inside(directory, name)
+def _model_bytes(config: Mapping[str, Any]) -> int:
+    """Return what `model.safetensors` may have at most, so that no more is ever read."""
+    dim: int = config["dim"]
+    negatives: int = config["negatives"]
+    rows = len(config["class_names"]) + negatives + dim + 3  # names, negatives, the projection
+    return 4 * dim * rows + 8 * negatives + SMALL
+
+
+def _read_checked(directory: Path, name: str, expected: object, limit: int) -> bytes:
+    data = _read_inside(directory, name, limit)
     if sha256_bytes(data) != expected:
         raise CheckpointError(
             f"{directory / name}: altered (its SHA-256 is not the one in config.json); "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from synood.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+MAX_TEXT = 2**30  # bytes of a text that is read whole; ImageNet's longest list has 70 MB
 
 
 @contextmanager
@@ -53,33 +56,68 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(line + "\n" for line in lines))
 
 
+def readable(path: Path) -> str:
+    r"""Return `path` as text that can be printed and stored; bytes outside UTF-8 become `\xNN`.
+
+    >>> readable(Path("snow/caf\udce9.jpg"))
+    'snow/caf\\xe9.jpg'
+    """
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def read_bounded(path: Path, limit: int = MAX_TEXT) -> bytes:
+    """Read a regular file of at most `limit` bytes; its size is looked at before it is opened.
+
+    Anything else - absent, a folder, a pipe, too large, unreadable - is an `InputError`.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{readable(path)}: is not a regular file")
+        if status.st_size > limit:
+            raise InputError(
+                f"{readable(path)}: {status.st_size:,} bytes are more than the {limit:,} that a "
+                "file of this kind may have"
+            )
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{readable(path)}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
+
+
+def read_text(path: Path, limit: int = MAX_TEXT) -> str:
+    """Read UTF-8 text as `read_bounded` does; line ends are left as they are."""
+    try:
+        return read_bounded(path, limit).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{readable(path)}: not readable as UTF-8 text ({error})") from None
+
+
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Read JSON; a missing or malformed file is an `InputError` that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
+        return json.loads(read_text(path))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{readable(path)}: not readable as JSON ({error})") from None
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read one JSON object a line; an error names the file and the line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+    text = read_text(path).replace("\r\n", "\n")
     rows = []
     # not splitlines(): it also splits at separators that may stand inside a JSON string
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: not a JSON object ({error})") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{readable(path)}, line {number}: not a JSON object ({error})"
+            ) from None
         if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: not a JSON object")
+            raise InputError(f"{readable(path)}, line {number}: not a JSON object")
         rows.append(row)
     return rows
 

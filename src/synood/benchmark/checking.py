@@ -12,7 +12,7 @@ from synood.benchmark.catalog import MINI, find_benchmark
 from synood.benchmark.layouts import find_list, find_place, list_set, mini_root, required_root
 from synood.benchmark.suites import read_suite
 from synood.errors import InputError
-from synood.images.sources import readable
+from synood.files import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from synood.benchmark.catalog import MINI, find_benchmark
 from synood.benchmark.suites import ROLES, ImageSet, Suite
 from synood.errors import InputError
-from synood.images.sources import find_images, folder_per_class, read_imglist, readable
+from synood.files import readable
+from synood.images.sources import find_images, folder_per_class, read_imglist
 from synood.labels.imagenet import class_names_by_wnid
 
 if TYPE_CHECKING:

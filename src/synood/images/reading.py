@@ -25,8 +25,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from synood.errors import InputError
-from synood.files import sha256_bytes
-from synood.images.sources import readable
+from synood.files import readable, sha256_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synood.errors import InputError
+from synood.files import readable
 from synood.images.reading import image_size
-from synood.images.sources import readable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synood.errors import InputError
-from synood.files import read_json
+from synood.files import read_bounded, read_json, readable
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -36,15 +36,6 @@ class ImageIndex:
     root: Path
     class_names: tuple[str, ...]
     records: tuple[ImageRecord, ...]
-
-
-def readable(path: Path) -> str:
-    r"""Return `path` as text that can be printed and stored; bytes outside UTF-8 become `\xNN`.
-
-    >>> readable(Path("snow/caf\udce9.jpg"))
-    'snow/caf\\xe9.jpg'
-    """
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def folder_per_class(
@@ -110,11 +101,15 @@ def read_imglist(path: Path, root: Path, class_names: Sequence[str] | None = Non
     -1 or without a number has no label. Paths may hold spaces. Whether a file is there shows when
     it is read: the lists have up to a million lines.
 
-    Raises `InputError` that names the line for a number without a name and a path listed twice.
+    Raises `InputError` that names the line for a number without a name, a path listed twice, and
+    one that leads out of `root`.
     """
     records, numbers = [], set()
     for line, text in _lines(path):
         name, number = _split_line(text)
+        if name.startswith("/") or ".." in Path(name).parts:
+            place = readable(Path(name))
+            raise InputError(f"{readable(path)}, line {line}: {place!r} is outside the root")
         label = None
         if number is not None and number >= 0:
             numbers.add(number)
@@ -241,10 +236,7 @@ def _absolute(path: Path) -> Path:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (number, text) of the lines that hold something."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
+    data = read_bounded(path)
     # As file names are decoded, so that a name outside UTF-8 still opens its file.
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     for number, line in enumerate(text.split("\n"), start=1):

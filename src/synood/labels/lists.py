@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synood.errors import InputError
-from synood.files import fingerprint
+from synood.files import fingerprint, read_text
 from synood.labels.prompts import PROMPT_SETS, spoken
 from synood.labels.wordnet import Word, name_key
 
@@ -75,14 +75,11 @@ def read_labels(name_or_path: str | Path) -> LabelList:
         packed = resources.files("synood.labels").joinpath(SHIPPED_LISTS[name]).read_bytes()
         return label_list(lzma.decompress(packed).decode().splitlines(), name)
     path = Path(name_or_path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+    if not path.exists():
         raise InputError(
-            f"{path}: not readable as a text of one word a line ({error}); "
-            f"give such a file or {' or '.join(SHIPPED_LISTS)}"
-        ) from None
-    return label_list(lines, path.name)
+            f"{path}: no such file; give a text of one word a line or {' or '.join(SHIPPED_LISTS)}"
+        )
+    return label_list(read_text(path).splitlines(), path.name)
 
 
 def label_list(entries: Iterable[str | Word], source: str) -> LabelList:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from synood.errors import InputError
-from synood.files import write_bytes
+from synood.files import read_text, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -160,15 +160,12 @@ def _read_licence(path: Path) -> Iterator[str]:
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         raise InputError(
             f"{path}: no such file; give a WordNet database directory holding"
             f" {' and '.join(DATA_FILES)}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as text ({error})") from None
+        )
+    return read_text(path).splitlines()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -109,6 +109,9 @@ def _check_spec(spec: object, where: str) -> None:
         raise CheckpointError(f"{where}: unknown field {unknown[0]!r}")
     if not isinstance(spec.get("name"), str) or "encoder" not in spec:
         raise CheckpointError(f"{where}: needs a `name` and an `encoder`")
+    for key in ("prompts", "words"):
+        if not isinstance(spec.get(key, ""), str):
+            raise CheckpointError(f"{where}: `{key}` must be a text")
     for key in ("files", "recipe"):
         if not isinstance(spec.get(key, {}), dict):
             raise CheckpointError(f"{where}: `{key}` must be an object")

@@ -31,7 +31,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError, InputError
-from synood.files import fingerprint, sha256_file
+from synood.files import fingerprint, read_text, sha256_file
 from synood.models._spec import EMBEDDED, configuration, find_spec
 from synood.models.parts import PARTS, Kind
 
@@ -188,7 +188,7 @@ class Bundle:
         return path
 
     def _lines(self, name: str) -> list[str]:
-        text = self._checked_file(name).read_text(encoding="utf-8")
+        text = read_text(self._checked_file(name))
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     def _check(self, path: Path) -> None:

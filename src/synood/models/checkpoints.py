@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError
-from synood.files import fingerprint, sha256_file
+from synood.files import fingerprint, read_json, sha256_file
 from synood.models.catalog import known_files, pinned
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def load_model(
     Raises `CheckpointError` when the checkpoint cannot be read, lacks weights of the model, or has
     a file whose hash is not the catalog's.
     """
+    _refuse_strays(source, subfolder)
     pickled = subfolder == "" and PICKLE in known_files(source, revision)
     if pickled:
         load_file(source, PICKLE, revision)
@@ -54,6 +55,18 @@ def load_model(
     _refuse_altered(source, subfolder, revision)
     _refuse_gaps(_place(source, subfolder), gaps)
     return model.to(device).requires_grad_(False).eval()
+
+
+def _refuse_strays(source: str | Path, subfolder: str) -> None:
+    """Refuse an index of shards that names files elsewhere: the libraries would follow it."""
+    folder = Path(source) / subfolder
+    for path in sorted(folder.glob("*.index.json")) if folder.is_dir() else ():
+        index = read_json(path)
+        names = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(names, dict) or any(
+            not isinstance(name, str) or Path(name).name != name for name in names.values()
+        ):
+            raise CheckpointError(f"{path}: names shards that do not lie beside it; get it anew")
 
 
 def load_file(source: str | Path, name: str, revision: str | None = None) -> Path:

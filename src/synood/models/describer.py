@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from synood.errors import InputError
-from synood.files import fingerprint, read_jsonl, sha256_file
+from synood.files import fingerprint, read_jsonl, read_text, sha256_file
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Tagger:
         **settings: Any,  # noqa: ANN401 - tags, template, exclude
     ) -> Tagger:
         """Read the vocabulary from a file of one word a line; `settings` as for the class."""
-        text = Path(vocabulary).read_text(encoding="utf-8")
+        text = read_text(Path(vocabulary))
         return cls(encoder, text.split("\n"), **settings)
 
     def describe(

@@ -139,13 +139,15 @@ def _pictures(shard: Path) -> list[Synthetic]:
     """Return the pictures of a shard in order, or none if one of them is not whole."""
     try:
         found = [_from_row(shard, row) for row in read_jsonl(shard / ROWS)]
-    except (InputError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError, ValueError):
         return []
     return found if all(_is_whole(picture) for picture in found) else []
 
 
 def _from_row(shard: Path, row: dict[str, Any]) -> Synthetic:
     values = {field.name: row[field.name] for field in fields(Synthetic)}
+    if not all(isinstance(values[name], str) for name in ("id", "inputs", "path", "sha256")):
+        raise TypeError("a name that is no text")
     lists = {name: tuple(values[name]) for name in ("losses", "energies")}
     return Synthetic(**{**values, **lists, "path": shard / Path(values["path"]).name})
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from synood.errors import InputError
+from synood.files import read_text
 from synood.pipeline._toml import to_toml
 from synood.settings import (
     DescribeSettings,
@@ -182,11 +183,10 @@ def _recipe_source(recipe: str | Path) -> tuple[Recipe, dict[str, object], str]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    text = read_text(path).replace("\r\n", "\n")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such recipe file") from None
-    except (OSError, ValueError) as error:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as TOML ({error})") from None
 
 
@@ -197,7 +197,7 @@ def _parse_assignment(text: str) -> dict[str, object]:
         raise InputError(f"--set {text}: write it as field=value, e.g. select.per_class=20")
     try:
         return {key.strip(): tomllib.loads(f"value = {value}")["value"]}
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return {key.strip(): value.strip()}
 
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from synood._zero_shot import checked_class_names, find_prompt_set, given_labels
 from synood.errors import InputError
-from synood.files import fingerprint, read_json, write_json
-from synood.images.sources import readable
+from synood.files import fingerprint, read_json, readable, write_json
 from synood.labels.imagenet import same_classes
 from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
