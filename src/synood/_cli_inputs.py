@@ -29,15 +29,6 @@ def load_detector(path: Path, device: str, models: str | None = None) -> OODDete
     return OODDetector.from_pretrained(path, models, pick_device(device))
 
 
-def detector_from_classes(
-    names: Sequence[str], models: str, negatives: Path | None, share: float, device: str
-) -> OODDetector:
-    """Make a zero-shot detector from class names."""
-    return OODDetector.from_classes(
-        names, models, negatives, share=share, device=pick_device(device)
-    )
-
-
 def class_names(
     classes: Path | None,
     benchmark: str | None = None,

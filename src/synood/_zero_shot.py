@@ -79,13 +79,21 @@ def mining_settings(
 
 
 def text_encoder(
-    encoder: ImageTextEncoder,
+    encoder: ImageTextEncoder, advance: Callable[[int, int], None] | None = None
 ) -> Callable[[Sequence[Prompts]], NDArray[np.float32]]:
-    """Return what encodes the prompts of N names, a few thousand at a time: (N, D)."""
+    """Return what encodes the prompts of N names, a few thousand at a time: (N, D).
+
+    `advance` hears how many of all names are done.
+    """
 
     def encode(prompts: Sequence[Prompts]) -> NDArray[np.float32]:
-        pieces = [prompts[start : start + AT_ONCE] for start in range(0, len(prompts), AT_ONCE)]
-        return np.concatenate([averaged(piece, encoder.encode_texts) for piece in pieces])
+        parts = []
+        for start in range(0, len(prompts), AT_ONCE):
+            piece = prompts[start : start + AT_ONCE]
+            parts.append(averaged(piece, encoder.encode_texts))
+            if advance is not None:
+                advance(start + len(piece), len(prompts))
+        return np.concatenate(parts)
 
     return encode
 

@@ -7,14 +7,22 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from synood import __version__
 from synood import _commands_suites as _commands_suites  # registers its commands
+from synood._cli_options import (  # noqa: TC001 - the command line reads the annotations
+    Assignments,
+    Device,
+    Flag,
+    Models,
+    Names,
+)
 from synood._commands_benchmark import benchmark
 from synood._commands_evaluate import Preprocess, evaluate
+from synood._commands_labels import mine, zero_shot
 from synood._console import Format, deliver, detector_text, predictions_text, reporter
 from synood.errors import InputError
 
@@ -47,16 +55,8 @@ app = App(
 )
 app.command(benchmark)
 app.command(evaluate, sort_key=5)
-
-Models = Annotated[
-    str, Parameter(help='Which models to use: "mini", "paper" or a directory with a bundle.json.')
-]
-Device = Annotated[
-    str, Parameter(help='Where the models run: "auto", "cpu" or a name that torch knows.')
-]
-Flag = Annotated[bool, Parameter(show_default=False)]
-Names = Literal["openai", "synood"]
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
+app.command(zero_shot, sort_key=2)
+app.command(mine, sort_key=6)
 
 
 @app.command(sort_key=0)
@@ -112,7 +112,8 @@ def fit(
     batch_size: int = 8,
     descriptions: Path | None = None,
     skip_unreadable: Flag = False,
-    set_: Annotated[Several, Parameter(name="--set")] = (),
+    negatives: str | None = None,
+    set_: Assignments = (),
 ) -> int:
     """Make a detector from a folder of images per class. Interrupted, it goes on when run again.
 
@@ -144,6 +145,8 @@ def fit(
         JSONL file of contexts, {"id": "folder/image.jpg", "text": "..."}, for the bundle's own.
     skip_unreadable
         Leave images out that cannot be read, instead of stopping at the first.
+    negatives
+        Negative labels instead of those mined: a file of one a line, or "neglabel-imagenet".
     set_
         Change a field of the recipe, e.g. --set negatives.epochs=10; may be repeated.
     """
@@ -168,6 +171,7 @@ def fit(
             batch_size=batch_size,
             skip_unreadable=skip_unreadable,
             describer=describer_of(descriptions),
+            negatives=negatives,
         )
     print(detector_text(detector), end="")
     then = f"evaluate {out / 'detector'} --benchmark {benchmark}" if benchmark else None
@@ -255,81 +259,6 @@ def calibrate(
     print(detector_text(judge), end="")
     if judge.calibration and judge.calibration.warning:
         print(f"warning: {judge.calibration.warning}")
-    return DONE
-
-
-@app.command(sort_key=2)
-def zero_shot(
-    *,
-    classes: Path | None = None,
-    out: Path,
-    models: Models = "mini",
-    benchmark: str | None = None,
-    root: Path | None = None,
-    names: Names = "openai",
-    preprocess: Preprocess | None = None,
-    negatives: Path | None = None,
-    share: float = 0.15,
-    device: Device = "auto",
-) -> int:
-    """Make a detector from class names alone (NegLabel): no images, no training.
-
-    Parameters
-    ----------
-    classes
-        File of class names: .txt with one a line, or a .json list.
-    out
-        Directory for the detector.
-    benchmark
-        Name of a benchmark (`synood benchmark list`) whose class names are taken instead.
-    root
-        Folder that holds the benchmark's sets; only the embedded ones need to be there.
-    names
-        Whose names ImageNet's classes bear: OpenAI's, as in NegLabel, or those of SynOOD's code.
-    preprocess
-        How the encoder's images are resized and cropped, in place of its checkpoint's own way.
-    negatives
-        File of negative labels, one a line, instead of those mined from WordNet.
-    share
-        Share of the candidate words that become negative labels.
-    """
-    from synood._cli_inputs import class_names, detector_from_classes, preprocessed
-
-    listed = class_names(classes, benchmark, root, names)
-    bundle = preprocessed(models, preprocess)
-    detector = detector_from_classes(listed, bundle, negatives, share, device)
-    detector.save_pretrained(out)
-    print(detector_text(detector), end="")
-    print(f"detector: {out}")
-    return DONE
-
-
-@app.command(sort_key=6)
-def mine(
-    *,
-    classes: Path,
-    out: Path,
-    models: Models = "mini",
-    share: float = 0.15,
-    device: Device = "auto",
-) -> int:
-    """Write the negative labels for class names to a file that `zero-shot --negatives` reads.
-
-    Parameters
-    ----------
-    classes
-        File of class names: .txt with one a line, or a .json list.
-    out
-        Text file to write, one negative label a line.
-    share
-        Share of the candidate words that become negative labels.
-    """
-    from synood._cli_inputs import class_names, detector_from_classes
-    from synood.files import write_text
-
-    detector = detector_from_classes(class_names(classes), models, None, share, device)
-    write_text(out, "".join(f"{prompt}\n" for prompt in detector.negative_prompts))
-    print(f"{len(detector.negative_prompts):,} negative labels: {out}")
     return DONE
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from synood.errors import InputError
 from synood.files import fingerprint, read_text
 from synood.labels.prompts import PROMPT_SETS, spoken
-from synood.labels.wordnet import Word, name_key
+from synood.labels.wordnet import Word, name_key, read_wordnet, shipped_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,6 +80,14 @@ def read_labels(name_or_path: str | Path) -> LabelList:
             f"{path}: no such file; give a text of one word a line or {' or '.join(SHIPPED_LISTS)}"
         )
     return label_list(read_text(path).splitlines(), path.name)
+
+
+def read_words(name_or_path: str | Path) -> tuple[Word, ...]:
+    """Read candidates: "wordnet" (that ships), a WordNet database directory, or a text file."""
+    if str(name_or_path) == "wordnet":
+        return shipped_words()
+    path = Path(name_or_path)
+    return read_wordnet(path) if path.is_dir() else read_labels(path).words
 
 
 def label_list(entries: Iterable[str | Word], source: str) -> LabelList:
