@@ -22,6 +22,7 @@ from synood.benchmark.controls import (
     round_trip,
 )
 from synood.errors import InputError
+from synood.files import sha256_file
 from synood.models.classifier import TransformersClassifier
 from synood.models.inpainting import Inpainter
 from synood.pipeline._shards import Order
@@ -55,7 +56,8 @@ def orders(tmp_path_factory):
     for i in range(3):
         path = folder / f"{i}.png"
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-        made.append(Order(f"{i}.png", path, "photo of a tree", 100 + i, f"stamp{i}"))
+        digest = sha256_file(path)
+        made.append(Order(f"{i}.png", path, digest, "photo of a tree", 100 + i, f"stamp{i}"))
     return made
 
 

@@ -11,6 +11,7 @@ import pytest
 from bundling import tiny_bundle
 from small_run import make_pictures
 from synood import InputError
+from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.pipeline._models import Models
 from synood.pipeline._work import Encode
@@ -38,7 +39,7 @@ def test_local_results_come_in_order_and_one_by_one():
     task = Doubling([])
     results = LocalExecutor().run(task, [[1, 2], [3], [13], [4]])
     assert not task.begun
-    assert [next(results), next(results)] == [[2, 4], [6]]
+    assert [next(results), next(results)] == [(0, [2, 4]), (1, [6])]
     assert task.begun == [None]
     with pytest.raises(InputError, match="13"):
         next(results)
@@ -53,13 +54,14 @@ def test_without_batches_nothing_is_begun():
 def test_a_task_that_was_sent_loads_the_same_models_anew(tmp_path):
     bundle = load_bundle(tiny_bundle(tmp_path / "bundle"))
     paths = sorted(make_pictures(tmp_path / "images").rglob("*.png"))
+    files = [(path, sha256_file(path)) for path in paths]
     here = Models(bundle, "cpu")
     sent = pickle.loads(pickle.dumps(Encode(here)))
 
     assert sent.models is not here
     assert sent.models.describer_print == here.describer_print
     assert sent.models.encoder is not here.encoder
-    np.testing.assert_array_equal(Encode(here).begin()(paths), sent.begin("cpu")(paths))
+    np.testing.assert_array_equal(Encode(here).begin()(files), sent.begin("cpu")(files))
 
 
 def test_models_on_the_same_device_are_not_loaded_twice(tmp_path):

@@ -111,7 +111,7 @@ def fit(
     device: Device = "auto",
     batch_size: int = 8,
     descriptions: Path | None = None,
-    skip_unreadable: Flag = False,
+    max_bad: float = 0.05,
     negatives: str | None = None,
     set_: Assignments = (),
 ) -> int:
@@ -143,8 +143,9 @@ def fit(
         Pictures painted at a time: speed and memory.
     descriptions
         JSONL file of contexts, {"id": "folder/image.jpg", "text": "..."}, for the bundle's own.
-    skip_unreadable
-        Leave images out that cannot be read, instead of stopping at the first.
+    max_bad
+        Share of images that may be unreadable, are left out and listed in quarantine.jsonl; more
+        of them stop the run, with 0 the first one does.
     negatives
         Negative labels instead of those mined: a file of one a line, or "neglabel-imagenet".
     set_
@@ -169,7 +170,7 @@ def fit(
             progress,
             device=device,
             batch_size=batch_size,
-            skip_unreadable=skip_unreadable,
+            max_bad=max_bad,
             describer=describer_of(descriptions),
             negatives=negatives,
         )

@@ -117,7 +117,7 @@ class _Changer(Painter):
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Nothing to check: no prompt is used."""
 
-    def paint(self, orders: Sequence[Order]) -> list[Rendered]:
+    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered]:
         """Return the changed pictures with the energies before and after."""
         from synood.synthesis.guidance import Rendered
 

@@ -43,8 +43,8 @@ class Painted:
 
     def order(self) -> Order:
         """Return what was ordered when the synthetic picture was painted."""
-        made = self.synthetic
-        return Order(made.id, self.picture.path, made.prompt, made.seed, made.inputs)
+        made, source = self.synthetic, self.picture
+        return Order(made.id, source.path, source.sha256, made.prompt, made.seed, made.inputs)
 
 
 def read_painted(run: Path, index: ImageIndex) -> list[Painted]:
@@ -56,7 +56,7 @@ def read_painted(run: Path, index: ImageIndex) -> list[Painted]:
     return [
         Painted(picture, made[picture.id], prompts[picture.id])
         for picture in pictures
-        if "tune" in picture.uses
+        if "tune" in picture.uses and picture.id in made  # others were lost on the way
     ]
 
 

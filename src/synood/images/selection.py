@@ -10,6 +10,7 @@ from synood.files import readable
 from synood.images.reading import image_size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from synood.images.sources import ImageIndex, ImageRecord
@@ -36,12 +37,15 @@ def bytes_per_pixel(path: Path) -> float:
         raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
 
 
-def select_complex(index: ImageIndex, per_class: int) -> list[Selected]:
+def select_complex(
+    index: ImageIndex, per_class: int, ratios: Mapping[str, float] | None = None
+) -> list[Selected]:
     """Choose the `per_class` images with the most bytes per pixel of each class.
 
     Classes stand in the index's order, images by descending ratio and equal ratios by id; a class
     that has fewer gives all. The authors' code compares the ratios as text (clean_data.py:38-39);
-    here they are numbers. Raises `InputError` for images without a label.
+    here they are numbers. `ratios` are those of the images by id where they are known already.
+    Raises `InputError` for images without a label.
     """
     if per_class < 1:
         raise InputError(f"select.per_class is {per_class}; it must be at least 1")
@@ -49,7 +53,8 @@ def select_complex(index: ImageIndex, per_class: int) -> list[Selected]:
     for record in index.records:
         if record.label not in by_class:
             raise InputError(f"{readable(record.path)}: has no class; selection is per class")
-        by_class[record.label].append(Selected(record, bytes_per_pixel(record.path)))
+        ratio = bytes_per_pixel(record.path) if ratios is None else ratios[record.id]
+        by_class[record.label].append(Selected(record, ratio))
     chosen: list[Selected] = []
     for found in by_class.values():
         ranked = sorted(found, key=lambda item: (-item.bytes_per_pixel, item.record.id))

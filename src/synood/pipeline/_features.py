@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from synood.errors import CheckpointError
+from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, write_bytes
 from synood.labels.prompts import averaged
+from synood.pipeline._quarantine import Lost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from synood.labels.prompts import Prompts
     from synood.models.clip import ImageTextEncoder
+    from synood.pipeline._work import ImageFile
     from synood.pipeline._workspace import Advance
+
+    Encoded = Iterator[tuple[int, Sequence[NDArray[np.float32] | Lost]]]
 
 Entry = TypeVar("Entry", str, tuple[str, ...])  # a picture's hash; the prompts of one name
 
@@ -32,8 +36,8 @@ class FeatureStore:
 
     The key covers the encoder's fingerprint and the contents of the block's entries: a renamed
     image finds its features again, a changed one never finds old ones. `load_encoder` is called
-    at the first block that is not there; `encode` yields the features of each block of images,
-    in order, where that is not to be done with this encoder in this process.
+    at the first entry that is not there; `encode` yields the number of each batch of image files
+    with a feature for each, in any order, where that is not to be done in this process.
     """
 
     def __init__(
@@ -41,60 +45,122 @@ class FeatureStore:
         directory: Path,
         encoder_print: str,
         load_encoder: Callable[[], ImageTextEncoder],
-        encode: Callable[[Sequence[Sequence[Path]]], Iterator[NDArray[np.float32]]] | None = None,
+        encode: Callable[[Sequence[Sequence[ImageFile]]], Encoded] | None = None,
     ) -> None:
         self._directory = directory
         self._encoder_print = encoder_print
         self._load_encoder = load_encoder
-        self._encode_images = encode or self._encode_here
+        self._encode = encode or self._encode_here
 
     def images(
         self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance
     ) -> NDArray[np.float32]:
-        """Return (N, D) image features, not normalised; `hashes` are the files' SHA-256."""
-        by_hash = dict(zip(hashes, paths, strict=True))
+        """Return (N, D) image features, not normalised; `hashes` are the files' SHA-256.
 
-        def encode(blocks: Sequence[Sequence[str]]) -> Iterator[NDArray[np.float32]]:
-            return self._encode_images([[by_hash[entry] for entry in block] for block in blocks])
+        A file that is gone or holds other bytes is an `InputError`.
+        """
+        features, lost = self.images_there(paths, hashes, advance)
+        if lost:
+            raise InputError(lost[min(lost)].reason)
+        return features
 
-        return self._blocks("image", hashes, IMAGE_BLOCK, encode, advance)
+    def images_there(
+        self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance
+    ) -> tuple[NDArray[np.float32], dict[int, Lost]]:
+        """Return the features of those images that are there still, and the others by row.
+
+        Blocks that are on disk need no image; the rest is encoded `IMAGE_BLOCK` at a time, and
+        each block is written once all its images are.
+        """
+        blocks = _cut(hashes, IMAGE_BLOCK)
+        outcomes: dict[str, NDArray[np.float32] | Lost] = {}
+        unwritten = []
+        for block in blocks:
+            rows = _read(self._path("image", block))
+            if rows is None:
+                unwritten.append(block)
+            else:
+                outcomes.update(zip(block, rows, strict=True))
+        files = {h: (path, h) for h, path in zip(hashes, paths, strict=True) if h not in outcomes}
+        for block in unwritten:
+            if not any(entry in files for entry in block):
+                self._write_image_block(block, outcomes)
+        lacking = _Lacking(unwritten, files)
+        missing = _cut(list(files), IMAGE_BLOCK)
+        for number, results in self._encode([[files[h] for h in batch] for batch in missing]):
+            outcomes.update(zip(missing[number], results, strict=True))
+            for block in lacking.completed_by(missing[number]):
+                self._write_image_block(block, outcomes)
+            advance(len(hashes) - lacking.count, len(hashes), "")
+        advance(len(hashes), len(hashes), "")
+        return _split([outcomes[entry] for entry in hashes])
+
+    def _write_image_block(
+        self, block: Sequence[str], outcomes: Mapping[str, NDArray[np.float32] | Lost]
+    ) -> None:
+        features, lost = _split([outcomes[entry] for entry in block])
+        left = [entry for row, entry in enumerate(block) if row not in lost]
+        if left:
+            _written(self._path("image", left), features, f"image {left[0]}")
 
     def texts(self, prompts: Sequence[Prompts], advance: Advance) -> NDArray[np.float32]:
         """Return (N, D) text features of N names, not normalised; see `prompts.averaged`."""
+        parts = []
+        done = 0
+        for block in _cut(prompts, TEXT_BLOCK):
+            path = self._path("text", block)
+            features = _read(path)
+            if features is None:
+                encoded = averaged(block, self._load_encoder().encode_texts)
+                features = _written(path, encoded, f"text {block[0]!r}")
+            parts.append(features)
+            done += len(block)
+            advance(done, len(prompts), "")
+        return np.concatenate(parts)
 
-        def encode(blocks: Sequence[Sequence[Prompts]]) -> Iterator[NDArray[np.float32]]:
-            return (averaged(block, self._load_encoder().encode_texts) for block in blocks)
-
-        return self._blocks("text", prompts, TEXT_BLOCK, encode, advance)
-
-    def _encode_here(self, blocks: Sequence[Sequence[Path]]) -> Iterator[NDArray[np.float32]]:
+    def _encode_here(self, batches: Sequence[Sequence[ImageFile]]) -> Encoded:
         from synood.pipeline._work import encode_files
 
-        return (encode_files(self._load_encoder(), paths) for paths in blocks)
-
-    def _blocks(
-        self,
-        kind: str,
-        entries: Sequence[Entry],
-        size: int,
-        encode: Callable[[Sequence[Sequence[Entry]]], Iterator[NDArray[np.float32]]],
-        advance: Advance,
-    ) -> NDArray[np.float32]:
-        blocks = [entries[start : start + size] for start in range(0, len(entries), size)]
-        paths = [self._path(kind, block) for block in blocks]
-        found = [_read(path) for path in paths]
-        missing = [row for row, features in enumerate(found) if features is None]
-        done = len(entries) - sum(len(blocks[row]) for row in missing)
-        for row, features in zip(missing, encode([blocks[row] for row in missing]), strict=True):
-            found[row] = _written(paths[row], features, f"{kind} {blocks[row][0]!r}")
-            done += len(blocks[row])
-            advance(done, len(entries), "")
-        advance(len(entries), len(entries), "")
-        return np.concatenate([features for features in found if features is not None])
+        return enumerate(encode_files(self._load_encoder(), files) for files in batches)
 
     def _path(self, kind: str, block: Sequence[Entry]) -> Path:
         key = fingerprint(self._encoder_print, kind, list(block))
         return self._directory / f"{kind}-{key}.safetensors"
+
+
+class _Lacking:
+    """Which blocks still wait for which of their entries; `count` is of the entries."""
+
+    def __init__(self, blocks: Sequence[Sequence[str]], missing: Container[str]) -> None:
+        self._blocks = blocks
+        self._left = [{entry for entry in block if entry in missing} for block in blocks]
+        self._where: dict[str, list[int]] = {}
+        for number, left in enumerate(self._left):
+            for entry in left:
+                self._where.setdefault(entry, []).append(number)
+        self.count = sum(map(len, self._left))
+
+    def completed_by(self, entries: Iterable[str]) -> Iterator[Sequence[str]]:
+        """Take note of entries that are there now; yield the blocks that lack nothing more."""
+        for entry in entries:
+            for number in self._where.pop(entry):
+                self._left[number].discard(entry)
+                self.count -= 1
+                if not self._left[number]:
+                    yield self._blocks[number]
+
+
+def _cut(entries: Sequence[Entry], size: int) -> list[Sequence[Entry]]:
+    return [entries[start : start + size] for start in range(0, len(entries), size)]
+
+
+def _split(
+    outcomes: Sequence[NDArray[np.float32] | Lost],
+) -> tuple[NDArray[np.float32], dict[int, Lost]]:
+    """Return the features (N, D) that are there, and what is lost by its row."""
+    lost = {row: one for row, one in enumerate(outcomes) if isinstance(one, Lost)}
+    there = [one for one in outcomes if not isinstance(one, Lost)]
+    return np.stack(there) if there else np.zeros((0, 0), np.float32), lost
 
 
 def _written(path: Path, features: NDArray[np.float32], what: str) -> NDArray[np.float32]:

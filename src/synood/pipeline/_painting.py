@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from synood.pipeline._target import square
+from synood.pipeline._quarantine import Lost, in_company
+from synood.pipeline._target import squares
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from synood.models.classifier import Classifier
     from synood.models.inpainting import Inpainter
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from synood.pipeline.executors import Executor, Task
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Rendered
+
+    Painted = Iterator[tuple[int, Sequence[Rendered | Lost]]]
 
 CHECKED_AT_ONCE = 16  # prompts
 
@@ -29,8 +34,8 @@ class Paints(Protocol):
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raise an `InputError` for a prompt that cannot be painted, before any work."""
 
-    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Iterator[list[Rendered]]:
-        """Yield the pictures of each batch as they are there, in the order of the batches."""
+    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Painted:
+        """Yield the number of each batch with its pictures, as they are done."""
 
 
 class Painter:
@@ -52,26 +57,32 @@ class Painter:
         """Raise an `InputError` for a prompt that the text tower cannot take, before any work."""
         check_prompts(self._inpainter, prompts)
 
-    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Iterator[list[Rendered]]:
-        """Yield the pictures of each batch, painted in this process."""
-        return map(self.paint, batches)
+    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Painted:
+        """Yield the number of each batch with its pictures, painted in this process."""
+        return enumerate(map(self.paint, batches))
 
-    def paint(self, orders: Sequence[Order]) -> list[Rendered]:
-        """Paint a batch; a picture depends on its own order, and on its company by rounding."""
+    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Lost]:
+        """Paint a batch of at most `batch_size`; it is filled up to that number.
+
+        So a picture depends on its own order and on the size of the batch, not on its company. An
+        order whose image is gone or altered is `Lost`.
+        """
+        pixels = squares(orders, self._inpainter.image_size)
+        values = [p if isinstance(p, Lost) else (o, p) for o, p in zip(orders, pixels, strict=True)]
+        return in_company(values, self._painted, self.batch_size)
+
+    def _painted(self, batch: list[tuple[Order, NDArray[np.float32]]]) -> list[Rendered]:
         import torch
 
-        from synood.images.reading import read_image
         from synood.synthesis.guidance import guided_inpainting
 
-        size = self._inpainter.image_size
-        pixels = [square(read_image(order.source), size) for order in orders]
         return guided_inpainting(
             self._inpainter,
             self._classifier,
-            torch.from_numpy(np.stack(pixels)),
-            [order.prompt for order in orders],
+            torch.from_numpy(np.stack([pixels for _, pixels in batch])),
+            [order.prompt for order, _ in batch],
             self._settings,
-            [order.seed for order in orders],
+            [order.seed for order, _ in batch],
         )
 
 
@@ -81,7 +92,7 @@ class Crew:
     def __init__(
         self,
         executor: Executor,
-        task: Task[Sequence[Order], list[Rendered]],
+        task: Task[Sequence[Order], Sequence[Rendered | Lost]],
         inpainter: Inpainter,
         batch_size: int,
     ) -> None:
@@ -92,8 +103,8 @@ class Crew:
         """Raise an `InputError` for a prompt that the text tower cannot take, before any work."""
         check_prompts(self._inpainter, prompts)
 
-    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Iterator[list[Rendered]]:
-        """Yield the pictures of each batch as they are there, in the order of the batches."""
+    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Painted:
+        """Yield the number of each batch with its pictures, as the workers have done them."""
         return self._executor.run(self._task, batches)
 
 

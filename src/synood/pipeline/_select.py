@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from synood.errors import InputError
-from synood.files import fingerprint, read_jsonl, sha256_file, write_jsonl
+from synood.files import fingerprint, read_jsonl, sha256_bytes, write_jsonl
+from synood.pipeline._quarantine import Bad
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from synood.images.sources import ImageIndex, ImageRecord
+    from synood.pipeline._quarantine import Quarantine
     from synood.pipeline._workspace import Workspace
     from synood.settings import Recipe
 
@@ -37,23 +39,27 @@ def select(
     index: ImageIndex,
     recipe: Recipe,
     with_probe: bool,
-    skip_unreadable: bool = False,
+    quarantine: Quarantine,
 ) -> tuple[Picture, ...]:
     """Choose the images of each class by bytes per pixel (paper §3.4), others to look at besides.
 
-    The choice is kept in select.jsonl. Raises `InputError` naming the first image that cannot be
-    read; with `skip_unreadable` such images are left out and listed in events.jsonl.
+    The choice is kept in select.jsonl. It is made among those that can be read; the others go
+    into `quarantine`, and the choice is the one that a folder without them gives.
     """
     path = workspace.root / "select.jsonl"
     inputs = fingerprint(
         "select", asdict(recipe.select), asdict(recipe.probe), asdict(recipe.calibration),
-        with_probe, skip_unreadable, index.class_names, _listing(index),
+        with_probe, index.class_names, _listing(index),
     )  # fmt: skip
     kept = _read(path, inputs, index)
     if kept is None:
-        kept = _choose_readable(workspace, index, recipe, with_probe, skip_unreadable)
+        quarantine.begin(inputs, len(index.records))
+        kept = _choose_readable(workspace, index, recipe, with_probe, quarantine)
         write_jsonl(path, [_to_row(picture, inputs) for picture in kept])
+    else:
+        quarantine.resume(inputs, len(index.records))
     count = sum("tune" in picture.uses for picture in kept)
+    quarantine.chosen(len(kept))
     workspace.stage("select")(
         len(kept), len(kept), f"{count} of {len(index.records)} images to redraw"
     )
@@ -65,38 +71,49 @@ def _choose_readable(
     index: ImageIndex,
     recipe: Recipe,
     with_probe: bool,
-    skip_unreadable: bool,
+    quarantine: Quarantine,
 ) -> tuple[Picture, ...]:
     """Choose, read every chosen image, and choose again without those that cannot be read."""
-    if skip_unreadable:
-        index = _without(index, _headless(workspace, index))
+    ratios, bad = _ratios(index)
     checked: dict[str, Picture] = {}
     while True:
-        chosen = _choose(index, recipe, with_probe)
-        broken: set[str] = set()
-        for done, (record, ratio, uses) in enumerate(chosen, start=1):
-            known = checked.get(record.id)
+        quarantine("select", bad)
+        index = _without(index, {one.id for one in bad})
+        chosen = _choose(index, recipe, with_probe, ratios)
+        bad = []
+        for done, (record, uses) in enumerate(chosen, start=1):
             try:
-                checked[record.id] = replace(known or _checked(record, ratio), uses=uses)
+                known = checked.get(record.id) or _checked(record, ratios[record.id])
+                checked[record.id] = replace(known, uses=uses)
             except InputError as error:
-                if not skip_unreadable:
-                    raise
-                workspace.say("select", f"left out: {error}", quarantined=record.id)
-                broken.add(record.id)
+                bad.append(Bad(record.id, record.path, str(error)))
             workspace.stage("select")(done, len(chosen), record.id)
-        if not broken:
-            return tuple(checked[record.id] for record, _, _ in chosen)
-        index = _without(index, broken)
+        if not bad:
+            return tuple(checked[record.id] for record, _ in chosen)
+
+
+def _ratios(index: ImageIndex) -> tuple[dict[str, float], list[Bad]]:
+    """Return the bytes per pixel of each image by id, and the images whose header is broken."""
+    from synood.images.selection import bytes_per_pixel
+
+    ratios: dict[str, float] = {}
+    bad = []
+    for record in index.records:
+        try:
+            ratios[record.id] = bytes_per_pixel(record.path)
+        except InputError as error:
+            bad.append(Bad(record.id, record.path, str(error)))
+    return ratios, bad
 
 
 def _choose(
-    index: ImageIndex, recipe: Recipe, with_probe: bool
-) -> list[tuple[ImageRecord, float, tuple[Use, ...]]]:
-    """Return each image that is used, its bytes per pixel and its uses; those to redraw first."""
-    from synood.images.selection import bytes_per_pixel, select_complex
+    index: ImageIndex, recipe: Recipe, with_probe: bool, ratios: Mapping[str, float]
+) -> list[tuple[ImageRecord, tuple[Use, ...]]]:
+    """Return each image that is used, with its uses; those to redraw first."""
+    from synood.images.selection import select_complex
 
-    selected = select_complex(index, recipe.select.per_class)
-    tuned = {choice.record.id: choice.bytes_per_pixel for choice in selected}
+    selected = [c.record for c in select_complex(index, recipe.select.per_class, ratios)]
+    tuned = {record.id for record in selected}
     probe: set[str] = set()
     left: set[str] = set()
     of_class: dict[str | None, list[str]] = {}
@@ -107,11 +124,9 @@ def _choose(
             probe.update(_evenly(members, recipe.probe.per_class))
         others = [member for member in members if member not in tuned]
         left.update(_evenly(others, recipe.calibration.per_class))
-    calibrate = left if len(left) >= FEW else set(tuned)
+    calibrate = left if len(left) >= FEW else tuned
     rest = [r for r in index.records if r.id not in tuned and r.id in probe | calibrate]
-    rows = [(choice.record, choice.bytes_per_pixel) for choice in selected]
-    rows += [(record, bytes_per_pixel(record.path)) for record in rest]
-    return [(record, ratio, _uses(record.id, tuned, probe, calibrate)) for record, ratio in rows]
+    return [(r, _uses(r.id, tuned, probe, calibrate)) for r in (*selected, *rest)]
 
 
 def _uses(
@@ -134,26 +149,12 @@ def _evenly(members: list[str], count: int) -> list[str]:
 
 def _checked(record: ImageRecord, ratio: float) -> Picture:
     """Decode an image whole, so that a broken one is found now and not in the third hour."""
-    from synood.images.reading import read_image
+    from synood.images.reading import decode, image_bytes
 
-    read_image(record.path)
-    return Picture(
-        record.id, record.path, str(record.label), sha256_file(record.path), round(ratio, 9), ()
-    )
-
-
-def _headless(workspace: Workspace, index: ImageIndex) -> set[str]:
-    """Find the images whose size cannot even be told, which the choice would stumble over."""
-    from synood.images.selection import bytes_per_pixel
-
-    broken = set()
-    for record in index.records:
-        try:
-            bytes_per_pixel(record.path)
-        except InputError as error:
-            workspace.say("select", f"left out: {error}", quarantined=record.id)
-            broken.add(record.id)
-    return broken
+    data = image_bytes(record.path)
+    decode(data, record.path)
+    digest = sha256_bytes(data)
+    return Picture(record.id, record.path, str(record.label), digest, round(ratio, 9), ())
 
 
 def _without(index: ImageIndex, broken: set[str]) -> ImageIndex:

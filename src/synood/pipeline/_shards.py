@@ -27,6 +27,7 @@ class Order:
 
     id: str  # of the in-distribution image
     source: Path
+    sha256: str  # of that image's file
     prompt: str
     seed: int
     inputs: str

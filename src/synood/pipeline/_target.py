@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
+from synood.pipeline._quarantine import Bad, Lost, attempt
+from synood.pipeline.executors import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from synood.models.classifier import Classifier
+    from synood.pipeline._quarantine import Lose
     from synood.pipeline._shards import Order, Synthetic
     from synood.pipeline._workspace import Workspace
     from synood.settings import GuidanceSettings
@@ -22,22 +26,38 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 
 
+class CompanyChanged(Exception):  # noqa: N818 - no error: the painting is ordered again
+    """Images that the target depends on are gone."""
+
+
 def with_own_target(
     settings: GuidanceSettings,
     orders: Sequence[Order],
-    judge: Callable[[Sequence[Sequence[Order]]], Iterator[list[float]]],
+    judge: Callable[[Sequence[Sequence[Order]]], Iterator[tuple[int, list[float | Lost]]]],
     workspace: Workspace,
+    lose: Lose,
 ) -> GuidanceSettings:
     """Put the wanted quantile of the in-distribution images' energies in the place of `target`.
 
     A target made for one classifier means nothing for another: energies are in the unit of its
-    logits. `judge` yields the energies of each batch of orders. Without `target_quantile` the
+    logits. `judge` gives the energies of batches of orders. Without `target_quantile` the
     settings come back as they are.
+
+    Raises `CompanyChanged` when images were lost: the target is that of the others, and what is
+    painted towards it another picture.
     """
     if settings.target_quantile is None:
         return settings
     batches = [orders[start : start + AT_ONCE] for start in range(0, len(orders), AT_ONCE)]
-    found = [value for values in judge(batches) for value in values]
+    found = [value for values in in_order(judge(batches)) for value in values]
+    bad = [
+        Bad(order.id, order.source, value.reason)
+        for order, value in zip(orders, found, strict=True)
+        if isinstance(value, Lost)
+    ]
+    if bad:
+        lose("synthesize", bad)
+        raise CompanyChanged
     target = round(float(np.quantile(np.asarray(found, np.float32), settings.target_quantile)), 6)
     workspace.say(
         "synthesize",
@@ -72,21 +92,27 @@ def check_target(settings: GuidanceSettings) -> None:
 
 
 def energies(
-    classifier: Classifier, orders: Sequence[Order], size: int, temperature: float
+    classifier: Classifier, pixels: NDArray[np.float32], temperature: float
 ) -> list[float]:
-    """Return the energy of each order's in-distribution image at `size` x `size`."""
+    """Return the energy of each image of `pixels` (B, 3, S, S) in [0, 1]."""
     import torch
 
-    from synood.images.reading import read_image
     from synood.synthesis.objectives import energy
 
-    pixels = torch.from_numpy(np.stack([square(read_image(o.source), size) for o in orders]))
     with torch.no_grad():
-        found: list[float] = energy(classifier.logits(pixels), temperature).tolist()
+        logits = classifier.logits(torch.from_numpy(pixels))
+        found: list[float] = energy(logits, temperature).tolist()
     return found
 
 
-def square(image: Image, size: int) -> np.ndarray:
+def squares(orders: Sequence[Order], size: int) -> list[NDArray[np.float32] | Lost]:
+    """Read each order's image as `square` gives it; it must hold the bytes that were chosen."""
+    from synood.images.reading import read_image
+
+    return attempt(lambda order: square(read_image(order.source, order.sha256), size), orders)
+
+
+def square(image: Image, size: int) -> NDArray[np.float32]:
     """Return the whole image as (3, size, size) in [0, 1], its shape given up.
 
     As in the authors' code (datasets.py:77-78).

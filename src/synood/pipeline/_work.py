@@ -9,12 +9,14 @@ import numpy as np
 
 from synood.images.reading import read_image
 from synood.labels.prompts import spoken
+from synood.pipeline._quarantine import Lost, attempt, in_company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from synood.pipeline._shards import Order
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Rendered
+
+    ImageFile = tuple[Path, str]  # and the SHA-256 of its bytes
 
 READ_AT_ONCE = 16  # decoded images held in memory
 
@@ -42,14 +46,17 @@ class Describe:
 
     models: Models
 
-    def begin(self, device: str | None = None) -> Callable[[Sequence[Picture]], list[str]]:
+    def begin(self, device: str | None = None) -> Callable[[Sequence[Picture]], list[str | Lost]]:
         """Load the describer."""
         describer = self.models.on(device).describer
 
-        def work(pictures: Sequence[Picture]) -> list[str]:
-            images = [read_image(picture.path) for picture in pictures]
-            labels = [spoken(picture.label) for picture in pictures]
-            return describer.describe(images, labels, [picture.id for picture in pictures])
+        def described(read: list[tuple[Picture, Image]]) -> list[str]:
+            labels = [spoken(picture.label) for picture, _ in read]
+            ids = [picture.id for picture, _ in read]
+            return describer.describe([image for _, image in read], labels, ids)
+
+        def work(pictures: Sequence[Picture]) -> list[str | Lost]:
+            return in_company(attempt(_with_image, pictures), described)
 
         return work
 
@@ -63,12 +70,16 @@ class Judge:
     size: int  # of the in-painter's pictures
     temperature: float
 
-    def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], list[float]]:
+    def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], list[float | Lost]]:
         """Load the classifier."""
-        from synood.pipeline._target import energies
+        from synood.pipeline._target import AT_ONCE, energies, squares
 
         classifier = classifier_of(self.models.on(device), self.probe)
-        return lambda orders: energies(classifier, orders, self.size, self.temperature)
+
+        def judged(pixels: list[NDArray[np.float32]]) -> list[float]:
+            return energies(classifier, np.stack(pixels), self.temperature)
+
+        return lambda orders: in_company(squares(orders, self.size), judged, AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -78,35 +89,50 @@ class Paint:
     models: Models
     probe: Probe | None
     settings: GuidanceSettings
+    batch_size: int
 
-    def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], list[Rendered]]:
+    def begin(
+        self, device: str | None = None
+    ) -> Callable[[Sequence[Order]], Sequence[Rendered | Lost]]:
         """Load the in-painter and the classifier."""
         from synood.pipeline._painting import Painter
 
         models = self.models.on(device)
         classifier = classifier_of(models, self.probe)
-        return Painter(models.inpainter, classifier, self.settings, batch_size=1).paint
+        return Painter(models.inpainter, classifier, self.settings, self.batch_size).paint
 
 
 @dataclass(frozen=True)
 class Encode:
-    """Paths of images in, their features (N, D) out, not normalised."""
+    """Image files in, the feature (D,) of each out, not normalised."""
 
     models: Models
 
-    def begin(self, device: str | None = None) -> Callable[[Sequence[Path]], NDArray[np.float32]]:
+    def begin(
+        self, device: str | None = None
+    ) -> Callable[[Sequence[ImageFile]], list[NDArray[np.float32] | Lost]]:
         """Load the encoder."""
         encoder = self.models.on(device).encoder
-        return lambda paths: encode_files(encoder, paths)
+        return lambda files: encode_files(encoder, files)
 
 
-def encode_files(encoder: ImageTextEncoder, paths: Sequence[Path]) -> NDArray[np.float32]:
-    """Read and encode images, a few at a time: (N, D), not normalised."""
-    parts = [
-        encoder.encode_images([read_image(path) for path in paths[start : start + READ_AT_ONCE]])
-        for start in range(0, len(paths), READ_AT_ONCE)
-    ]
-    return np.concatenate(parts)
+def encode_files(
+    encoder: ImageTextEncoder, files: Sequence[ImageFile]
+) -> list[NDArray[np.float32] | Lost]:
+    """Read and encode images, `READ_AT_ONCE` at a time: a feature (D,) each, not normalised.
+
+    Every batch is filled up to that number, for kernels round otherwise for another: so a file's
+    feature has the same bytes in whatever company it was encoded.
+    """
+    features: list[NDArray[np.float32] | Lost] = []
+    for start in range(0, len(files), READ_AT_ONCE):
+        read = attempt(lambda file: read_image(*file), files[start : start + READ_AT_ONCE])
+        features += in_company(read, lambda images: [*encoder.encode_images(images)], READ_AT_ONCE)
+    return features
+
+
+def _with_image(picture: Picture) -> tuple[Picture, Image]:
+    return picture, read_image(picture.path, picture.sha256)
 
 
 def classifier_of(models: Models, probe: Probe | None) -> Classifier:

@@ -29,18 +29,27 @@ class Task(Protocol[B_contra, R_co]):
 class Executor(Protocol):
     """Does a task on many batches."""
 
-    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[R]:
-        """Yield the result of each batch as it is there, in the order of the batches.
+    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[tuple[int, R]]:
+        """Yield the number of each batch with its result, once, as they are done: in any order.
 
-        Without batches nothing is begun. An `InputError` raised by the work is raised here.
+        A batch that waits for a lost worker holds up no other. Without batches nothing is begun.
+        An `InputError` raised by the work is raised here.
         """
 
 
 class LocalExecutor:
     """Does everything in this process, one batch after the other."""
 
-    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[R]:
-        """Yield the result of each batch; the task begins when the first is asked for."""
+    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[tuple[int, R]]:
+        """Yield the batches' numbers and results; the task begins when the first is asked for."""
         if batches:
-            work = task.begin()
-            yield from map(work, batches)
+            yield from enumerate(map(task.begin(), batches))
+
+
+def in_order(results: Iterator[tuple[int, R]]) -> list[R]:
+    """Wait for all results and put them in the order of their batches.
+
+    >>> in_order(iter([(1, "b"), (0, "a")]))
+    ['a', 'b']
+    """
+    return [result for _, result in sorted(results, key=lambda pair: pair[0])]

@@ -16,9 +16,10 @@ from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
 from synood.pipeline._models import Models, pick_device
 from synood.pipeline._painting import Crew
+from synood.pipeline._quarantine import MAX_BAD, Bad, Quarantine
 from synood.pipeline._runfile import write_run_file
 from synood.pipeline._select import Picture, select
-from synood.pipeline._target import check_target, tell_if_idle, with_own_target
+from synood.pipeline._target import CompanyChanged, check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
 from synood.pipeline._work import Encode, Judge, Paint, Probe
 from synood.pipeline._workspace import Progress, Workspace, opened, unheard
@@ -59,7 +60,7 @@ def fit(
     *,
     device: str = "cpu",
     batch_size: int = BATCH_SIZE,
-    skip_unreadable: bool = False,
+    max_bad: float = MAX_BAD,
     describer: Describer | None = None,
     executor: Executor | None = None,
     negatives: GivenNegatives | None = None,
@@ -74,8 +75,10 @@ def fit(
     the bundle's, and `negatives` those that would be mined: what `OODDetector.from_classes` takes.
     `executor` describes, paints and encodes images; without one, this process does.
 
-    Raises `InputError` for images, classes, recipe or directory that cannot be used, before
-    anything expensive; `skip_unreadable` leaves broken images out instead.
+    Images that cannot be read are left out and listed in quarantine.jsonl, also those that vanish
+    or change while the run goes on; more than the share `max_bad` of them stop it, 0 stops at the
+    first. Raises `InputError` for that, and for images, classes, recipe or directory that cannot
+    be used, before anything expensive.
 
     >>> index = folder_per_class(Path("photos"))  # doctest: +SKIP
     >>> fit(index, load_bundle("mini"), "paper", Path("runs/first"))  # doctest: +SKIP
@@ -94,8 +97,11 @@ def fit(
         workspace.log("start", images=readable(index.root), seed=seed, device=models.device)
         try:
             chosen = executor or LocalExecutor()
-            run = _Run(workspace, models, recipe, index.class_names, seed, chosen, listed)
-            detector = run.detector(index, batch_size, skip_unreadable)
+            quarantine = Quarantine(workspace, max_bad)
+            run = _Run(
+                workspace, models, recipe, index.class_names, seed, chosen, quarantine, listed
+            )
+            detector = run.detector(index, batch_size)
         except Exception as error:
             workspace.log("failed", error=f"{type(error).__name__}: {error}")
             raise
@@ -114,6 +120,7 @@ class _Run:
         class_names: tuple[str, ...],
         seed: int,
         executor: Executor,
+        quarantine: Quarantine,
         listed: LabelList | None,
     ) -> None:
         self.workspace = workspace
@@ -124,6 +131,7 @@ class _Run:
         self.seed = seed
         self.executor = executor
         self.listed = listed
+        self.quarantine = quarantine
         self.store = FeatureStore(
             self.root / "features",
             models.part_print("encoder"),
@@ -131,12 +139,12 @@ class _Run:
             lambda blocks: executor.run(Encode(models), blocks),
         )
 
-    def detector(self, index: ImageIndex, batch_size: int, skip_unreadable: bool) -> OODDetector:
+    def detector(self, index: ImageIndex, batch_size: int) -> OODDetector:
         """Select, mine, describe, paint, encode, assign, tune."""
         recipe, stage = self.recipe, self.workspace.stage
         classifier = self._own_classifier()
         probe = classifier is None
-        pictures = select(self.workspace, index, recipe, probe, skip_unreadable)
+        pictures = select(self.workspace, index, recipe, probe, self.quarantine)
         self._write_run_file(pictures, probe)
         negatives = self._negatives()
         tuned_on = [picture for picture in pictures if "tune" in picture.uses]
@@ -148,9 +156,10 @@ class _Run:
         )
         assignment = stages.assign(self.root / "assign.jsonl", synthetic, features, negatives)
         class_prompts = recipe.projection.class_prompt_set or recipe.mining.prompt_set
+        there, id_features = self._features(tuned_on)
         data = TuningData(
-            id_features=self._features(tuned_on),
-            id_targets=self._targets(tuned_on),
+            id_features=id_features,
+            id_targets=self._targets(there),
             synthetic_features=features,
             class_features=self._class_features(recipe.mining.prompt_set),
             projection_classes=self._class_features(class_prompts),
@@ -204,17 +213,17 @@ class _Run:
             f"{len(self.class_names)} classes: a linear probe on the encoder's features of "
             f"{len(seen)} images takes its place",
         )
-        features = self._features(seen, self.workspace.stage("probe"))
+        there, features = self._features(seen, self.workspace.stage("probe"))
 
         def train() -> Probe:
             from synood.models.classifier import train_probe
 
             probe = train_probe(
-                features, self._targets(seen), self.class_names, self.models.encoder, self.seed
+                features, self._targets(there), self.class_names, self.models.encoder, self.seed
             )
             return Probe(probe.weight, probe.bias, probe.class_names)
 
-        contents = [(picture.sha256, picture.label) for picture in seen]
+        contents = [(picture.sha256, picture.label) for picture in there]
         encoder = self.models.part_print("encoder")
         return fingerprint("probe", contents, self.class_names, encoder, self.seed), train
 
@@ -229,33 +238,54 @@ class _Run:
         guidance, models, executor = self.recipe.guidance, self.models, self.executor
         prompts = stages.describe(
             self.root / "describe.jsonl",
-            tuned_on,
+            self._left(tuned_on),
             models,
             self.recipe.describe,
             self.workspace.stage("describe"),
             executor,
+            self.quarantine,
         )
+        left = [picture for picture in tuned_on if picture.id in prompts]
         prints = (models.part_print("inpainter"), guide_print)
-        orders = stages.painting_orders(tuned_on, prompts, self.seed, guidance, prints)
+        orders = stages.painting_orders(
+            left, [prompts[picture.id] for picture in left], self.seed, guidance, prints
+        )
 
         def crew() -> Crew:
             probe = train_guide()
             judge = Judge(models, probe, models.inpainter.image_size, guidance.temperature)
             fitted = with_own_target(
-                guidance, orders, lambda batches: executor.run(judge, batches), self.workspace
+                guidance,
+                orders,
+                lambda batches: executor.run(judge, batches),
+                self.workspace,
+                self.quarantine,
             )
-            paint = Paint(models, probe, fitted)
+            paint = Paint(models, probe, fitted, batch_size)
             return Crew(executor, paint, models.inpainter, batch_size)
 
-        pictures = stages.synthesize(self.root / "synthesize", orders, crew, self.workspace)
+        try:
+            pictures = stages.synthesize(
+                self.root / "synthesize", orders, crew, self.workspace, self.quarantine
+            )
+        except CompanyChanged:
+            return self._synthetic(left, guide, batch_size)
         tell_if_idle(guidance, pictures, self.workspace)
         return pictures
 
     def _features(
         self, pictures: Sequence[Picture], advance: Advance = unheard
-    ) -> NDArray[np.float32]:
-        hashes = [picture.sha256 for picture in pictures]
-        return self.store.images([picture.path for picture in pictures], hashes, advance)
+    ) -> tuple[list[Picture], NDArray[np.float32]]:
+        """Return the pictures that are there still and their features."""
+        left = self._left(pictures)
+        paths = [picture.path for picture in left]
+        features, lost = self.store.images_there(paths, [p.sha256 for p in left], advance)
+        bad = [Bad(left[row].id, left[row].path, one.reason) for row, one in lost.items()]
+        self.quarantine("embed", bad)
+        return [picture for row, picture in enumerate(left) if row not in lost], features
+
+    def _left(self, pictures: Sequence[Picture]) -> list[Picture]:
+        return self.quarantine.without(pictures, lambda picture: picture.id)
 
     def _class_features(self, prompt_set: str) -> NDArray[np.float32]:
         prompts = find_prompt_set(prompt_set).class_prompts(self.class_names)
@@ -282,9 +312,8 @@ class _Run:
             detector = assemble(
                 data, recipe, self.seed, self.models, self.class_names, self.workspace
             )
-            detector = calibrate(
-                detector, self._features(held_out), held_out, recipe, self.workspace
-            )
+            there, features = self._features(held_out)
+            detector = calibrate(detector, features, there, recipe, self.workspace)
             detector.save_pretrained(self.root / "detector")
             tuned = len(data.assignment.used)
             write_json(self.root / "tune.json", {"inputs": inputs, "tuned_negatives": tuned})

@@ -6,11 +6,13 @@ carries the right one is kept; what does not is made again, and by the same rule
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synood.files import fingerprint, read_jsonl, write_jsonl
+from synood.pipeline._quarantine import Bad, Lost, refuse
 from synood.pipeline._shards import SHARD, Order, Synthetic, read_synthetic, tidy, write_shard
 from synood.pipeline._work import Describe
 from synood.pipeline._workspace import unheard
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
     from synood.pipeline._painting import Paints
+    from synood.pipeline._quarantine import Lose, Stage
     from synood.pipeline._select import Picture
     from synood.pipeline._workspace import Advance, Workspace
     from synood.pipeline.executors import Executor
@@ -81,10 +84,12 @@ def describe(
     settings: DescribeSettings,
     advance: Advance,
     executor: Executor,
-) -> list[str]:
-    """Return one in-painting prompt per picture; the texts are kept in describe.jsonl.
+    lose: Lose = refuse,
+) -> dict[str, str]:
+    """Return the in-painting prompt of each picture by its id; describe.jsonl keeps the texts.
 
-    A text changed by hand in that file is used as it stands.
+    A text changed by hand in that file is used as it stands. Pictures that can no longer be read
+    are told to `lose` and have no prompt.
     """
     rows = {row["inputs"]: row for row in _rows_if_any(path) if "inputs" in row}
     inputs = [
@@ -95,18 +100,25 @@ def describe(
     done, saved = len(inputs) - len(missing), 0
     batches = list(batched(missing, DESCRIBE_AT_ONCE))
     described = executor.run(Describe(models), [[pictures[i] for i in batch] for batch in batches])
-    for batch, texts in zip(batches, described, strict=True):
+    for number, texts in described:
+        batch = batches[number]
         for i, text in zip(batch, texts, strict=True):
-            row = {"id": pictures[i].id, "text": text, "describer": models.describer.id}
-            rows[inputs[i]] = {**row, "inputs": inputs[i]}
+            if not isinstance(text, Lost):
+                row = {"id": pictures[i].id, "text": text, "describer": models.describer.id}
+                rows[inputs[i]] = {**row, "inputs": inputs[i]}
         done += len(batch)
         if done - saved > len(missing) // 20:  # a kill loses a twentieth at most
             write_jsonl(path, [rows[stamp] for stamp in inputs if stamp in rows])
             saved = done
-        advance(done, len(inputs), texts[-1])
-    write_jsonl(path, [rows[stamp] for stamp in inputs])
+        _tell_lost("describe", lose, [(pictures[i].path, pictures[i].id) for i in batch], texts)
+        advance(done, len(inputs), str(texts[-1]))
+    write_jsonl(path, [rows[stamp] for stamp in inputs if stamp in rows])
     advance(len(inputs), len(inputs), "")
-    return [painting_prompt(str(rows[stamp]["text"]), settings) for stamp in inputs]
+    return {
+        picture.id: painting_prompt(str(rows[stamp]["text"]), settings)
+        for picture, stamp in zip(pictures, inputs, strict=True)
+        if stamp in rows
+    }
 
 
 def painting_prompt(text: str, settings: DescribeSettings) -> str:
@@ -114,9 +126,12 @@ def painting_prompt(text: str, settings: DescribeSettings) -> str:
     return settings.template.replace("{}", text[: settings.max_characters])
 
 
-def image_seed(run_seed: int, image_id: str) -> int:
-    """Seed of one image's random numbers, in [0, 2^63): of the run and the image, not its place."""
-    digest = sha256(f"{run_seed}:{image_id}".encode()).digest()
+def image_seed(run_seed: int, image_sha256: str) -> int:
+    """Seed of one image's random numbers, in [0, 2^63): of the run and of the file's content.
+
+    Not of its name or place: a renamed image, or one among others, is painted as before.
+    """
+    digest = sha256(f"{run_seed}:{image_sha256}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
@@ -127,15 +142,21 @@ def painting_orders(
     settings: GuidanceSettings,
     model_prints: Sequence[str],
 ) -> list[Order]:
-    """Say what is to be painted, with the fingerprint of all that it depends on."""
+    """Say what is to be painted, with the fingerprint of all that it depends on.
+
+    The same image twice is painted twice, alike, so that each order has a file of its own.
+    """
     together = settings.target_quantile is not None  # then the target depends on every image
-    company = [picture.sha256 for picture in pictures] if together else []
-    orders = []
+    company = sorted(picture.sha256 for picture in pictures) if together else []
+    orders, twins = [], Counter[str]()
     for picture, prompt in zip(pictures, prompts, strict=True):
-        own = image_seed(seed, picture.id)
+        own = image_seed(seed, picture.sha256)
         inputs = (picture.sha256, prompt, own, asdict(settings), list(model_prints), company)
         stamp = fingerprint("synthesize", *inputs)
-        orders.append(Order(picture.id, picture.path, prompt, own, stamp))
+        twins[stamp] += 1
+        if twins[stamp] > 1:
+            stamp = fingerprint(stamp, twins[stamp])
+        orders.append(Order(picture.id, picture.path, picture.sha256, prompt, own, stamp))
     return orders
 
 
@@ -144,34 +165,68 @@ def synthesize(
     orders: Sequence[Order],
     make_painter: Callable[[], Paints],
     workspace: Workspace,
+    lose: Lose = refuse,
 ) -> list[Synthetic]:
     """Paint what is not there yet, shard by shard, and return all pictures in order.
 
-    `make_painter` is called when there is something to paint: it loads the models.
+    `make_painter` is called when there is something to paint: it loads the models. Orders whose
+    image can no longer be read are told to `lose` and have no picture.
     """
     advance = workspace.stage("synthesize")
     found = read_synthetic(directory)
     missing = [order for order in orders if order.inputs not in found]
-    done = len(orders) - len(missing)
+    painted = written = len(orders) - len(missing)
     if missing:
         painter = make_painter()
         painter.check_prompts([order.prompt for order in missing])
-        painted = painter.paint_all(list(batched(missing, painter.batch_size)))
-        for shard in batched(missing, shard_size(painter.batch_size)):
-            rendered: list[Rendered] = []
-            for batch in batched(shard, painter.batch_size):
-                rendered.extend(next(painted))
-                advance(done + len(rendered), len(orders), batch[-1].prompt)
-            found.update({one.inputs: one for one in write_shard(directory, shard, rendered)})
-            done += len(shard)
-            workspace.log("shard", pictures=len(shard), done=done)
+        batches = list(batched(missing, painter.batch_size))
+        shards = _Shards(batches)
+        for number, rendered in painter.paint_all(batches):
+            painted += len(rendered)
+            advance(painted, len(orders), batches[number][-1].prompt)
+            for ordered, pictures in shards.add(number, rendered):
+                made = write_shard(directory, ordered, pictures)
+                found.update({one.inputs: one for one in made})
+                written += len(made)
+                workspace.log("shard", pictures=len(made), done=written)
+            sources = [(order.source, order.id) for order in batches[number]]
+            _tell_lost("synthesize", lose, sources, rendered)
     advance(len(orders), len(orders), "")
-    return tidy(directory, found, orders)
+    return tidy(directory, found, [order for order in orders if order.inputs in found])
 
 
-def shard_size(batch_size: int) -> int:
-    """Pictures in a shard: some `SHARD`, so that its batches are full."""
-    return max(1, SHARD // batch_size) * batch_size
+class _Shards:
+    """Batches that come in any order, put together: some `SHARD` pictures that follow each other.
+
+    What is painted later, after a kill, is again whole shards, and so the same batches.
+    """
+
+    def __init__(self, batches: Sequence[Sequence[Order]]) -> None:
+        self._batches = batches
+        self._painted: dict[int, Sequence[Rendered | Lost]] = {}
+        self._size = max(1, SHARD // len(batches[0]))  # batches
+
+    def add(
+        self, number: int, rendered: Sequence[Rendered | Lost]
+    ) -> Iterator[tuple[list[Order], list[Rendered]]]:
+        """Take in a batch; yield its shard if it was the last that the shard lacked.
+
+        Orders that were lost are no part of it.
+        """
+        self._painted[number] = rendered
+        first = number - number % self._size
+        members = range(first, min(first + self._size, len(self._batches)))
+        if all(member in self._painted for member in members):
+            pairs = [
+                (order, picture)
+                for member in members
+                for order, picture in zip(
+                    self._batches[member], self._painted.pop(member), strict=True
+                )
+                if not isinstance(picture, Lost)
+            ]
+            if pairs:
+                yield [order for order, _ in pairs], [picture for _, picture in pairs]
 
 
 def assign(
@@ -200,6 +255,19 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def _tell_lost(
+    stage: Stage, lose: Lose, sources: Sequence[tuple[Path, str]], results: Sequence[object]
+) -> None:
+    lose(
+        stage,
+        [
+            Bad(image_id, path, result.reason)
+            for (path, image_id), result in zip(sources, results, strict=True)
+            if isinstance(result, Lost)
+        ],
+    )
 
 
 def _rows_if_any(path: Path) -> list[dict[str, Any]]:
