@@ -9,14 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
+from synood import OODDetector
 from synood.errors import CheckpointError, InputError
 from synood.models.bundles import load_bundle
 from synood.models.siglip import SiglipEncoder
-from synood.scores import normalise
+from synood.pipeline.recipe import resolve_recipe
+from synood.scores import neglabel, normalise
 from tiny_encoders import tiny_siglip
 
 PROMPTS = ["a photo of a cat", "tree", "a nice tree", "the only river"]
-CONTEXT = 16
+CONTEXT = 32
 
 
 @pytest.fixture(scope="module", params=[1, 2])
@@ -94,7 +96,7 @@ def test_pixels_give_the_features_of_the_picture_and_pass_a_gradient(encoder, pi
 
 def test_refuses_a_prompt_that_is_too_long(encoder):
     with pytest.raises(InputError, match=rf"tokens and the text tower {CONTEXT}; shorten it"):
-        encoder.encode_texts(["cat " * 20])
+        encoder.encode_texts(["cat " * 40])
 
 
 def test_a_bundle_tells_it_by_its_configuration(directory, encoder):
@@ -108,3 +110,32 @@ def test_refuses_a_vocabulary_that_is_missing(directory, tmp_path):
         (copy / name).unlink(missing_ok=True)
     with pytest.raises(CheckpointError, match="copy"):
         SiglipEncoder.from_pretrained(copy)
+
+
+def test_the_score_and_both_tunings_use_the_encoders_own_scale(directory, encoder):
+    bundle = load_bundle(f"mini+encoder={directory}")
+    recipe = resolve_recipe("paper", bundle.recipe_defaults)
+    assert recipe.projection.logit_scale == pytest.approx(encoder.logit_scale)
+    assert recipe.negatives.logit_scale == pytest.approx(encoder.logit_scale)
+    assert recipe.score.temperature == pytest.approx(1 / encoder.logit_scale)
+    assert recipe.select.per_class == 4  # what the bundle says of its other parts stays
+    detector = OODDetector.from_classes(["cat", "tree"], bundle, negatives=["river", "lamp"])
+    assert detector.settings.temperature == pytest.approx(1 / encoder.logit_scale)
+
+
+def test_a_scale_of_clip_takes_the_place_of_the_bundles_own():
+    for name, scale in [("mini", 37), ("mini+encoder=some/clip+encoder.type=clip", 100)]:
+        recipe = resolve_recipe("paper", load_bundle(name).recipe_defaults)
+        assert recipe.projection.logit_scale == scale
+
+
+def test_the_score_is_a_share_of_softmax_mass_in_which_the_bias_cancels(encoder, pictures):
+    images = normalise(encoder.encode_images(pictures)).astype(np.float64)
+    own, negative = (normalise(encoder.encode_texts(names)) for names in (PROMPTS[:2], PROMPTS[2:]))
+    score = neglabel(images @ own.T, images @ negative.T, 1 / encoder.logit_scale, groups=1)
+    logits = [
+        encoder.logit_scale * images @ texts.T.astype(np.float64) + encoder.logit_bias
+        for texts in (own, negative)
+    ]
+    mass = [np.exp(rows).sum(1) for rows in logits]
+    np.testing.assert_allclose(score, mass[0] / (mass[0] + mass[1]), rtol=1e-5)

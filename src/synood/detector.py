@@ -146,7 +146,7 @@ class OODDetector:
             class_features=class_features,
             negative_prompts=found.prompts,
             negative_features=scores.normalise(found.features),
-            settings=settings or ScoreSettings(),
+            settings=settings or ScoreSettings(temperature=bundle.score_temperature),
             notes=tuple(notes),
         )
 

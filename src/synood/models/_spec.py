@@ -73,6 +73,7 @@ def _exchange(spec: dict[str, Any], change: str) -> str:
     target, _, value = change.partition("=")
     part, _, field = target.partition(".")
     if field in ("", "id", "path"):
+        target = part
         value = str(Path(value).resolve()) if Path(value).is_dir() else value
         spec[part] = {"id": value}
     else:

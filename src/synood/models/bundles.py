@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_text, sha256_file
 from synood.models._spec import EMBEDDED, configuration, find_spec
-from synood.models.parts import PARTS, Kind
+from synood.models.parts import PARTS, Kind, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EMBEDDED", "Bundle", "load_bundle"]
 
+_CLIP_SCALE = {
+    "score.temperature": 0.01,
+    "projection.logit_scale": 100.0,
+    "negatives.logit_scale": 100.0,
+}
 _PAPERS = ("readme", "license", "licence", "notice")  # starts of names that no loader opens
 
 
@@ -90,7 +95,29 @@ class Bundle:
     @property
     def recipe_defaults(self) -> dict[str, Any]:
         """Recipe fields that suit these models (nested or dotted keys), later ones over earlier."""
-        return {"mining.prompt_set": self.prompt_set, **self.spec.get("recipe", {})}
+        own = {"mining.prompt_set": self.prompt_set, **self.spec.get("recipe", {})}
+        # what a bundle states in the unit of its own encoder is not meant for one exchanged for it
+        return {**own, **self._scale} if self._exchanged else {**self._scale, **own}
+
+    @property
+    def score_temperature(self) -> float:
+        """Temperature of the score that suits the encoder's cosines."""
+        return float(self._scale.get("score.temperature", _CLIP_SCALE["score.temperature"]))
+
+    @cached_property
+    def _scale(self) -> dict[str, float]:
+        """Recipe fields in the unit of the encoder's logits, where it is not the recipes' own."""
+        part = self._part("encoder")
+        kind = self._kind("encoder", part)
+        if kind.recipe is None:
+            return _CLIP_SCALE if self._exchanged else {}
+        place = [self._located(part, key) for key in kind.places if key in part]
+        fields: dict[str, float] = named(kind.recipe)(*place, part.get("revision"))
+        return fields
+
+    @property
+    def _exchanged(self) -> bool:
+        return "+encoder=" in self.changes
 
     def encoder(self, device: str = "cpu") -> ImageTextEncoder:
         """Load the image-text encoder, with the preprocessing that the bundle names if it does."""

@@ -25,14 +25,21 @@ class Kind:
     given: tuple[str, ...] = ("device",)  # what the loader is handed besides
     # whether a checkpoint's configuration is of this kind, where a bundle does not say the type
     recognises: Callable[[Config], bool] = lambda config: False
+    # "module:name" of what tells, from place and revision, the recipe fields that suit such a part
+    recipe: str | None = None
 
     def load(self, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
         """Import the loader and call it."""
-        module, _, name = self.loader.partition(":")
-        loader: Any = import_module(module)
-        for attribute in name.split("."):
-            loader = getattr(loader, attribute)
-        return loader(*place, **options)
+        return named(self.loader)(*place, **options)
+
+
+def named(name: str) -> Any:  # noqa: ANN401 - whatever it names
+    """Import what "module:name" or "module:class.method" names."""
+    module, _, path = name.partition(":")
+    found: Any = import_module(module)
+    for attribute in path.split("."):
+        found = getattr(found, attribute)
+    return found
 
 
 def _layers_are_a_list(config: Config) -> bool:
@@ -52,6 +59,7 @@ PARTS: dict[str, dict[str, Kind]] = {
             "synood.models.siglip:SiglipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: config.get("model_type") == "siglip",
+            recipe="synood.models.siglip:recipe_defaults",
         ),
         "resnet-clip": Kind(
             "synood.models.resnet_clip:ResNetClipEncoder.from_pretrained",
