@@ -7,6 +7,7 @@ OUT ?= demo-out
 SECONDS ?= 60
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTS := $(VENV)/.installed-for-tests
 
 .PHONY: demo test slow fuzz lint types format clean
 
@@ -14,26 +15,26 @@ demo: $(STAMP)
 	$(BIN)/synood demo --out $(OUT)
 
 # one thread a worker: on shared cores two workers of one thread beat one of two
-test: $(STAMP)
+test: $(TESTS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
 # one worker: the demo takes both cores
-slow: $(STAMP)
+slow: $(TESTS)
 	$(BIN)/python -m pytest -q -m slow
 
 # bytes chosen by coverage for everything that reads a file from outside: make fuzz SECONDS=600
-fuzz: $(STAMP)
+fuzz: $(TESTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing --seconds $(SECONDS)
 
-lint: $(STAMP)
+lint: $(TESTS)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 
-types: $(STAMP)
+types: $(TESTS)
 	$(BIN)/mypy
 
-format: $(STAMP)
+format: $(TESTS)
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
@@ -41,7 +42,12 @@ format: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "synood needs Python 3.11 or newer; say: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[synth,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[synth]"
+	touch $@
+
+# What the demo has no use for: Ray, readers of other formats, the checkers.
+$(TESTS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[synth,ray,parquet,test]"
 	touch $@
 
 clean:

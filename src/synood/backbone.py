@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from synood.errors import CheckpointError
@@ -28,6 +28,7 @@ class Backbone:
     path: str | None = None
     device: str = field(default="cpu", compare=False)
     encoder: ImageTextEncoder | None = field(default=None, compare=False, repr=False)
+    found: str | None = field(default=None, compare=False, repr=False)  # where it lies now
 
     @classmethod
     def of(
@@ -42,12 +43,21 @@ class Backbone:
         if self.encoder is None:
             from synood.models.bundles import load_bundle
 
-            self.encoder = self._checked(load_bundle(self.path or self.bundle))
+            self.encoder = self._checked(load_bundle(self.found or self.path or self.bundle))
         return self.encoder
 
     def use(self, bundle: Bundle) -> None:
         """Take the encoder from `bundle`, wherever that lies, if it is the recorded one."""
         self.encoder = self._checked(bundle)
+        self.found = bundle.place or bundle.name
+
+    def on(self, device: str) -> Backbone:
+        """Return the same record for another device, with nothing loaded."""
+        return replace(self, device=device, encoder=None)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Be sent as plain data, without what was loaded."""
+        return Backbone, (self.bundle, self.fingerprint, self.path, self.device, None, self.found)
 
     def _checked(self, bundle: Bundle) -> ImageTextEncoder:
         encoder = bundle.encoder(self.device)
@@ -68,8 +78,9 @@ class Backbone:
 
         encoder = with_preset(self.load(), name)
         change = f"+encoder.preprocess={name}"
-        path = self.path and f"{self.path}{change}"
-        return Backbone(f"{self.bundle}{change}", encoder.fingerprint, path, self.device, encoder)
+        path, found = (place and f"{place}{change}" for place in (self.path, self.found))
+        name = f"{self.bundle}{change}"
+        return Backbone(name, encoder.fingerprint, path, self.device, encoder, found)
 
     @property
     def preprocess(self) -> str:

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,8 +23,10 @@ from synood._cli_options import (  # noqa: TC001 - the command line reads the an
 )
 from synood._commands_benchmark import benchmark
 from synood._commands_evaluate import Preprocess, evaluate
+from synood._commands_export import synthesize
 from synood._commands_labels import mine, zero_shot
 from synood._console import Format, deliver, detector_text, predictions_text, reporter
+from synood._spread_options import HERE, Spread
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ app.command(benchmark)
 app.command(evaluate, sort_key=5)
 app.command(zero_shot, sort_key=2)
 app.command(mine, sort_key=6)
+app.command(synthesize, sort_key=1)
 
 
 @app.command(sort_key=0)
@@ -114,6 +118,7 @@ def fit(
     max_bad: float = 0.05,
     negatives: str | None = None,
     set_: Assignments = (),
+    spread: Spread = HERE,
 ) -> int:
     """Make a detector from a folder of images per class. Interrupted, it goes on when run again.
 
@@ -160,7 +165,7 @@ def fit(
     bundle = load_bundle(preprocessed(models, preprocess))
     shorthand = () if per_class is None else (f"select.per_class={per_class}",)
     resolved = resolve_recipe(recipe, bundle.recipe_defaults, (*set_, *shorthand))
-    with reporter() as progress:
+    with spread.opened() as executor, reporter() as progress:
         detector = run_fit(
             index,
             bundle,
@@ -173,6 +178,7 @@ def fit(
             max_bad=max_bad,
             describer=describer_of(descriptions),
             negatives=negatives,
+            executor=executor,
         )
     print(detector_text(detector), end="")
     then = f"evaluate {out / 'detector'} --benchmark {benchmark}" if benchmark else None
@@ -190,6 +196,7 @@ def score(
     fail_on_ood: Flag = False,
     models: str | None = None,
     device: Device = "auto",
+    spread: Spread = HERE,
 ) -> int:
     """Score images: 1 is surely one of the classes, 0 surely none.
 
@@ -210,16 +217,14 @@ def score(
     """
     from synood._cli_inputs import load_detector
     from synood.images.sources import find_images
+    from synood.pipeline.scoring import predict_index
 
     index = find_images(paths)
     judge = load_detector(detector, device, models)
     if fail_on_ood and judge.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
-    with reporter() as progress:
-        predictions = []
-        for prediction in judge.iter_predict(index):
-            predictions.append(prediction)
-            progress("score", len(predictions), len(index.records), "")
+    with spread.opened() as executor, reporter() as progress:
+        predictions = predict_index(judge, index, executor, partial(progress, "score"))
     deliver(predictions_text(predictions, format), out)
     found = any(prediction.is_ood for prediction in predictions)
     return OOD_FOUND if fail_on_ood and found else DONE

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from synood.settings import MiningSettings
     from synood.tuning.projection import Projection
 
-_BATCH = 64  # pictures decoded at a time
+BATCH = 64  # pictures decoded at a time
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class OODDetector:
 
         >>> detector.score("holiday/")  # doctest: +SKIP
         """
-        found = [self.score_features(self._encode(batch)) for batch in batches(images, _BATCH)]
+        found = [self.score_features(self._encode(batch)) for batch in batches(images, BATCH)]
         return np.concatenate(found) if found else np.zeros(0, np.float32)
 
     def score_features(self, features: ArrayLike) -> NDArray[np.float32]:
@@ -221,7 +221,7 @@ class OODDetector:
         >>> for prediction in detector.iter_predict("archive/"):  # doctest: +SKIP
         ...     print(prediction.path, prediction.score)
         """
-        for batch in batches(images, _BATCH):
+        for batch in batches(images, BATCH):
             features = self._projected(self._encode(batch))
             nearest = scores.cosine_similarity(features, self.class_features).argmax(axis=1)
             for item, score, row in zip(
@@ -270,6 +270,10 @@ class OODDetector:
         if models is not None:
             backbone.use(load_bundle(models))
         return cls(**arguments)
+
+    def on(self, device: str) -> OODDetector:
+        """Return this detector with its encoder, not yet loaded, on `device`."""
+        return replace(self, encoder=self.backbone.on(device))
 
     def _encode(self, batch: list[ImageInput]) -> NDArray[np.float32]:
         pictures = [as_picture(item) for item in batch]
