@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synood.errors import CheckpointError
+from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_json, sha256_file
 from synood.models.catalog import known_files, pinned
 
@@ -84,6 +85,28 @@ def load_file(source: str | Path, name: str, revision: str | None = None) -> Pat
     return path
 
 
+def load_folder(source: str | Path, names: tuple[str, ...], revision: str | None = None) -> Path:
+    """Return the directory with the files of a checkpoint, fetched by pattern if on the hub."""
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    folder = load_part(snapshot_download, source, revision=revision, allow_patterns=list(names))
+    _refuse_altered(source, "", revision)
+    return Path(folder)
+
+
+def optional(library: str, extra: str) -> Any:  # noqa: ANN401 - a library, untyped here
+    """Import a library that an extra brings; where it does not import, an `InputError` says how."""
+    try:
+        return import_module(library)
+    except (ImportError, RuntimeError) as error:  # torchvision's is of the second kind
+        raise InputError(
+            f"{library} cannot be imported ({error}); it needs torchvision: "
+            f"pip install 'synood[{extra}]'"
+        ) from None
+
+
 def load_part(
     loader: Callable[..., Any],
     source: str | Path,
@@ -101,9 +124,11 @@ def load_part(
     revision = pinned(source, revision)
     if revision is not None:
         options["revision"] = revision
+    if subfolder:
+        options["subfolder"] = subfolder
     try:
         with _quiet():
-            return loader(str(source), subfolder=subfolder, **options)
+            return loader(str(source), **options)
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         place = _place(source, subfolder)

@@ -102,7 +102,9 @@ class TransformersClassifier:
 
     def logits(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C) on the classifier's device, differentiable."""
-        inputs = self._preprocess(pixels.to(self._device, torch.float32))
+        return self._logits_of(self._preprocess(pixels.to(self._device, torch.float32)))
+
+    def _logits_of(self, inputs: Tensor) -> Tensor:
         logits: Tensor = self._model(pixel_values=inputs).logits
         return logits
 

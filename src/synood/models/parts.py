@@ -59,12 +59,18 @@ PARTS: dict[str, dict[str, Kind]] = {
             "synood.models.siglip:SiglipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: config.get("model_type") == "siglip",
-            recipe="synood.models.siglip:recipe_defaults",
+            recipe="synood.models.scale:recipe_defaults",
         ),
         "resnet-clip": Kind(
             "synood.models.resnet_clip:ResNetClipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=_layers_are_a_list,
+        ),
+        "open-clip": Kind(
+            "synood.models.open_clip:OpenClipEncoder.from_pretrained",
+            options=("revision", "dtype"),
+            recognises=lambda config: "model_cfg" in config,
+            recipe="synood.models.scale:recipe_defaults",
         ),
         "dual": Kind("synood.models.dual:DualEncoder.from_pretrained", ("path",), ()),
     },
@@ -75,6 +81,10 @@ PARTS: dict[str, dict[str, Kind]] = {
         ),
     },
     "classifier": {
+        "timm": Kind(
+            "synood.models.timm_classifier:TimmClassifier.from_pretrained",
+            recognises=lambda config: "architecture" in config and "pretrained_cfg" in config,
+        ),
         "transformers": Kind(
             "synood.models.classifier:TransformersClassifier.from_pretrained",
             recognises=lambda config: "model_type" in config,

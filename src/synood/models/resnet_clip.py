@@ -57,7 +57,9 @@ class ResNetClipEncoder(TowerEncoder):
         model = _filled(tensors, bool(config["model_cfg"].get("quick_gelu", False)), path_or_id)
         model = model.to(device=device, dtype=chosen_dtype(dtype, device))
         sizes = Sizes.of(tensors)
-        preprocess = _preprocess(config.get("preprocess_cfg", {}), sizes.image_size, path_or_id)
+        preprocess = open_clip_preprocess(
+            config.get("preprocess_cfg", {}), sizes.image_size, path_or_id
+        )
         tokenizer = load_tokenizer(path_or_id, sizes.vocabulary, revision=revision)
         encoder = cls(model, tokenizer, sizes.context, preprocess, path_or_id, revision)
         encoder.dim, encoder.image_size = sizes.dim, sizes.image_size
@@ -130,7 +132,7 @@ def _counters(model: ResNetClip) -> dict[str, torch.Tensor]:
     }
 
 
-def _preprocess(config: Mapping[str, Any], size: int, source: str | Path) -> Preprocess:
+def open_clip_preprocess(config: Mapping[str, Any], size: int, source: str | Path) -> Preprocess:
     """Read OpenCLIP's `preprocess_cfg`; what it leaves out is as in OpenAI's."""
     usual = PREPROCESS["clip"]
     crops = {"shortest": "center", "squash": "squash"}

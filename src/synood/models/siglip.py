@@ -4,20 +4,15 @@ Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023, and Tsch
 "SigLIP 2", 2025. Such an encoder holds that an image and a text match with the probability
 sigmoid(scale * cosine + bias), with its own scale (near 110) and bias (near -13).
 
-The score of equation 2 is a share of softmax mass. There the scale is one over the temperature, and
-the same in the loss of both tunings, so `recipe_defaults` hands on the encoder's own. The bias is
-the same factor in every term of the share and cancels: it enters a pair's probability alone.
+The score and both tunings take the encoder's own scale (`models/scale.py`). The bias is the same
+factor in every term of a share of softmax mass and cancels: it enters a pair's probability alone.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from synood.errors import CheckpointError, InputError
-from synood.files import read_json
 from synood.models.checkpoints import load_file, load_model, load_part
 from synood.models.clip import load_preprocess
 from synood.models.precision import chosen_dtype
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
     from synood.images.reading import Preprocess
 
 SENTENCEPIECE = "spiece.model"
-SCALE = "logit_scale"
 
 
 class SiglipEncoder(TowerEncoder):
@@ -97,31 +91,6 @@ class SiglipEncoder(TowerEncoder):
             input_ids=ids.to(self.device)
         ).pooler_output
         return features
-
-
-def recipe_defaults(source: str | Path, revision: str | None = None) -> dict[str, float]:
-    """Return the recipe fields that depend on the encoder's scale, read without loading it."""
-    scale = math.exp(_stored(source, revision))
-    return {
-        "score.temperature": 1 / scale,
-        "projection.logit_scale": scale,
-        "negatives.logit_scale": scale,
-    }
-
-
-def _stored(source: str | Path, revision: str | None) -> float:
-    """Read the logarithm of the scale from the file that holds it, be it one of several."""
-    try:
-        index = read_json(load_file(source, "model.safetensors.index.json", revision))
-        name = index["weight_map"][SCALE]
-    except CheckpointError:
-        name = "model.safetensors"
-    path = load_file(source, name, revision)
-    try:
-        with safe_open(path, "pt") as tensors:
-            return float(tensors.get_tensor(SCALE))
-    except SafetensorError as error:
-        raise CheckpointError(f"{source}/{name}: holds no {SCALE} ({error})") from None
 
 
 def _load_tokenizer(source: str | Path, revision: str | None) -> Any:  # noqa: ANN401

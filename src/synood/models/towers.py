@@ -83,7 +83,7 @@ class TowerEncoder:
         Texts of like length share a batch, which is padded to its longest only where the tower
         does not see the padding. Raises `InputError` naming a prompt that exceeds its context.
         """
-        tokens = token_rows(self._tokenizer, texts, self._context)
+        tokens = self._token_rows(texts)
         order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         features = np.empty((len(tokens), self.dim), np.float32)
         for places in batches(len(tokens), batch_size):
@@ -121,6 +121,9 @@ class TowerEncoder:
     def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S), preprocessed -> (N, D)."""
         raise NotImplementedError
+
+    def _token_rows(self, texts: Sequence[str]) -> list[list[int]]:
+        return token_rows(self._tokenizer, texts, self._context)
 
     def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Token ids with start and end, of any lengths -> (N, D)."""
