@@ -296,12 +296,25 @@ def test_features_are_left_as_they_are(planted):
     assert (planted["test"] == before).all()
 
 
-def test_directions_without_any_spread_are_left_out():
+@pytest.mark.parametrize("offset", [0.0, 10.0])
+def test_features_that_hang_together_give_the_distance_of_those_they_hang_on(offset):
+    rng = np.random.default_rng(6)
+    base, labels = rng.normal(size=(60, 3)), np.arange(60) % 2
+    mixing = rng.normal(size=(3, 20))
+    mixed = (base @ mixing + offset).astype(np.float32)  # 17 directions of rounding alone
+    expected = scores.Gaussians.fit(base, labels).score(base[:9])
+    fitted = scores.Gaussians.fit(mixed, labels)
+    np.testing.assert_allclose(fitted.score(mixed[:9]), expected, rtol=1e-2)
+    np.testing.assert_allclose(fitted.score(mixed[4:5]), fitted.score(mixed[:9])[4:5], rtol=1e-5)
+
+
+def test_where_training_images_never_vary_a_difference_counts():
     rng = np.random.default_rng(5)
     rows = np.c_[rng.normal(size=(40, 3)), np.ones(40)]  # the last feature never varies
     flat = scores.Gaussians.fit(rows[:, :3], np.zeros(40)).score(rows[:5, :3])
-    found = scores.Gaussians.fit(rows, np.zeros(40)).score(rows[:5])
-    np.testing.assert_allclose(found, flat, rtol=1e-5)
+    fitted = scores.Gaussians.fit(rows, np.zeros(40))
+    np.testing.assert_allclose(fitted.score(rows[:5]), flat, rtol=1e-5)
+    assert (fitted.score(rows[:5] + np.array([0, 0, 0, 0.01])) < flat.min() - 100).all()
 
 
 @pytest.mark.parametrize(

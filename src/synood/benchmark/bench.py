@@ -115,11 +115,13 @@ def gather(
     advance: Advance,
     run: Path | None = None,
     train_per_class: int | None = None,
+    outlier_names: tuple[str, ...] = (),
 ) -> tuple[Material, Views]:
     """View a whole suite: what systems may learn from, and what they are scored on.
 
     `run` is a finished run on the suite's training images, for the systems that are tuned on
-    synthetic pictures. `train_per_class` bounds how many training images of each class are seen.
+    synthetic pictures. `train_per_class` bounds how many training images of each class are seen;
+    `outlier_names` are for EOE.
     """
     train = suite.one("train")
     classifier = suite_classifier(train, models, store)
@@ -133,8 +135,9 @@ def gather(
         models=models,
         classifier=classifier,
         store=store,
-        load_words=lambda: encode_words(models, store, recipe.mining, unheard),
+        load_words=lambda mining: encode_words(models, store, mining, unheard),
         run=run,
+        outlier_names=outlier_names,
     )
     return material, views
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from synood.models.clip import ImageTextEncoder
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
-    from synood.settings import Recipe
+    from synood.settings import MiningSettings, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,8 @@ class Material:
 
     `train` and `validation` are in-distribution, their `labels` index `class_names`.
     `validation_ood` may be empty: a system then keeps its published settings. `run` is a finished
-    run directory of the same training images, whose synthetic pictures SynOOD and others tune on.
+    run directory of the same training images, whose synthetic pictures SynOOD and others tune on;
+    `outlier_names` are imagined by whoever likes, for EOE.
     Networks and words are loaded and encoded when first asked for; `store` keeps what was encoded.
     """
 
@@ -53,8 +54,9 @@ class Material:
     models: Models
     classifier: Classifier
     store: FeatureStore
-    load_words: Callable[[], Words]
+    load_words: Callable[[MiningSettings], Words]
     run: Path | None = None
+    outlier_names: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> PromptSet:
@@ -68,13 +70,26 @@ class Material:
 
     @cached_property
     def words(self) -> Words:
-        """The bundle's candidate words and their features (W, D)."""
-        return self.load_words()
+        """The candidates that the recipe's mining makes of the bundle's words."""
+        return self.load_words(self.recipe.mining)
+
+    def candidates(self, mining: MiningSettings) -> Words:
+        """Return the candidates that other settings make of the bundle's words."""
+        return self.words if mining == self.recipe.mining else self.load_words(mining)
 
     @cached_property
     def class_features(self) -> NDArray[np.float32]:
         """The class names' features (C, D), of unit length."""
-        return unit(self.store.texts(self.prompts.class_prompts(self.class_names), unheard))
+        return self.name_features(self.class_names)
+
+    def class_features_under(self, prompt_set: str) -> NDArray[np.float32]:
+        """Return the class names' features (C, D) under another prompt set, of unit length."""
+        prompts = PROMPT_SETS[prompt_set].class_prompts(self.class_names)
+        return unit(self.store.texts(prompts, unheard))
+
+    def name_features(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Encode any names as the class names are: (M, D), of unit length."""
+        return unit(self.store.texts(self.prompts.class_prompts(names), unheard))
 
     def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Encode any prompts into (M, D), not normalised; kept in the store."""

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from synood.benchmark.results import Kind
 
 
+CLASSIFIER = "a classifier trained on the in-distribution classes"
+ENCODER = "an image-text encoder"
+NAMES = "the class names"
+WORDS = "a list of words"
+IMAGES = "in-distribution images"
+
+
 @dataclass(frozen=True)
 class Method:
     """What a method is: its printed title, its paper, and what it needs beside the test image."""
@@ -28,42 +35,35 @@ MSP = Method(
     "MSP",
     "Hendrycks and Gimpel, ICLR 2017, arXiv 1610.02136",
     "inductive",
-    ("a classifier trained on the in-distribution classes",),
+    (CLASSIFIER,),
 )
 ENERGY = Method(
     "energy",
     "Energy",
     "Liu et al., NeurIPS 2020, arXiv 2010.03759",
     "inductive",
-    ("a classifier trained on the in-distribution classes",),
+    (CLASSIFIER,),
 )
 MCM = Method(
     "mcm",
     "MCM",
     "Ming et al., NeurIPS 2022, arXiv 2211.13445",
     "inductive",
-    ("an image-text encoder", "the class names"),
+    (ENCODER, NAMES),
 )
 NEGLABEL = Method(
     "neglabel",
     "NegLabel",
     "Jiang et al., ICLR 2024, arXiv 2403.20078",
     "inductive",
-    ("an image-text encoder", "the class names", "a list of words"),
+    (ENCODER, NAMES, WORDS),
 )
 SYNOOD = Method(
     "synood",
     "SynOOD",
     "Li et al., ICCV 2025, arXiv 2507.10225",
     "inductive",
-    (
-        "an image-text encoder",
-        "the class names",
-        "a list of words",
-        "in-distribution images",
-        "an in-painting model",
-        "a classifier",
-    ),
+    (ENCODER, NAMES, WORDS, IMAGES, "an in-painting model", "a classifier"),
 )
 BASELINES = (MSP, ENERGY, MCM, NEGLABEL)
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
+# Of the largest variance: features in single precision are off by 1e-7 of values that may be a
+# hundred deviations from zero, so deviations below 1e-5 of the largest are rounding. They are
+# raised to that, not left out: a pseudo-inverse calls an image near however far it is there.
+LEAST_VARIANCE = 1e-10
+
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
@@ -55,9 +60,11 @@ class Neighbours:
 class Gaussians:
     """Mahalanobis distances to class means under one shared covariance (Lee et al., NeurIPS 2018).
 
-    `whitening` (P, R) turns them into plain distances between `centres` (C, R) and images.
+    `whitening` (P, P) turns them into plain distances between `centres` (C, P) and images, once
+    `middle` (P,) is taken off, without which small distances would be differences of large numbers.
     """
 
+    middle: Doubles
     whitening: Doubles
     centres: Doubles
 
@@ -65,23 +72,24 @@ class Gaussians:
     def fit(cls, features: ArrayLike, labels: ArrayLike) -> Gaussians:
         """Estimate means and covariance from (N, P) features and their classes (N,).
 
-        With all labels equal this is the one background Gaussian of the relative form. Directions
-        in which the training images do not vary at all are left out.
+        With all labels equal this is the one background Gaussian of the relative form. Where the
+        training images vary no more than rounding does, an image that does counts as very far.
         """
         _need_sklearn()
         from sklearn.covariance import EmpiricalCovariance
 
         rows, means, which = _class_means(features, labels)
         model = EmpiricalCovariance(assume_centered=True).fit(rows - means[which])
-        values, vectors = np.linalg.eigh(model.get_precision())
-        whitening = vectors * np.sqrt(np.maximum(values, 0.0))
-        return cls(whitening, means @ whitening)
+        variances, directions = np.linalg.eigh(model.covariance_)
+        whitening = directions / np.sqrt(np.maximum(variances, LEAST_VARIANCE * variances[-1]))
+        middle = rows.mean(axis=0)
+        return cls(middle, whitening, (means - middle) @ whitening)
 
     def distances(self, features: ArrayLike) -> Doubles:
         """Squared distances of (M, P) features to each class: (M, C)."""
         rows = checked(features, "features").astype(np.float64)
         check_widths(rows, self.whitening.T, "features", "those of the training images")
-        return _squared_distances(rows @ self.whitening, self.centres)
+        return _squared_distances((rows - self.middle) @ self.whitening, self.centres)
 
     def score(self, features: ArrayLike, background: Gaussians | None = None) -> NDArray[Any]:
         """Minus the least distance (M,); with a background, less the distance to it.

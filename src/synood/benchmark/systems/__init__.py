@@ -12,9 +12,22 @@ if TYPE_CHECKING:
 
 def registry() -> tuple[System | StreamSystem, ...]:
     """All systems in the order of the tables: classifiers' scores first, SynOOD last."""
-    from synood.benchmark.systems import logits, names, synood
+    from synood.benchmark.systems import (
+        described,
+        distances,
+        gradients,
+        logits,
+        names,
+        places,
+        shaping,
+        synood,
+    )
 
-    return (*logits.SYSTEMS, *names.SYSTEMS, *synood.SYSTEMS)
+    families = (logits, gradients, shaping, distances, names, places, described, synood)
+    systems: list[System | StreamSystem] = []
+    for family in families:
+        systems += family.SYSTEMS
+    return tuple(systems)
 
 
 def find_system(name: str) -> System | StreamSystem:

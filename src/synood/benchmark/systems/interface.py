@@ -65,6 +65,9 @@ class FittedStream:
     added_parameters: int = 0
 
 
+Fit: TypeAlias = Callable[["Material", int], Fitted]
+
+
 @dataclass(frozen=True)
 class System:
     """An inductive system. `fit(material, seed)` gives the same scorer for the same arguments.
@@ -73,7 +76,7 @@ class System:
     """
 
     method: Method
-    fit: Callable[[Material, int], Fitted]
+    fit: Fit
     seeded: bool = False
 
 

@@ -4,22 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synood.benchmark import baselines
-from synood.benchmark.methods import ENERGY, MSP
+from synood import scores
+from synood.benchmark.methods import CLASSIFIER, ENERGY, MSP, Method
 from synood.benchmark.systems.interface import Fitted, System
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from synood.benchmark.material import Material
+    from synood.benchmark.systems.interface import Fit
+
+MAX_LOGIT = Method(
+    "maxlogit",
+    "MaxLogit",
+    "Hendrycks et al., ICML 2022, arXiv 1911.11132",
+    "inductive",
+    (CLASSIFIER,),
+)
+GEN = Method(
+    "gen",
+    "GEN",
+    "Liu, Lochman and Zach, CVPR 2023",
+    "inductive",
+    (CLASSIFIER,),
+)
 
 
-def fit_msp(material: Material, seed: int) -> Fitted:
-    """Nothing to fit."""
-    return Fitted(baselines.score_msp)
+def _fit(score: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Fit:
+    """Nothing to fit: the published settings, the same for every image."""
+
+    def fit(material: Material, seed: int) -> Fitted:
+        return Fitted(lambda encoded: score(encoded.logits))
+
+    return fit
 
 
-def fit_energy(material: Material, seed: int) -> Fitted:
-    """Nothing to fit; the temperature is 1, as published."""
-    return Fitted(baselines.score_energy)
-
-
-SYSTEMS = (System(MSP, fit_msp), System(ENERGY, fit_energy))
+SYSTEMS = (
+    System(MSP, _fit(scores.msp)),
+    System(MAX_LOGIT, _fit(scores.max_logit)),
+    System(ENERGY, _fit(scores.energy)),
+    System(GEN, _fit(scores.gen)),
+)

@@ -6,11 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark import baselines
-from synood.benchmark.methods import MCM, NEGLABEL
+from synood.benchmark.methods import ENCODER, MCM, NAMES, NEGLABEL, WORDS, Method
 from synood.benchmark.systems.interface import Fitted, System
 
 if TYPE_CHECKING:
     from synood.benchmark.material import Material
+    from synood.settings import MiningSettings
+
+CSP = Method(
+    "csp",
+    "CSP",
+    "Chen et al., NeurIPS 2024, arXiv 2410.08611",
+    "inductive",
+    (ENCODER, NAMES, WORDS),
+)
+CSP_MAX_SIMILARITY = 0.95  # to any class name: clip-ViT-B16.py:26 of its code
 
 
 def fit_mcm(material: Material, seed: int) -> Fitted:
@@ -26,14 +36,31 @@ def fit_mcm(material: Material, seed: int) -> Fitted:
 
 
 def fit_neglabel(material: Material, seed: int) -> Fitted:
-    """Choose share of labels and temperature on validation images, else keep the recipe's."""
-    recipe, chosen = material.recipe, {}
-    mining, score = recipe.mining, recipe.score
+    """Mine as the recipe says."""
+    return _fit_mined(material, material.recipe.mining)
+
+
+def fit_csp(material: Material, seed: int) -> Fitted:
+    """Mine from the conjugated pool, prompts averaged over CSP's templates."""
+    csp = replace(
+        material.recipe.mining,
+        pool="csp",
+        prompt_set="csp",
+        max_similarity=CSP_MAX_SIMILARITY,
+    )
+    return _fit_mined(material, csp)
+
+
+def _fit_mined(material: Material, mining: MiningSettings) -> Fitted:
+    """Choose share of labels and temperature on validation images, else keep those given."""
+    chosen: dict[str, object] = {}
+    score, words = material.recipe.score, material.candidates(mining)
+    classes = material.class_features_under(mining.prompt_set)
     if material.validation_ood:
         choice = baselines.choose_neglabel(
-            material.words,
+            words,
             material.class_names,
-            material.class_features,
+            classes,
             material.validation,
             material.validation_ood,
             mining,
@@ -42,12 +69,10 @@ def fit_neglabel(material: Material, seed: int) -> Fitted:
         chosen = choice.to_json()
         mining = replace(mining, share=choice.share or mining.share)
         score = replace(score, temperature=choice.temperature)
-    kept = baselines.negatives_of_share(
-        material.words, material.class_names, material.class_features, mining, mining.share
-    )
-    negatives = material.words.features[kept]
-    scorer = baselines.neglabel_scorer(material.class_features, negatives, score)
+    kept = baselines.negatives_of_share(words, material.class_names, classes, mining, mining.share)
+    negatives = words.features[kept]
+    scorer = baselines.neglabel_scorer(classes, negatives, score)
     return Fitted(scorer, {**chosen, "negatives": len(kept)}, negatives.size)
 
 
-SYSTEMS = (System(MCM, fit_mcm), System(NEGLABEL, fit_neglabel))
+SYSTEMS = (System(MCM, fit_mcm), System(NEGLABEL, fit_neglabel), System(CSP, fit_csp))

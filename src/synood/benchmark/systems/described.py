@@ -1,0 +1,176 @@
+"""Systems whose names of other things come from a describer instead of a list of words.
+
+The papers ask a caption decoder (ZOC) and a large language model (EOE). Here the bundle's describer
+takes their place: a tagger over its vocabulary, a multimodal model, or a file of its answers. So
+these rows are in the papers' style; their figures are the describer's as much as the score's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from synood import scores
+from synood.benchmark.baselines import MCM_TEMPERATURES, TEMPERATURES
+from synood.benchmark.methods import ENCODER, IMAGES, NAMES, Method
+from synood.benchmark.systems._choosing import Option, best_of
+from synood.benchmark.systems.interface import Fitted, System
+from synood.errors import InputError
+from synood.labels.wordnet import name_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from synood.benchmark.encoding import Encoded
+    from synood.benchmark.material import Material
+    from synood.benchmark.systems.interface import Scorer
+    from synood.models.describer import Describer
+
+ZOC = Method(
+    "zoc",
+    "ZOC-style",
+    "after Esmaeilpour et al., AAAI 2022, arXiv 2109.02748; names by the describer",
+    "inductive",
+    (ENCODER, NAMES, "a describer that looks at each test image"),
+)
+EOE = Method(
+    "eoe",
+    "EOE-style",
+    "after Cao et al., ICML 2024, arXiv 2406.00806; names given, or by the describer",
+    "inductive",
+    (ENCODER, NAMES, "names of imagined outliers, or a describer and " + IMAGES),
+)
+GENERATED = 35  # names of each image: ZOC's cifar10_eval.py takes the decoder's 35 likeliest words
+ENVISIONED = 500  # EOE's number of outlier names for far OOD, here of images that are described
+WEIGHT = 0.25  # EOE's beta
+
+
+def fit_zoc(material: Material, seed: int) -> Fitted:
+    """Choose the temperature on validation images, else the published 0.01 of CLIP's scale."""
+    namer = _Namer(material)
+
+    def scorer(temperature: float) -> Scorer:
+        return lambda encoded: namer.class_share(encoded, temperature)
+
+    options = [Option({"temperature": t, "describer": namer.id}, scorer(t)) for t in TEMPERATURES]
+    return best_of(material, options)
+
+
+def fit_eoe(material: Material, seed: int) -> Fitted:
+    """Take the outlier names given, else describe training images; choose the temperature."""
+    names = _unknown(material.outlier_names or _described(material), material.class_names)
+    if not names:
+        raise InputError(
+            "EOE: no name of an outlier is left beside the class names; give others, or another "
+            "describer"
+        )
+    outliers, classes = material.name_features(names), material.class_features
+
+    def scorer(temperature: float) -> Scorer:
+        def score(encoded: Encoded) -> NDArray[np.float32]:
+            known = scores.cosine_similarity(encoded.features, classes)
+            unknown = scores.cosine_similarity(encoded.features, outliers)
+            return scores.eoe(known, unknown, temperature, WEIGHT)
+
+        return score
+
+    source = "given" if material.outlier_names else material.models.describer.id
+    options = [
+        Option(
+            {"temperature": t, "weight": WEIGHT, "names": len(names), "source": source}, scorer(t)
+        )
+        for t in MCM_TEMPERATURES
+    ]
+    return best_of(material, options, outliers.size)
+
+
+class _Namer:
+    """Names what else may be in each picture, and holds the class names against these."""
+
+    def __init__(self, material: Material) -> None:
+        self._material = material
+        self._describer = many_names(material)
+        self.id = self._describer.id
+        self._seen: WeakKeyDictionary[Encoded, list[tuple[str, ...]]] = WeakKeyDictionary()
+
+    def class_share(self, encoded: Encoded, temperature: float) -> NDArray[np.float32]:
+        """Share of the class names in a softmax with the names generated for each picture."""
+        similar = scores.cosine_similarity(encoded.features, self._material.class_features)
+        if encoded not in self._seen:
+            self._seen[encoded] = self._names(encoded, similar)
+        others = self._similarity(encoded.features, self._seen[encoded])
+        return scores.neglabel(similar, others, temperature, groups=None)
+
+    def _names(self, encoded: Encoded, similar: NDArray[np.float32]) -> list[tuple[str, ...]]:
+        """Describe each picture as if it were of the class that it is most like."""
+        classes, pictures = self._material.class_names, encoded.seen()
+        likeliest = [classes[row] for row in similar.argmax(axis=1)]
+        ids = [record.id for record in pictures.records]
+        texts: list[str] = []
+        for images in pictures.images():
+            part = slice(len(texts), len(texts) + len(images))
+            texts += self._describer.describe(images, likeliest[part], ids[part])
+        return [_unknown(_split(text), classes) for text in texts]
+
+    def _similarity(
+        self, features: NDArray[np.float32], own: Sequence[tuple[str, ...]]
+    ) -> NDArray[np.float32]:
+        """Cosines (N, M) with each picture's own names, -inf where it has fewer than others."""
+        distinct = sorted({name for names in own for name in names})
+        padded = np.full((len(own), max(map(len, own), default=0) or 1), -np.inf, np.float32)
+        if distinct:
+            place = {name: row for row, name in enumerate(distinct)}
+            named = self._material.name_features(distinct)
+            for row, (image, names) in enumerate(zip(scores.normalise(features), own, strict=True)):
+                padded[row, : len(names)] = named[[place[name] for name in names]] @ image
+        return padded
+
+
+def many_names(material: Material) -> Describer:
+    """Return the bundle's describer; a tagger gives as many words as ZOC's decoder."""
+    from synood.models.describer import Tagger  # loads torch
+
+    describer = material.models.describer
+    if isinstance(describer, Tagger):
+        return Tagger(material.encoder, describer.vocabulary, tags=GENERATED)
+    return describer
+
+
+def _described(material: Material) -> tuple[str, ...]:
+    """Names that describe training images, evenly spaced ones where there are many."""
+    train = material.train
+    if train.labels is None:
+        raise InputError(f"set {train.name!r}: has no class labels to describe it by")
+    count = min(len(train), ENVISIONED)
+    rows = np.arange(count) * len(train) // count
+    some = train.take(rows)
+    labels = [material.class_names[row] for row in train.labels[rows]]
+    ids = [record.id for record in some.seen().records]
+    names: dict[str, None] = {}
+    start = 0
+    for images in some.seen().images():
+        part = slice(start, start + len(images))
+        for text in material.models.describer.describe(images, labels[part], ids[part]):
+            names.update(dict.fromkeys(_split(text)))
+        start += len(images)
+    return tuple(sorted(names))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """Return the names in a describer's answer, which commas or lines part."""
+    parts = (" ".join(part.split()).strip(" .") for part in re.split(r"[,;\n]", text))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _unknown(names: Sequence[str], class_names: Sequence[str]) -> tuple[str, ...]:
+    """Leave out what is a class name in any case and spacing."""
+    taken = {name_key(name) for name in class_names}
+    return tuple(name for name in names if name_key(name) not in taken)
+
+
+SYSTEMS = (System(ZOC, fit_zoc), System(EOE, fit_eoe))
