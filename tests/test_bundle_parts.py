@@ -14,6 +14,7 @@ import hub_cache
 import tiny
 from bundling import CLASSES, change_spec, tiny_bundle
 from synood.backbone import Backbone
+from synood.cli import main
 from synood.errors import CheckpointError
 from synood.models import catalog as catalog_module
 from synood.models._spec import VARIANTS
@@ -23,6 +24,7 @@ from synood.models.checkpoints import cached_commit
 from synood.models.classifier import TransformersClassifier
 from synood.models.clip import ClipEncoder
 from synood.models.parts import PARTS
+from synood.pipeline import _runfile
 from synood.pipeline._models import Models
 
 NAME = "somebody/small-clip"
@@ -211,3 +213,34 @@ def test_a_folder_of_the_same_name_as_an_id_is_not_taken_for_it(tmp_path, monkey
     tiny.tiny_resnet(tmp_path / "microsoft" / "resnet-50", CLASSES)
     assert known_files("microsoft/resnet-50") == {}
     assert TransformersClassifier.from_pretrained("microsoft/resnet-50").class_names == CLASSES
+
+
+def test_a_run_records_the_commit_and_the_hashes_of_what_came_from_a_hub(original, tmp_path):
+    directory = tiny.tiny_clip(tmp_path / "clip")
+    digest = hub_cache.blob_name(directory / "model.safetensors")
+    commit = hub_cache.put(tmp_path / "hub", NAME, directory)
+    bundle = load_bundle(f"{original}+encoder={NAME}")
+    assert bundle.from_hub("encoder") == {}
+    with hub_cache.using_cache(tmp_path / "hub"):
+        recorded = _runfile._models(Models(bundle, "cpu"))["encoder"]
+    wanted = {"id": NAME, "commit": commit, "weights": {"model.safetensors": digest}}
+    assert recorded == wanted
+
+
+def test_the_command_lists_what_a_bundle_is_made_of_and_what_is_here(original, tmp_path, capsys):
+    hub_cache.put(tmp_path / "hub", NAME, tiny.tiny_clip(tmp_path / "clip"))
+    tiny.tiny_resnet(tmp_path / "own", CLASSES)
+    name = f"paper+encoder={NAME}+classifier={tmp_path / 'own'}"
+    with hub_cache.using_cache(tmp_path / "hub"):
+        assert main(["models", name, str(original)]) == 0
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    inpainter = "sd2-community/stable-diffusion-2-inpainting"
+    assert rows[:4] == [
+        name,
+        f"encoder {NAME} not pinned - here",
+        f"inpainter {inpainter} 5f74973cbb64 CreativeML Open RAIL++-M not here",
+        f"classifier {tmp_path / 'own'} not pinned - a folder",
+    ]
+    assert "encoder encoder - - in the bundle" in rows
+    assert main(["models"]) == 0
+    assert "paper-rn50" in capsys.readouterr().out

@@ -7,7 +7,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 Models = Annotated[
-    str, Parameter(help='Which models to use: "mini", "paper" or a directory with a bundle.json.')
+    str,
+    Parameter(
+        help='Which models to use: "mini", "paper" or a directory with a bundle.json; '
+        '"paper+encoder=ID" exchanges a part by a hub id or a folder (see `synood models`).'
+    ),
 ]
 Device = Annotated[
     str, Parameter(help='Where the models run: "auto", "cpu" or a name that torch knows.')

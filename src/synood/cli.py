@@ -25,6 +25,7 @@ from synood._commands_benchmark import benchmark
 from synood._commands_evaluate import Preprocess, evaluate
 from synood._commands_export import synthesize
 from synood._commands_labels import mine, zero_shot
+from synood._commands_models import models as list_models
 from synood._console import Format, deliver, detector_text, predictions_text, reporter
 from synood._spread_options import HERE, Spread
 from synood.errors import InputError
@@ -61,6 +62,7 @@ app.command(evaluate, sort_key=5)
 app.command(zero_shot, sort_key=2)
 app.command(mine, sort_key=6)
 app.command(synthesize, sort_key=1)
+app.command(list_models, name="models", sort_key=8)
 
 
 @app.command(sort_key=0)

@@ -88,6 +88,11 @@ class Bundle:
         return f"{self.root.resolve()}{self.changes}"
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts it has, in the order in which a run uses them."""
+        return tuple(part for part in PARTS if part in self.spec)
+
+    @property
     def prompt_set(self) -> str:
         """Name of the prompt set that suits the encoder."""
         return str(self.spec.get("prompts", "neglabel"))
@@ -162,6 +167,20 @@ class Bundle:
         """SHA-256 of the files of a part that is a folder of its own, outside the bundle."""
         folder = Path(self.spec.get(key, {}).get("id", ""))
         return _hashes_below(folder) if folder.is_absolute() else {}
+
+    def from_hub(self, key: str) -> dict[str, Any]:
+        """Commit and SHA-256 of the weights of a part that the local hub cache holds, or nothing.
+
+        So that a run tells what it was made with also where the catalog knows no hash.
+        """
+        part = self.spec.get(key, {})
+        if "id" not in part or Path(part["id"]).is_dir():
+            return {}
+        from synood.models.checkpoints import cached_commit, cached_weights
+
+        weights = cached_weights(part["id"], part.get("revision"))
+        commit = cached_commit(part["id"], part.get("revision"))
+        return {"commit": commit, "weights": weights} if weights else {}
 
     def _load(self, key: str, **given: Any) -> Any:  # noqa: ANN401 - the part asked for
         part = self._part(key)

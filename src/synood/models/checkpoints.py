@@ -8,6 +8,7 @@ the catalog knows only a pickle: that is hashed first and read by torch's reader
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FINGERPRINTED = frozenset({".json", ".txt", ".safetensors"})
 PICKLE = "pytorch_model.bin"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def load_model(
@@ -172,6 +174,22 @@ def cached_files(repo_id: str, revision: str | None = None) -> dict[str, Path]:
     root = _cache_folder(repo_id) / "snapshots" / (cached_commit(repo_id, revision) or "")
     found = sorted(path for path in root.rglob("*") if path.is_file())
     return {path.relative_to(root).as_posix(): path for path in found}
+
+
+def cached_weights(repo_id: str, revision: str | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file of weights that lies in the local cache, by name.
+
+    A large file is stored there under its SHA-256; others are hashed.
+    """
+    weights = {
+        name: path.resolve()
+        for name, path in cached_files(repo_id, revision).items()
+        if name.endswith((".safetensors", PICKLE))
+    }
+    return {
+        name: path.name if _SHA256.fullmatch(path.name) else sha256_file(path)
+        for name, path in weights.items()
+    }
 
 
 def _cache_folder(repo_id: str) -> Path:

@@ -56,7 +56,10 @@ def _models(models: Models) -> dict[str, object]:
     bundle = models.bundle
     keys = ("type", "id", "revision", "path", "vocabulary", "preprocess")
     parts = {
-        part: {key: bundle.spec[part][key] for key in keys if key in bundle.spec[part]}
+        part: {
+            **{key: bundle.spec[part][key] for key in keys if key in bundle.spec[part]},
+            **bundle.from_hub(part),
+        }
         for part in ("encoder", "inpainter", "classifier", "describer")
         if part in bundle.spec
     }

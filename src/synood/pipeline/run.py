@@ -166,6 +166,7 @@ class _Run:
             negatives=negatives,
             assignment=assignment,
         )
+        self._write_run_file(pictures, probe)  # again: what came from a hub is known by now
         return self._tuned(data, [p for p in pictures if "calibrate" in p.uses])
 
     def _negatives(self) -> Negatives:
