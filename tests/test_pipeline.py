@@ -587,7 +587,7 @@ def test_two_runs_in_one_directory_are_refused_until_the_first_ends(again, bundl
         os._exit(0)
     os.read(ready, 1)
 
-    with pytest.raises(InputError, match=f"process {child} is running in this directory"):
+    with pytest.raises(InputError, match=f"process {child} on .* is running in this directory"):
         run(images, bundle, again)
 
     os.kill(child, signal.SIGKILL)

@@ -25,7 +25,7 @@ from synood._detector_load import (
     SCHEMA,
 )
 from synood.errors import InputError
-from synood.files import sha256_bytes
+from synood.files import sha256_bytes, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,6 +55,7 @@ def write_detector(detector: OODDetector, path: Path) -> None:
         with _replacing_directory(target) as part:
             for name, data in contents.items():
                 (part / name).write_bytes(data)
+                sync(part / name)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from error
 

@@ -26,7 +26,9 @@ from synood._commands_evaluate import Preprocess, evaluate
 from synood._commands_export import synthesize
 from synood._commands_labels import mine, zero_shot
 from synood._commands_models import models as list_models
+from synood._commands_runs import status
 from synood._console import Format, deliver, detector_text, predictions_text, reporter
+from synood._signals import Terminated, terminable
 from synood._spread_options import HERE, Spread
 from synood.errors import InputError
 
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-DONE, OUR_FAULT, INPUT_FAULT, OOD_FOUND, STOPPED = 0, 1, 2, 3, 130
+DONE, OUR_FAULT, INPUT_FAULT, OOD_FOUND, STOPPED, TERMINATED = 0, 1, 2, 3, 130, 143
 _PATH_FAULTS = {
     errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
-    errno.ENAMETOOLONG, errno.EEXIST,
+    errno.ENAMETOOLONG, errno.EEXIST, errno.EFBIG, errno.EDQUOT,
 }  # fmt: skip
 
 _HELP = """
@@ -63,6 +65,7 @@ app.command(zero_shot, sort_key=2)
 app.command(mine, sort_key=6)
 app.command(synthesize, sort_key=1)
 app.command(list_models, name="models", sort_key=8)
+app.command(status, sort_key=8)
 
 
 @app.command(sort_key=0)
@@ -276,7 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with terminable():
+            code = app(
+                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            )
         sys.stdout.flush()  # here, where a closed or full standard output can still be told
     except (CycloptsError, InputError) as error:
         return _fail(str(error), INPUT_FAULT)
@@ -287,8 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in _PATH_FAULTS:
             return _our_fault()
         return _fail(f"{error.filename or 'writing'}: {error.strerror}", INPUT_FAULT)
-    except KeyboardInterrupt:
-        return _fail("stopped; `fit` and `demo` go on from here when run again", STOPPED)
+    except KeyboardInterrupt as error:
+        code = TERMINATED if isinstance(error, Terminated) else STOPPED
+        return _fail("stopped; `fit` and `demo` go on from here when run again", code)
     except Exception:  # noqa: BLE001 - the outermost place: whatever it is, it is our fault
         return _our_fault()
     return code if isinstance(code, int) else DONE

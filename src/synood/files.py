@@ -1,4 +1,8 @@
-"""Writing that never leaves half a file: everything is written beside its place, then renamed."""
+"""Writing that never leaves half a file: everything is written beside its place, then renamed.
+
+The bytes are on the disk before the name is, so that no end of power leaves an empty file under a
+final name; the name itself may be lost then, and with it that one piece of work.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +33,19 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o644)  # mkstemp makes files only their owner can read
+        sync(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file's bytes are on the disk."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
-import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from synood.errors import InputError
+from synood.files import sync
+from synood.pipeline._lock import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 Advance = Callable[[int, int, str], None]
+STAGES = ("select", "mine", "probe", "describe", "synthesize", "embed", "projection", "negatives")
+HEARTBEAT = 10.0  # seconds between two lines of progress in the event log
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Progress(Protocol):
@@ -41,14 +46,25 @@ class Workspace:
     def __init__(self, root: Path, progress: Progress | None = None) -> None:
         self.root = root
         self._progress = progress or silent
+        self._logged: dict[str, tuple[int, int]] = {}
+        self._beat = 0.0
 
     def stage(self, name: str) -> Advance:
         """Return what a stage calls to tell how far it is: (done, total, message)."""
 
         def advance(done: int, total: int, message: str = "") -> None:
+            self._log_progress(name, done, total)
             self._progress(name, done, total, message)
 
         return advance
+
+    def _log_progress(self, stage: str, done: int, total: int) -> None:
+        """Log a stage's begin and end, and every `HEARTBEAT` how far it is."""
+        before, now = self._logged.get(stage), time.monotonic()
+        late = now - self._beat > HEARTBEAT
+        if before != (done, total) and (before is None or done == total or late):
+            self._logged[stage], self._beat = (done, total), now
+            self.log("progress", stage=stage, done=done, total=total)
 
     def say(self, stage: str, message: str, **details: object) -> None:
         """Put a remark on the user's screen and into the event log."""
@@ -67,27 +83,29 @@ class Workspace:
 def opened(root: Path, progress: Progress | None = None) -> Iterator[Workspace]:
     """Make `root`, lock it for this process, and clear what a killed run left half written.
 
-    The lock is the kernel's, so it ends with the process however that ends; the process id in
-    the file is for the message. Raises `InputError` when another process holds it, or when the
-    directory cannot be written to or holds other things.
+    Raises `InputError` when another process holds it, or when the directory cannot be written to,
+    is full or holds other things.
     """
     _refuse_foreign(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{root}: cannot be used as a run directory ({error.strerror})") from None
-    with file:
-        _lock(file.fileno(), root)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        _sweep(root)
-        try:
-            yield Workspace(root, progress)
-        except InputError:
-            _forget_if_unused(root)
+    try:
+        with locked(root):
+            _sweep(root)
+            try:
+                yield Workspace(root, progress)
+            except InputError:
+                _forget_if_unused(root)
+                raise
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
             raise
+        raise InputError(
+            f"{error.filename or root}: cannot be written ({error.strerror}); what is finished is "
+            "kept, and the same call goes on from there"
+        ) from error
 
 
 @contextmanager
@@ -102,6 +120,8 @@ def whole_directory(path: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
+        for file in sorted(part.iterdir()):
+            sync(file)
         if path.exists():
             path.rename(old)
         part.rename(path)
@@ -122,16 +142,6 @@ def _refuse_foreign(root: Path) -> None:
         )
 
 
-def _lock(descriptor: int, root: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = (root / ".lock").read_text(encoding="utf-8").strip() or "unknown"
-        raise InputError(
-            f"{root}: process {holder} is running in this directory; wait for it to end"
-        ) from None
-
-
 def _forget_if_unused(root: Path) -> None:
     """Remove a run directory in which nothing was made: its input was refused at the start."""
     if {path.name for path in root.iterdir()} <= {".lock", "events.jsonl"}:
@@ -140,7 +150,8 @@ def _forget_if_unused(root: Path) -> None:
 
 def _sweep(root: Path) -> None:
     """Remove the unfinished files and directories of an earlier process, and half a log line."""
-    for folder in (root, root / "features", root / "synthesize"):
+    controls = sorted((root / "controls").glob("[!.]*/"))  # of a demo
+    for folder in (root, root / "features", root / "synthesize", *controls):
         for leftover in sorted([*folder.glob(".*.part"), *folder.glob(".*.old")]):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     events = root / "events.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from synood.pipeline._select import Picture, select
 from synood.pipeline._target import CompanyChanged, check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
 from synood.pipeline._work import Encode, Judge, Paint, Probe
-from synood.pipeline._workspace import Progress, Workspace, opened, unheard
+from synood.pipeline._workspace import STAGES, Progress, Workspace, opened, unheard
 from synood.pipeline.executors import LocalExecutor
 from synood.pipeline.recipe import resolve_recipe
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit", "pick_device"]
 
-STAGES = ("select", "mine", "probe", "describe", "synthesize", "embed", "projection", "negatives")
 BATCH_SIZE = 8  # pictures painted at a time
 
 
@@ -102,8 +102,11 @@ def fit(
                 workspace, models, recipe, index.class_names, seed, chosen, quarantine, listed
             )
             detector = run.detector(index, batch_size)
-        except Exception as error:
-            workspace.log("failed", error=f"{type(error).__name__}: {error}")
+        except BaseException as error:
+            with suppress(OSError):  # of a full disk: it must not hide what ended the run
+                stopped = isinstance(error, KeyboardInterrupt)
+                told = "interrupted" if stopped else f"{type(error).__name__}: {error}"
+                workspace.log("stopped" if stopped else "failed", error=told)
             raise
         workspace.log("done")
     return detector
