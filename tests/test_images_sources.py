@@ -6,12 +6,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from synood.errors import InputError
+from synood.images._records import Records, read_lines
 from synood.images.sources import (
+    ImageIndex,
     ImageRecord,
     find_images,
     folder_per_class,
@@ -275,3 +278,90 @@ def test_missing_class_names_are_named(tmp_path):
     for name in ("no.json", "no.txt"):
         with pytest.raises(InputError, match=f"{name}: .*[Nn]o such file"):
             read_class_names(tmp_path / name)
+
+
+def parse_line_by_line(data: bytes):
+    """The straight-line twin: one line after the other, in text."""
+    found = []
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        text = line.strip(b" \t\r\n\v\f\x1c\x1d\x1e\x1f")
+        if not text:
+            continue
+        name, _, last = text.rpartition(b" ")
+        digits = last.removeprefix(b"-")
+        if name and digits.isdigit() and len(digits) <= 18:
+            label = -1 if last.startswith(b"-") else int(last)
+            found.append((name.rstrip(b" \t\r\n\v\f\x1c\x1d\x1e\x1f"), label, number))
+        else:
+            found.append((text, -1, number))
+    return found
+
+
+WORDS = st.sampled_from(
+    [b"a.png", b"b/c.jpg", b"x y", b" ", b"  ", b"\t", b"\r", b"\n", b"\n\n", b"1", b"-1", b"12",
+     b"-", b"--3", b"9" * 18, b"9" * 19, b"\xef\xbb\xbf", b"\xff", b"caf\xc3\xa9", b"+4", b"0x1"]
+)  # fmt: skip
+
+
+@given(st.lists(WORDS, max_size=25))
+def test_lines_are_parsed_as_one_by_one(words):
+    data = b"".join(words)
+
+    starts, ends, numbers, lines = read_lines(data)
+
+    names = [data[start:end] for start, end in zip(starts, ends, strict=True)]
+    assert list(zip(names, numbers.tolist(), lines.tolist(), strict=True)) == (
+        parse_line_by_line(data)
+    )
+
+
+@given(st.lists(st.text("ab/é", min_size=1, max_size=40), min_size=1, max_size=12))
+def test_the_first_repeat_is_found_whatever_the_names_share(names):
+    coded = [name.encode() for name in names]
+    records = Records.of_names(Path(), coded, np.full(len(names), -1))
+
+    seen = [name for row, name in enumerate(names) if name in names[:row]]
+
+    assert records.first_repeat() == (seen[0] if seen else None)
+
+
+def test_long_names_of_one_end_are_told_apart(tmp_path):
+    end = "x" * 60
+    (tmp_path / "list.txt").write_text(f"a{end}.png 0\nb{end}.png 0\n")
+    assert len(read_imglist(tmp_path / "list.txt", tmp_path).records) == 2
+    (tmp_path / "list.txt").write_text(f"a{end}.png 0\nb{end}.png 0\na{end}.png 1\n")
+    with pytest.raises(InputError, match="is there twice"):
+        read_imglist(tmp_path / "list.txt", tmp_path)
+
+
+def test_two_spellings_of_a_path_are_one_image(tmp_path):
+    (tmp_path / "list.txt").write_text("./a//b.png 0\n")
+    (record,) = read_imglist(tmp_path / "list.txt", tmp_path).records
+    assert (record.id, record.path) == ("a/b.png", tmp_path / "a/b.png")
+    (tmp_path / "list.txt").write_text("./a//b.png 0\na/b.png 0\n")
+    with pytest.raises(InputError, match=r"'a/b\.png' is there twice"):
+        read_imglist(tmp_path / "list.txt", tmp_path)
+
+
+def test_records_are_a_sequence_like_any_other(tmp_path):
+    plant(tmp_path, "bee/1.jpg", "bee/2.jpg", "ant/3.jpg")
+    records = folder_per_class(tmp_path).records
+    whole = tuple(records)
+
+    assert len(records) == 3
+    assert records == whole
+    assert records != whole[:2]
+    assert records != (*whole[:2], ImageRecord("ant/3.jpg", tmp_path / "ant/3.jpg", "bee"))
+    assert records[-1] == whole[2]
+    assert records[1:] == whole[1:]
+    assert whole[1] in records
+    assert hash(records) == hash(folder_per_class(tmp_path).records)
+    with pytest.raises(IndexError):
+        records[3]
+
+
+def test_classes_without_images_are_not_used(tmp_path):
+    (tmp_path / "list.txt").write_text("a.png 2\nb.png -1\nc.png 0\n")
+    index = read_imglist(tmp_path / "list.txt", tmp_path, ["ant", "bee", "cat"])
+    assert index.used_class_names() == ("ant", "cat")
+    assert ImageIndex(tmp_path, ("bee", "ant"), index.records[2:]).used_class_names() == ("ant",)

@@ -35,7 +35,7 @@ BATCH_SIZE = 64  # pictures read and sent through a network at a time
 class Pictures:
     """The files of a set and the networks that look at them, for what is not computed up front."""
 
-    records: tuple[ImageRecord, ...]
+    records: Sequence[ImageRecord]
     classifier: Classifier
     encoder: ImageTextEncoder
 

@@ -118,8 +118,7 @@ def _listed(known: KnownSet, path: Path, folder: Path, naming: Naming) -> ImageI
         return read_imglist(path, folder)
     names = tuple(class_names_by_wnid(naming).values())
     index = read_imglist(path, folder, names)
-    present = {record.label for record in index.records}
-    return replace(index, class_names=tuple(name for name in names if name in present))
+    return replace(index, class_names=index.used_class_names())
 
 
 def _folders_in(folder: Path) -> list[str]:

@@ -7,12 +7,35 @@ dot are passed over, links are followed (not back to a folder above), suffixes c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from synood.errors import InputError
 from synood.files import read_bounded, read_json, readable
+from synood.images._records import (
+    BOM,
+    ImageRecord,
+    Records,
+    first_repeat,
+    read_lines,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ImageIndex",
+    "ImageRecord",
+    "find_images",
+    "folder_per_class",
+    "read_class_names",
+    "read_imglist",
+    "readable",
+]
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -20,22 +43,25 @@ SUFFIXES = frozenset(
 _KINDS = ", ".join(sorted(SUFFIXES))
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """One image: `id` is its path below the index's root with `/`, `label` its class name."""
-
-    id: str
-    path: Path
-    label: str | None
-
-
 @dataclass(frozen=True)
 class ImageIndex:
-    """Images in a fixed order, with ids that are distinct; `class_names` gives the class order."""
+    """Images in a fixed order, with ids that are distinct; `class_names` gives the class order.
+
+    The records of a large listing are made one by one when they are asked for.
+    """
 
     root: Path
     class_names: tuple[str, ...]
-    records: tuple[ImageRecord, ...]
+    records: Sequence[ImageRecord]
+
+    def used_class_names(self) -> tuple[str, ...]:
+        """Return the class names that at least one image has, in the class order."""
+        records = self.records
+        if isinstance(records, Records):
+            used: set[str | None] = {*records.used_labels()}
+        else:
+            used = {record.label for record in records}
+        return tuple(name for name in self.class_names if name in used)
 
 
 def folder_per_class(
@@ -52,17 +78,18 @@ def folder_per_class(
     """
     folders = _class_folders(root)
     names = _names_of(root, [readable(Path(folder.name)) for folder in folders], classes)
-    records: list[ImageRecord] = []
-    for folder, name in zip(folders, names, strict=True):
-        found = list(_images_below(folder))
-        if not found:
+    found: list[tuple[str, str]] = []
+    labels: list[int] = []
+    for label, (folder, name) in enumerate(zip(folders, names, strict=True)):
+        below = _sorted_names(folder, f"{folder.name}/")
+        if not below:
             raise InputError(
                 f"{readable(folder)}: the class {name!r} holds no images ({_KINDS}); "
                 "add some or remove the folder"
             )
-        pairs = [(readable(path.relative_to(root)), path) for path in found]
-        records.extend(ImageRecord(id_, path, name) for id_, path in sorted(pairs))
-    return _index(root, names, records)
+        found += below
+        labels += [label] * len(below)
+    return _index_of_folder(root, root, found, labels, names)
 
 
 def find_images(paths: Sequence[Path]) -> ImageIndex:
@@ -75,23 +102,14 @@ def find_images(paths: Sequence[Path]) -> ImageIndex:
     """
     if not paths:
         raise InputError("no images given; name at least one file or folder")
-    starts: list[Path] = []
-    files: dict[Path, Path] = {}
     for path in paths:
         if not _exists(path):
             raise InputError(f"{readable(path)}: no such file or folder")
-        start = _absolute(path)
-        if path.is_dir():
-            found = list(_images_below(path))
-            if not found:
-                raise InputError(f"{readable(path)}: holds no images ({_KINDS})")
-        else:
-            found, start = [path], start.parent
-        starts.append(start)
-        files.update((_absolute(file), file) for file in found)
-    root = Path(os.path.commonpath(starts))
-    pairs = sorted((readable(place.relative_to(root)), file) for place, file in files.items())
-    return _index(root, (), [ImageRecord(id_, file, None) for id_, file in pairs])
+    if len(paths) == 1 and paths[0].is_dir():
+        found = _sorted_names(paths[0])
+        _refuse_none(paths[0], found)
+        return _index_of_folder(_absolute(paths[0]), paths[0], found, [-1] * len(found), ())
+    return _find_in_several(paths)
 
 
 def read_imglist(path: Path, root: Path, class_names: Sequence[str] | None = None) -> ImageIndex:
@@ -104,23 +122,25 @@ def read_imglist(path: Path, root: Path, class_names: Sequence[str] | None = Non
     Raises `InputError` that names the line for a number without a name, a path listed twice, and
     one that leads out of `root`.
     """
-    records, numbers = [], set()
-    for line, text in _lines(path):
-        name, number = _split_line(text)
-        if name.startswith("/") or ".." in Path(name).parts:
-            place = readable(Path(name))
-            raise InputError(f"{readable(path)}, line {line}: {place!r} is outside the root")
-        label = None
-        if number is not None and number >= 0:
-            numbers.add(number)
-            label = (
-                str(number) if class_names is None else _name_at(class_names, number, path, line)
-            )
-        records.append(ImageRecord(readable(Path(name)), root / name, label))
-    if not records:
+    data = read_bounded(path)
+    starts, ends, numbers, lines = read_lines(data)
+    if not len(lines):
         raise InputError(f"{readable(path)}: lists no images")
-    names = [str(number) for number in sorted(numbers)] if class_names is None else class_names
-    return _index(root, names, records, str(readable(path)))
+    _refuse_outside(path, data, starts, ends, lines)
+    if class_names is None:
+        used = np.unique(numbers[numbers >= 0])
+        names, labels = [str(number) for number in used], np.searchsorted(used, numbers)
+        labels = np.where(numbers < 0, -1, labels)
+    else:
+        names, labels = list(class_names), numbers
+        _refuse_nameless(path, names, numbers, lines)
+    if b"//" in data or b"./" in data:  # may be one path in two spellings
+        tidy = [_tidied(data[start:end]) for start, end in zip(starts, ends, strict=True)]
+        records = Records.of_names(root, tidy, labels, names)
+    else:
+        records = Records(root, data, starts, ends, labels, names)
+    _refuse_repeat(records.first_repeat(), str(readable(path)))
+    return ImageIndex(root, tuple(names), records)
 
 
 def read_class_names(path: Path) -> dict[str, str] | list[str]:
@@ -129,7 +149,8 @@ def read_class_names(path: Path) -> dict[str, str] | list[str]:
     Raises `InputError` for another kind of file, another shape, and an empty name or list.
     """
     if path.suffix.lower() == ".txt":
-        names: object = [text.strip() for _, text in _lines(path)]
+        lines = read_bounded(path).removeprefix(BOM).decode("utf-8", "surrogateescape").split("\n")
+        names: object = [line.strip() for line in lines if line.strip()]
     elif path.suffix.lower() == ".json":
         names = read_json(path)
     else:
@@ -199,18 +220,62 @@ def _refuse_unequal(root: Path, folders: Sequence[str], classes: Mapping[str, st
         )
 
 
-def _images_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """Yield image files; `above` are the folders on the way here, by device and inode."""
+def _find_in_several(paths: Sequence[Path]) -> ImageIndex:
+    """List files and folders together; what is named twice counts once."""
+    starts: list[Path] = []
+    files: dict[Path, Path] = {}
+    for path in paths:
+        start = _absolute(path)
+        if path.is_dir():
+            names = _sorted_names(path)
+            _refuse_none(path, names)
+            found = [path / name for _, name in names]
+        else:
+            found, start = [path], start.parent
+        starts.append(start)
+        files.update((_absolute(file), file) for file in found)
+    root = Path(os.path.commonpath(starts))
+    pairs = sorted((readable(place.relative_to(root)), file) for place, file in files.items())
+    records = [ImageRecord(id_, file, None) for id_, file in pairs]
+    _refuse_repeat(first_repeat([record.id for record in records]), readable(root))
+    return ImageIndex(root, (), tuple(records))
+
+
+def _index_of_folder(
+    root: Path,
+    base: Path,
+    found: Sequence[tuple[str, str]],
+    labels: Sequence[int],
+    class_names: Sequence[str],
+) -> ImageIndex:
+    """Make the index of names (id, name) below `base`."""
+    names = [os.fsencode(name) for _, name in found]
+    records = Records.of_names(base, names, np.array(labels, np.int64), class_names)
+    if not all(name.isascii() for _, name in found):
+        _refuse_repeat(records.first_repeat(), readable(root))
+    return ImageIndex(root, tuple(class_names), records)
+
+
+def _sorted_names(folder: Path, prefix: str = "") -> list[tuple[str, str]]:
+    """Return (id, name) of the images below a folder, sorted, both with `prefix` before them."""
+    names = (prefix + name for name in _names_below(folder))
+    return sorted((readable(Path(name)) if not name.isascii() else name, name) for name in names)
+
+
+def _names_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Yield names of image files; `above` are the folders on the way here, by device and inode."""
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
     for entry in _entries(folder):
-        path = folder / entry.name
         if entry.is_dir():
-            yield from _images_below(path, above | {here})
-        elif path.suffix.lower() in SUFFIXES:
-            yield path  # also a pipe or a link to nothing: reading tells, leaving out would not
+            inside = _names_below(folder / entry.name, above | {here})
+            yield from (f"{entry.name}/{name}" for name in inside)
+        # Not Path.suffix, which takes seconds for a million names. A pipe or a link to nothing is
+        # listed too: reading tells what it is, leaving it out would hide it.
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
+            yield entry.name
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -234,39 +299,44 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number, text) of the lines that hold something."""
-    data = read_bounded(path)
-    # As file names are decoded, so that a name outside UTF-8 still opens its file.
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.strip()
+def _tidied(name: bytes) -> bytes:
+    return os.fsencode(Path(os.fsdecode(name)).as_posix())
 
 
-def _split_line(text: str) -> tuple[str, int | None]:
-    """Split "some path.jpg 12" at its last space when a whole number follows it."""
-    name, _, number = text.rpartition(" ")
-    if name and number.removeprefix("-").isdecimal():
-        return name.rstrip(), int(number)
-    return text, None
+def _refuse_outside(
+    path: Path,
+    data: bytes,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    lines: NDArray[np.int64],
+) -> None:
+    """Refuse names that lead out of the root: absolute ones, and those that climb."""
+    climbing = np.full(len(starts), b".." in data)
+    suspects = np.flatnonzero(climbing | (np.frombuffer(data, np.uint8)[starts] == ord("/")))
+    for row in suspects:
+        name = Path(os.fsdecode(data[starts[row] : ends[row]]))
+        if name.is_absolute() or ".." in name.parts:
+            where = f"{readable(path)}, line {lines[row]}"
+            raise InputError(f"{where}: {readable(name)!r} is outside the root")
 
 
-def _name_at(class_names: Sequence[str], number: int, path: Path, line: int) -> str:
-    if number >= len(class_names):
+def _refuse_nameless(
+    path: Path, names: Sequence[str], numbers: NDArray[np.int64], lines: NDArray[np.int64]
+) -> None:
+    beyond = np.flatnonzero(numbers >= len(names))
+    if len(beyond):
+        row = beyond[0]
         raise InputError(
-            f"{readable(path)}, line {line}: class {number} has no name, "
-            f"{len(class_names)} names are given and the first is number 0"
+            f"{readable(path)}, line {lines[row]}: class {numbers[row]} has no name, "
+            f"{len(names)} names are given and the first is number 0"
         )
-    return class_names[number]
 
 
-def _index(
-    root: Path, names: Iterable[str], records: Sequence[ImageRecord], source: str | None = None
-) -> ImageIndex:
-    seen: set[str] = set()
-    for record in records:
-        if record.id in seen:
-            raise InputError(f"{source or readable(root)}: the image {record.id!r} is there twice")
-        seen.add(record.id)
-    return ImageIndex(root, tuple(names), tuple(records))
+def _refuse_none(folder: Path, found: Sequence[object]) -> None:
+    if not found:
+        raise InputError(f"{readable(folder)}: holds no images ({_KINDS})")
+
+
+def _refuse_repeat(repeated: str | None, source: str) -> None:
+    if repeated is not None:
+        raise InputError(f"{source}: the image {repeated!r} is there twice")
