@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 import tiny
+from small_classifier import SmallClassifier
 from synood.errors import InputError
 from synood.models.inpainting import Inpainter
 from synood.settings import GuidanceSettings
@@ -23,30 +24,6 @@ PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 GENTLE = GuidanceSettings(
     strength=0.6, num_inference_steps=4, guidance_scale=2.0, step_size=0.5, target=3.0
 )
-
-
-class SmallClassifier:
-    """A random convolutional network of seven classes: any object with `logits` will do."""
-
-    class_names = tuple("abcdefg")
-    fingerprint = "0" * 16
-
-    def __init__(self, dtype=torch.float32, sharpness=4.0):
-        with tiny.seeded(7):
-            self.network = torch.nn.Sequential(
-                torch.nn.Conv2d(3, 8, 5, stride=2),
-                torch.nn.SiLU(),
-                torch.nn.Conv2d(8, 8, 5, stride=2),
-                torch.nn.SiLU(),
-                torch.nn.Flatten(),
-                torch.nn.Linear(8 * 5 * 5, 7),
-            ).to(dtype)
-        self.sharpness = sharpness
-        self.gradients = []
-
-    def logits(self, pixels):
-        self.gradients.append(pixels.requires_grad)
-        return self.sharpness * self.network(pixels * 2 - 1)
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +171,66 @@ def test_the_gradient_after_the_last_round_is_skipped(inpainter, pixels):
     guide(inpainter, pixels, replace(GENTLE, rounds=3), classifier)
     assert classifier.gradients == [False, True, True, False]  # the source, then the rounds
     assert all(weight.grad is None for weight in classifier.network.parameters())
+
+
+def kept_for_the_gradient(work):
+    """Bytes that autograd keeps at the most while `work` runs, counted at its own hooks."""
+    held, most = {}, [0]
+
+    class Kept:
+        def __init__(self, tensor):
+            self.tensor = tensor
+            held[id(self)] = tensor.untyped_storage().nbytes()
+            most[0] = max(most[0], sum(held.values()))
+
+        def __del__(self):
+            held.pop(id(self), None)
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        work()
+    return most[0]
+
+
+def noises_of(inpainter, pixels, memory, monkeypatch):
+    """The noise of every round: what the gradients of the rounds before have made of it."""
+    noises = []
+    original = Inpainter.denoise
+    with monkeypatch.context() as patch:
+
+        def recorded(self, image_latents, noise, *rest):
+            noises.append(noise.clone())
+            return original(self, image_latents, noise, *rest)
+
+        patch.setattr(Inpainter, "denoise", recorded)
+        rendered = guided_inpainting(
+            inpainter, SmallClassifier(), pixels, PROMPTS, GENTLE, (1, 2), memory=memory
+        )
+    return noises, rendered
+
+
+@pytest.mark.parametrize("memory", ["slice", "checkpoint"])
+def test_less_memory_gives_the_same_gradient_to_rounding(inpainter, pixels, memory, monkeypatch):
+    plain, expected = noises_of(inpainter, pixels, "plain", monkeypatch)
+    lean, rendered = noises_of(inpainter, pixels, memory, monkeypatch)
+    moved = (plain[1] - plain[0]).abs().max()
+    assert torch.equal(plain[0], lean[0])
+    torch.testing.assert_close(lean[1], plain[1], atol=1e-5 * float(moved), rtol=1e-6)
+    assert np.abs(images(rendered).astype(int) - images(expected)).max() <= 1
+
+
+def test_each_kind_of_gradient_keeps_less_than_the_one_before(directory, pixels):
+    inpainter = Inpainter.from_pretrained(directory)
+    options = replace(GENTLE, rounds=2)
+    kept = [
+        kept_for_the_gradient(
+            lambda memory=memory: guided_inpainting(
+                inpainter, SmallClassifier(), pixels, PROMPTS, options, (1, 2), memory=memory
+            )
+        )
+        for memory in ("plain", "slice", "checkpoint")
+    ]
+    assert kept[1] < 0.6 * kept[0]
+    assert kept[2] < kept[1]
 
 
 # what stays the same

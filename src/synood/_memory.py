@@ -7,15 +7,17 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
 _LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container, where there is one
-_CPU_WORDS = "can't allocate memory"  # of torch's allocator on the CPU, a bare RuntimeError
+# what bare RuntimeErrors say on a CPU: torch's allocator, and oneDNN's
+_CPU_WORDS = ("can't allocate memory", "could not create a primitive")
 
 
 def total_memory(device: str) -> int:
@@ -52,7 +54,7 @@ def _has_its_own(device: str) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and _CPU_WORDS in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_WORDS)
     )
 
 
@@ -63,20 +65,18 @@ def free_memory() -> None:
         torch.get_device_module().empty_cache()
 
 
-def fits(work: Callable[[], object]) -> bool:
-    """Do `work` and say whether the memory was enough; other errors are passed on.
+def unless_out_of_memory(work: Callable[[], T]) -> T | None:
+    """Do `work` and return its result, or None if memory ran out; other errors are passed on.
 
-    What the failed work held is free again on return: the error that held it is gone by then.
+    What the failed work held is free again then: the error that held it is gone.
     """
     try:
-        work()
+        return work()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    else:
-        return True
     free_memory()
-    return False
+    return None
 
 
 def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:

@@ -118,7 +118,7 @@ def fit(
     per_class: int | None = None,
     seed: int = 0,
     device: Device = "auto",
-    batch_size: int = 8,
+    batch_size: int | Literal["auto"] = 8,
     descriptions: Path | None = None,
     max_bad: float = 0.05,
     negatives: str | None = None,
@@ -150,7 +150,7 @@ def fit(
     seed
         Of every random number; the same seed gives the same bytes.
     batch_size
-        Pictures painted at a time: speed and memory.
+        Pictures painted at a time; "auto": the largest number that fits, found by trying.
     descriptions
         JSONL file of contexts, {"id": "folder/image.jpg", "text": "..."}, for the bundle's own.
     max_bad

@@ -24,6 +24,7 @@ from synood.models._diffusers_layout import (
 from synood.models._prompting import Prompter
 from synood.models.checkpoints import load_model
 from synood.models.denoising import Conditioning, denoised
+from synood.models.precision import chosen_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,15 +67,17 @@ class Inpainter:
         cls,
         path_or_id: str | Path,
         device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: str | torch.dtype = "auto",
         revision: str | None = None,
     ) -> Inpainter:
         """Load a directory or hub id laid out for diffusers; model_index.json says what it is.
 
+        `dtype` is the precision of the U-Net and the text towers, by name or as torch has it.
         Raises `CheckpointError` when a part is missing, lacks weights or does not fit the others.
         """
         import diffusers
 
+        dtype = chosen_dtype(dtype, device)
         layout = read_layout(path_or_id, revision)
         exact = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
         at: dict[str, Any] = {"source": path_or_id, "revision": revision}
@@ -97,6 +100,11 @@ class Inpainter:
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any part of the model."""
         return self._layout.fingerprint()
+
+    @property
+    def precision(self) -> str:
+        """In which the U-Net computes, such as "float32"."""
+        return str(self._unet.dtype).removeprefix("torch.")
 
     @property
     def gradient_bytes(self) -> int:

@@ -77,6 +77,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "inpainter": {
         "diffusers": Kind(
             "synood.models.inpainting:Inpainter.from_pretrained",
+            options=("revision", "dtype"),
             recognises=lambda config: "_diffusers_version" in config,
         ),
     },

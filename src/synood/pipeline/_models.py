@@ -71,6 +71,19 @@ class Models:
         return fingerprint(self.part_print("describer"), self.part_print("encoder"))
 
     @cached_property
+    def painter_print(self) -> str:
+        """As `part_print` of the in-painter, for its precision on this device as well."""
+        return fingerprint(self.part_print("inpainter"), self.painter_dtype)
+
+    @property
+    def painter_dtype(self) -> str:
+        """The precision in which the in-painter's U-Net computes, such as "float32"."""
+        from synood.models.precision import chosen_dtype
+
+        named = self.bundle.spec.get("inpainter", {}).get("dtype", "auto")
+        return str(chosen_dtype(named, self.device)).removeprefix("torch.")
+
+    @cached_property
     def encoder(self) -> ImageTextEncoder:
         """The image-text encoder."""
         return self.bundle.encoder(self.device)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from synood._memory import peak_memory, reset_peak
+from synood.pipeline._fitting import Fitter
 from synood.pipeline._quarantine import Lost, in_company
 from synood.pipeline._target import squares
 
@@ -17,13 +21,23 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.inpainting import Inpainter
     from synood.pipeline._shards import Order
+    from synood.pipeline._workspace import Workspace
     from synood.pipeline.executors import Executor, Task
     from synood.settings import GuidanceSettings
-    from synood.synthesis.guidance import Rendered
+    from synood.synthesis.guidance import Memory, Rendered
 
-    Painted = Iterator[tuple[int, Sequence[Rendered | Lost]]]
+    Results = Iterator[tuple[int, Sequence[Rendered | Lost]]]
 
-CHECKED_AT_ONCE = 16  # prompts
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What came of one batch, and at what price."""
+
+    pictures: Sequence[Rendered | Lost]
+    remarks: list[str]  # what had to be changed because memory ran out
+    peak_memory: int  # bytes, as `synood._memory.peak_memory` says
 
 
 class Paints(Protocol):
@@ -34,7 +48,7 @@ class Paints(Protocol):
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raise an `InputError` for a prompt that cannot be painted, before any work."""
 
-    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Painted:
+    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Results:
         """Yield the number of each batch with its pictures, as they are done."""
 
 
@@ -51,13 +65,14 @@ class Painter:
         self._inpainter = inpainter
         self._classifier = classifier
         self._settings = settings
+        self._fitter = Fitter(inpainter)
         self.batch_size = batch_size
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raise an `InputError` for a prompt that the text tower cannot take, before any work."""
-        check_prompts(self._inpainter, prompts)
+        self._inpainter.check_prompts(sorted(set(prompts)))
 
-    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Painted:
+    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Results:
         """Yield the number of each batch with its pictures, painted in this process."""
         return enumerate(map(self.paint, batches))
 
@@ -67,11 +82,28 @@ class Painter:
         So a picture depends on its own order and on the size of the batch, not on its company. An
         order whose image is gone or altered is `Lost`.
         """
+        return self.painted(orders).pictures
+
+    def painted(self, orders: Sequence[Order]) -> Painted:
+        """Paint a batch as `paint` does, in pieces where memory runs out, and say what it took."""
+        device, remarks = str(self._inpainter.device), list[str]()
         pixels = squares(orders, self._inpainter.image_size)
         values = [p if isinstance(p, Lost) else (o, p) for o, p in zip(orders, pixels, strict=True)]
-        return in_company(values, self._painted, self.batch_size)
 
-    def _painted(self, batch: list[tuple[Order, NDArray[np.float32]]]) -> list[Rendered]:
+        def in_pieces(batch: list[tuple[Order, NDArray[np.float32]]]) -> list[Rendered]:
+            pictures, said = self._fitter.paint(
+                len(batch), lambda start, stop, memory: self._paint(batch[start:stop], memory)
+            )
+            remarks.extend(said)
+            return pictures
+
+        reset_peak(device)
+        pictures = in_company(values, in_pieces, self.batch_size)
+        return Painted(pictures, remarks, peak_memory(device))
+
+    def _paint(
+        self, batch: Sequence[tuple[Order, NDArray[np.float32]]], memory: Memory
+    ) -> list[Rendered]:
         import torch
 
         from synood.synthesis.guidance import guided_inpainting
@@ -83,36 +115,53 @@ class Painter:
             [order.prompt for order, _ in batch],
             self._settings,
             [order.seed for order, _ in batch],
+            memory=memory,
         )
 
 
 class Crew:
-    """Has an executor's workers paint."""
+    """Has an executor's workers paint, and tells the user how fast and in how much memory."""
 
     def __init__(
         self,
         executor: Executor,
-        task: Task[Sequence[Order], Sequence[Rendered | Lost]],
+        task: Task[Sequence[Order], Painted],
         inpainter: Inpainter,
         batch_size: int,
+        workspace: Workspace,
     ) -> None:
         self._executor, self._task, self._inpainter = executor, task, inpainter
+        self._workspace = workspace
         self.batch_size = batch_size
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raise an `InputError` for a prompt that the text tower cannot take, before any work."""
-        check_prompts(self._inpainter, prompts)
+        self._inpainter.check_prompts(sorted(set(prompts)))
 
-    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Painted:
+    def paint_all(self, batches: Sequence[Sequence[Order]]) -> Results:
         """Yield the number of each batch with its pictures, as the workers have done them."""
-        return self._executor.run(self._task, batches)
+        start, pictures, peak = time.monotonic(), 0, 0
+        for number, painted in self._executor.run(self._task, batches):
+            for remark in painted.remarks:
+                self._workspace.say("synthesize", remark)
+            pictures += sum(not isinstance(one, Lost) for one in painted.pictures)
+            peak = max(peak, painted.peak_memory)
+            yield number, painted.pictures
+        self._tell(pictures, time.monotonic() - start, peak)
 
-
-def check_prompts(inpainter: Inpainter, prompts: Sequence[str]) -> None:
-    """Raise an `InputError` for a prompt that the text tower cannot take."""
-    import torch
-
-    distinct = sorted(set(prompts))
-    for start in range(0, len(distinct), CHECKED_AT_ONCE):
-        batch = distinct[start : start + CHECKED_AT_ONCE]
-        inpainter.condition(batch, [torch.Generator() for _ in batch])
+    def _tell(self, pictures: int, seconds: float, peak: int) -> None:
+        """Put the pace and the memory on record: in events.jsonl, which differs between runs."""
+        device, dtype = str(self._inpainter.device), self._inpainter.precision
+        rate = 3600 * pictures / seconds
+        self._workspace.say(
+            "synthesize",
+            f"painted {pictures} pictures, {rate:.0f} an hour, in at most {peak / GIGABYTE:.1f} GB "
+            f"({device}, {dtype}, {self.batch_size} at a time)",
+            pictures=pictures,
+            seconds=round(seconds, 3),
+            pictures_per_hour=round(rate, 1),
+            peak_memory_bytes=peak,
+            device=device,
+            dtype=dtype,
+            batch_size=self.batch_size,
+        )

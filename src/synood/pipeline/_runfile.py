@@ -67,6 +67,7 @@ def _models(models: Models) -> dict[str, object]:
         "bundle": bundle.name,
         "fingerprint": bundle.fingerprint,
         "describer_used": models.describer_print,
+        "inpainter_dtype": models.painter_dtype,
         **parts,
     }
 

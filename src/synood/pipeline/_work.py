@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
     from synood.pipeline._models import Models
+    from synood.pipeline._painting import Painted
     from synood.pipeline._select import Picture
     from synood.pipeline._shards import Order
     from synood.settings import GuidanceSettings
-    from synood.synthesis.guidance import Rendered
 
     ImageFile = tuple[Path, str]  # and the SHA-256 of its bytes
 
@@ -91,15 +92,30 @@ class Paint:
     settings: GuidanceSettings
     batch_size: int
 
-    def begin(
-        self, device: str | None = None
-    ) -> Callable[[Sequence[Order]], Sequence[Rendered | Lost]]:
+    def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], Painted]:
         """Load the in-painter and the classifier."""
         from synood.pipeline._painting import Painter
 
         models = self.models.on(device)
         classifier = classifier_of(models, self.probe)
-        return Painter(models.inpainter, classifier, self.settings, self.batch_size).paint
+        return Painter(models.inpainter, classifier, self.settings, self.batch_size).painted
+
+
+@dataclass(frozen=True)
+class TryOut:
+    """A number of pictures in, how many of them are best painted at a time out."""
+
+    models: Models
+    probe: Probe | None
+    settings: GuidanceSettings
+
+    def begin(self, device: str | None = None) -> Callable[[int], int]:
+        """Load the in-painter and the classifier."""
+        from synood.pipeline._fitting import fitting_batch_size
+
+        models = self.models.on(device)
+        classifier = classifier_of(models, self.probe)
+        return partial(fitting_batch_size, models.inpainter, classifier, self.settings)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from synood.pipeline._runfile import write_run_file
 from synood.pipeline._select import Picture, select
 from synood.pipeline._target import CompanyChanged, check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
-from synood.pipeline._work import Encode, Judge, Paint, Probe
+from synood.pipeline._work import Encode, Judge, Paint, Probe, TryOut
 from synood.pipeline._workspace import STAGES, Progress, Workspace, opened, unheard
 from synood.pipeline.executors import LocalExecutor
 from synood.pipeline.recipe import resolve_recipe
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit", "pick_device"]
 
 BATCH_SIZE = 8  # pictures painted at a time
+BatchSize: TypeAlias = int | Literal["auto"]
 
 
 def fit(
@@ -59,7 +60,7 @@ def fit(
     progress: Progress | None = None,
     *,
     device: str = "cpu",
-    batch_size: int = BATCH_SIZE,
+    batch_size: BatchSize = BATCH_SIZE,
     max_bad: float = MAX_BAD,
     describer: Describer | None = None,
     executor: Executor | None = None,
@@ -70,10 +71,12 @@ def fit(
     Everything is kept in `run_dir`. Interrupted at any moment, the same call goes on where it
     stopped; with another recipe, seed or folder it makes anew what that changes. The same input
     gives the same bytes of pictures and detector on one machine, however often it was stopped.
-    `batch_size` pictures are painted at a time; another number, or other pictures in the batch,
-    may move a few pixels by one grey level, since kernels round otherwise. `describer` replaces
-    the bundle's, and `negatives` those that would be mined: what `OODDetector.from_classes` takes.
-    `executor` describes, paints and encodes images; without one, this process does.
+    `batch_size` pictures are painted at a time ("auto": the largest number that fits, found by
+    trying; fewer than asked for where memory runs out); another number, or other pictures in the
+    batch, may move a few pixels by one grey level, since kernels round otherwise. `describer`
+    replaces the bundle's, and `negatives` those that would be mined: what
+    `OODDetector.from_classes` takes. `executor` describes, paints and encodes images; without
+    one, this process does.
 
     Images that cannot be read are left out and listed in quarantine.jsonl, also those that vanish
     or change while the run goes on; more than the share `max_bad` of them stop it, 0 stops at the
@@ -88,7 +91,7 @@ def fit(
     check_target(recipe.guidance)
     for name in (recipe.mining.prompt_set, recipe.projection.class_prompt_set):
         find_prompt_set(name or recipe.mining.prompt_set)
-    if batch_size < 1:
+    if batch_size != "auto" and batch_size < 1:
         raise InputError(f"batch size: must be at least 1, not {batch_size}")
     models = Models(bundle, pick_device(device), describer)
     models.check_parts()
@@ -142,7 +145,7 @@ class _Run:
             lambda blocks: executor.run(Encode(models), blocks),
         )
 
-    def detector(self, index: ImageIndex, batch_size: int) -> OODDetector:
+    def detector(self, index: ImageIndex, batch_size: BatchSize) -> OODDetector:
         """Select, mine, describe, paint, encode, assign, tune."""
         recipe, stage = self.recipe, self.workspace.stage
         classifier = self._own_classifier()
@@ -235,7 +238,7 @@ class _Run:
         self,
         tuned_on: Sequence[Picture],
         guide: tuple[str, Callable[[], Probe | None]],
-        batch_size: int,
+        batch_size: BatchSize,
     ) -> list[Synthetic]:
         """Describe and paint."""
         guide_print, train_guide = guide
@@ -250,7 +253,7 @@ class _Run:
             self.quarantine,
         )
         left = [picture for picture in tuned_on if picture.id in prompts]
-        prints = (models.part_print("inpainter"), guide_print)
+        prints = (models.painter_print, guide_print)
         orders = stages.painting_orders(
             left, [prompts[picture.id] for picture in left], self.seed, guidance, prints
         )
@@ -265,8 +268,12 @@ class _Run:
                 self.workspace,
                 self.quarantine,
             )
-            paint = Paint(models, probe, fitted, batch_size)
-            return Crew(executor, paint, models.inpainter, batch_size)
+            size = batch_size
+            if size == "auto":
+                ((_, size),) = executor.run(TryOut(models, probe, fitted), [len(orders)])
+                self.workspace.say("synthesize", f"batch size {size} fits", batch_size=size)
+            paint = Paint(models, probe, fitted, size)
+            return Crew(executor, paint, models.inpainter, size, self.workspace)
 
         try:
             pictures = stages.synthesize(

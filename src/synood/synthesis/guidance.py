@@ -9,7 +9,7 @@ the noising stand as one constant, which is in the step size (equations 8 to 10,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.inpainting import Conditioning, Inpainter
     from synood.settings import GuidanceSettings
+
+Memory: TypeAlias = Literal["plain", "slice", "checkpoint"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ def guided_inpainting(
     settings: GuidanceSettings,
     seeds: Sequence[int],
     *,
+    memory: Memory = "plain",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rendered]:
     """Repaint each image under its prompt, `settings.rounds` times, guided by the classifier.
@@ -54,7 +57,10 @@ def guided_inpainting(
     rounding): losses are summed, not averaged as in the authors' code, where the batch size
     changes the step (generate_near_ood_sample.py:75). Rounds differ by the noise alone, so a step
     size of 0 gives plain in-painting. The gradient after the last round is not computed, for
-    nothing uses it. `progress` is called with (rounds done, rounds in all).
+    nothing uses it. `memory` says what the gradient through decoder and classifier may take: all
+    pictures at once ("plain"), one after the other ("slice"), or one after the other with what
+    lies between the decoder's blocks computed twice ("checkpoint"); the pictures are the same to
+    rounding. `progress` is called with (rounds done, rounds in all).
 
     Raises `InputError` on counts or sizes that do not fit, settings out of range, a prompt that
     is too long and a loss that is not finite.
@@ -70,7 +76,7 @@ def guided_inpainting(
     for done in range(1, settings.rounds + 1):
         latents = _render(inpainter, canvas, active, settings)
         wanted = done < settings.rounds and settings.step_size != 0
-        verdict = _judge(inpainter, classifier, latents, settings, differentiate=wanted)
+        verdict = _judge(inpainter, classifier, latents, settings, memory, differentiate=wanted)
         _record([tracks[index] for index in active], verdict, done)
         canvas.pictures[active] = verdict.pictures.to(canvas.pictures)
         canvas.move(active, verdict.gradient, settings)
@@ -115,6 +121,17 @@ class _Verdict:
     losses: torch.Tensor  # (B,)
     energies: torch.Tensor  # (B,)
     gradient: torch.Tensor | None  # (B, c, h, w)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Verdict]) -> _Verdict:
+        """Put the verdicts on some pictures after each other."""
+        gradients = [part.gradient for part in parts if part.gradient is not None]
+        return cls(
+            pictures=torch.cat([part.pictures for part in parts]),
+            losses=torch.cat([part.losses for part in parts]),
+            energies=torch.cat([part.energies for part in parts]),
+            gradient=torch.cat(gradients) if gradients else None,
+        )
 
 
 @dataclass
@@ -192,13 +209,34 @@ def _judge(
     classifier: Classifier,
     latents: torch.Tensor,
     settings: GuidanceSettings,
+    memory: Memory,
     *,
     differentiate: bool,
 ) -> _Verdict:
-    """Decode and classify; with `differentiate`, also d sum(losses) / d latents (equation 9)."""
+    """Decode and classify; with `differentiate`, also d sum(losses) / d latents (equation 9).
+
+    The losses are summed, so a picture's gradient is the same with and without the others.
+    """
+    recompute = memory == "checkpoint"
+    pieces = [latents] if memory == "plain" else list(torch.split(latents, 1))
+    verdicts = [
+        _judge_together(inpainter, classifier, piece, settings, recompute, differentiate)
+        for piece in pieces
+    ]
+    return verdicts[0] if len(verdicts) == 1 else _Verdict.joined(verdicts)
+
+
+def _judge_together(
+    inpainter: Inpainter,
+    classifier: Classifier,
+    latents: torch.Tensor,
+    settings: GuidanceSettings,
+    recompute: bool,
+    differentiate: bool,
+) -> _Verdict:
     with torch.set_grad_enabled(differentiate):
         latents = latents.detach().requires_grad_(differentiate)
-        pictures = inpainter.decode(latents)
+        pictures = inpainter.decode(latents, recompute=recompute)
         logits = classifier.logits(pictures)
         objective = OBJECTIVES[settings.objective]
         losses = objective(logits, settings.target, settings.temperature)
