@@ -20,7 +20,7 @@ from synood.metrics._figures import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,21 @@ def _redraw(owners: Counts, size: int, rng: np.random.Generator) -> Counts:
     return np.bincount(owners[rng.integers(0, owners.size, owners.size)], minlength=size)
 
 
-def _delong_variance(curve: Curve) -> float:
-    """Variance of the AUROC: of the placements of positives and of negatives, each over its n."""
+def placements(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of the other side that a sample at each distinct score is right about, ties half.
+
+    For a positive that is the share of negatives below it, for a negative of positives above it.
+    """
     n, m = curve.n_positive, curve.n_negative
     of_positives = (2 * (m - curve.mistaken) + curve.negative) / (2 * m)
     of_negatives = (2 * curve.caught - curve.positive) / (2 * n)
+    return of_positives, of_negatives
+
+
+def _delong_variance(curve: Curve) -> float:
+    """Variance of the AUROC: of the placements of positives and of negatives, each over its n."""
+    n, m = curve.n_positive, curve.n_negative
+    of_positives, of_negatives = placements(curve)
     centre = auroc_of(curve)
     spread_positives = float(np.sum(curve.positive * (of_positives - centre) ** 2)) / (n - 1)
     spread_negatives = float(np.sum(curve.negative * (of_negatives - centre) ** 2)) / (m - 1)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from synood.errors import InputError
-from synood.metrics._curve import checked, comparable, places_of
+from synood.metrics._curve import places_of
 from synood.metrics._figures import FIGURES, checked_rate, redrawn_figure
-from synood.metrics._intervals import tails
+from synood.metrics._intervals import placements, tails
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -115,19 +115,11 @@ def bootstrap_test(
 def _placements(
     id_scores: ArrayLike, ood_scores: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of the other side that each image is placed above (ID) or below (OOD), ties half."""
-    ids, oods = comparable(checked(id_scores, "id_scores"), checked(ood_scores, "ood_scores"))
-    beaten = _ranks(np.sort(oods), ids) / (2 * oods.size)
-    beating = 1.0 - _ranks(np.sort(ids), oods) / (2 * ids.size)
-    return beaten, beating
-
-
-def _ranks(ordered: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
-    """Twice the number of `ordered` below each value, an equal one counting once."""
-    ranks: NDArray[np.int64] = np.searchsorted(ordered, values, "left") + np.searchsorted(
-        ordered, values, "right"
-    )
-    return ranks
+    """Each image's placement, ID and OOD, in the order given."""
+    places = places_of(id_scores, ood_scores)
+    curve = places.redrawn(np.arange(places.ids.size), np.arange(places.oods.size))
+    of_ids, of_oods = placements(curve)
+    return of_ids[places.ids], of_oods[places.oods]
 
 
 def _variance_of_mean(values: NDArray[np.float64]) -> float:
