@@ -43,6 +43,42 @@ def test_logits_are_the_head_on_the_penultimate_features(gathered):
         assert item.penultimate @ weight.T + bias == pytest.approx(item.logits, abs=1e-5)
 
 
+def test_what_the_classifier_saw_is_kept_for_the_next_run(gathered):
+    suite, material, views = gathered
+
+    class Absent:
+        """The same classifier, which must not be asked again."""
+
+        class_names = material.classifier.class_names
+        fingerprint = material.classifier.fingerprint
+
+    again = encode_set(suite.one("test"), material.store, Absent())
+    assert again.logits.tolist() == views.test.logits.tolist()
+    assert again.penultimate.tolist() == views.test.penultimate.tolist()
+
+
+def test_a_network_without_penultimate_features_gives_its_logits_alone(gathered):
+    suite, material, views = gathered
+
+    class Headless:
+        class_names, fingerprint = material.class_names, "headless"
+
+        @property
+        def head(self):
+            raise InputError("no single linear layer")
+
+        def logits(self, pixels):
+            return material.classifier.logits(pixels)
+
+        def penultimate(self, pixels):
+            raise InputError("no single linear layer")
+
+    encoded = encode_set(suite.one("test"), material.store, Headless(), material.encoder)
+    assert encoded.logits == pytest.approx(views.test.logits, abs=1e-5)
+    with pytest.raises(InputError, match="no single linear layer"):
+        _ = encoded.penultimate
+
+
 def test_labels_name_the_class_of_each_picture(gathered):
     suite, material, views = gathered
     assert material.class_names == tuple(CLASSES)

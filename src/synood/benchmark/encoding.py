@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
-from synood.files import sha256_file
+from synood.files import fingerprint, sha256_file
 from synood.images.reading import read_image
 from synood.pipeline._workspace import unheard
 
@@ -152,7 +152,7 @@ def encode_set(
     encoder: ImageTextEncoder | None = None,
     per_class: int | None = None,
 ) -> Encoded:
-    """Encode one set; features come from `store`, which keeps them for the next run.
+    """Encode one set; `store` keeps what the networks see in it for the next run.
 
     With the `encoder` the set keeps its pictures, so that views can be computed later. Where
     `per_class` is given, only so many images of each class are taken, evenly spaced.
@@ -161,19 +161,55 @@ def encode_set(
     if per_class is not None:
         index = replace(index, records=_thinned(index.records, per_class))
     paths = [record.path for record in index.records]
-    features = store.images(paths, [sha256_file(path) for path in paths], unheard)
-    logits = [
-        classify([read_image(path) for path in paths[start : start + BATCH_SIZE]], classifier)
-        for start in range(0, len(paths), BATCH_SIZE)
-    ]
-    return Encoded(
+    hashes = [sha256_file(path) for path in paths]
+    features = store.images(paths, hashes, unheard)
+    seen = store.beside(fingerprint("views", classifier.fingerprint), lambda: _Views(classifier))
+    views = seen.images(paths, hashes, unheard)
+    width = len(classifier.class_names)
+    encoded = Encoded(
         image_set.name,
         image_set.group,
         features,
-        np.concatenate(logits),
+        np.ascontiguousarray(views[:, :width]),
         labels=labels_of(index) if image_set.group == "id" else None,
         pictures=None if encoder is None else Pictures(index.records, classifier, encoder),
     )
+    if views.shape[1] > width:
+        encoded.__dict__["penultimate"] = np.ascontiguousarray(views[:, width:])
+    return encoded
+
+
+class _Views:
+    """A classifier in an encoder's place: each image's logits, and its penultimate features.
+
+    A network without penultimate features gives its logits alone.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    def encode_images(
+        self, images: Sequence[Image.Image], batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.float32]:
+        """Return (N, C + P), or (N, C)."""
+        import torch
+
+        parts = []
+        with torch.no_grad():
+            for pixels in pixel_batches(images):
+                parts.append(self._views(pixels).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _views(self, pixels: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        try:
+            weight, bias = self._classifier.head
+            features = self._classifier.penultimate(pixels)
+        except InputError:
+            return self._classifier.logits(pixels)
+        logits = features @ torch.from_numpy(weight).to(features).T
+        return torch.cat([logits + torch.from_numpy(bias).to(features), features], dim=1)
 
 
 def _thinned(records: Sequence[ImageRecord], per_class: int) -> tuple[ImageRecord, ...]:

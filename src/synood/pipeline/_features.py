@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from PIL import Image
 
     from synood.labels.prompts import Prompts
     from synood.models.clip import ImageTextEncoder
@@ -29,6 +30,15 @@ Entry = TypeVar("Entry", str, tuple[str, ...])  # a picture's hash; the prompts 
 # A block is one file: what a kill can lose, and what one changed entry makes to be encoded anew.
 IMAGE_BLOCK = 64
 TEXT_BLOCK = 2048
+
+
+class ImagesEncoder(Protocol):
+    """What the store asks of whoever looks at images."""
+
+    def encode_images(
+        self, images: Sequence[Image.Image], batch_size: int = 64
+    ) -> NDArray[np.float32]:
+        """Encode RGB images of any size into (N, D)."""
 
 
 class FeatureStore:
@@ -51,6 +61,13 @@ class FeatureStore:
         self._encoder_print = encoder_print
         self._load_encoder = load_encoder
         self._encode = encode or self._encode_here
+
+    def beside(self, mark: str, load: Callable[[], ImagesEncoder]) -> FeatureStore:
+        """Return a store in the same place for whatever else looks at images, such as classifiers.
+
+        `mark` must change with everything that can change what `load` returns.
+        """
+        return FeatureStore(self._directory, mark, cast("Callable[[], ImageTextEncoder]", load))
 
     def images(
         self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance
