@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from bundling import tiny_bundle
 from small_run import make_pictures
@@ -14,8 +15,10 @@ from synood import InputError
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.pipeline._models import Models
-from synood.pipeline._work import Encode
+from synood.pipeline._shards import Order
+from synood.pipeline._work import Encode, Paint
 from synood.pipeline.executors import LocalExecutor
+from synood.settings import GuidanceSettings
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,24 @@ def test_models_on_the_same_device_are_not_loaded_twice(tmp_path):
     models = Models(load_bundle(tiny_bundle(tmp_path / "bundle")), "cpu")
     assert models.on("cpu") is models.on(None) is models
     assert models.on("meta").device == "meta"
+
+
+def test_another_number_of_threads_moves_a_pixel_by_one_grey_level_at_most(tmp_path):
+    """The tolerance that docs/cluster.md states where workers have other threads than this."""
+    models = Models(load_bundle(tiny_bundle(tmp_path / "bundle", inpainter=True)), "cpu")
+    paths = sorted(make_pictures(tmp_path / "images").rglob("*.png"))
+    orders = [
+        Order(path.name, path, sha256_file(path), "a photo of a tree", seed, str(seed))
+        for seed, path in enumerate(paths)
+    ]
+    before, pictures = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            work = Paint(models, None, GuidanceSettings(num_inference_steps=4, rounds=2), 8).begin()
+            pictures.append(np.stack([made.image for made in work(orders[:8])]).astype(int))
+    finally:
+        torch.set_num_threads(before)
+    difference = np.abs(pictures[0] - pictures[1])
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.002

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from synood.errors import InputError
+from synood.images.places import place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def as_picture(item: ImageInput) -> Image:
     if isinstance(item, (str, Path)):
         from synood.images.reading import read_image
 
-        return read_image(Path(item))
+        return read_image(place(item))
     if isinstance(item, Image.Image):
         return _as_read(item)
     array = np.asarray(item)
@@ -67,7 +68,7 @@ def _as_read(image: Image) -> Image:
 
 def path_of(item: ImageInput) -> Path | None:
     """Return the path an image was given by, or None for a picture or an array."""
-    return Path(item) if isinstance(item, (str, Path)) else None
+    return place(item) if isinstance(item, (str, Path)) else None
 
 
 def as_scores(values: object) -> NDArray[Any] | None:
@@ -86,10 +87,10 @@ def _items(images: Any) -> Iterator[ImageInput]:  # noqa: ANN401 - see Images
     elif hasattr(images, "records"):
         images = [record.path for record in images.records]
     for item in images:
-        if isinstance(item, (str, Path)) and Path(item).is_dir():
+        if isinstance(item, (str, Path)) and place(item).is_dir():
             from synood.images.sources import find_images
 
-            yield from (record.path for record in find_images([Path(item)]).records)
+            yield from (record.path for record in find_images([place(item)]).records)
         else:
             yield item
 

@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 
 from synood.errors import InputError
 from synood.files import readable, sha256_bytes
+from synood.images.places import RemotePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,19 +92,25 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Yield a plain file and its size. What would block or never end is refused."""
     name = readable(path)
     try:
+        if isinstance(path, RemotePath):
+            with path.open() as file:
+                yield file, _bounded(path.stat().st_size, name)
+            return
         # O_NONBLOCK (not on Windows): a named pipe would keep us until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{name}: cannot be read (not a plain file)")
-            if status.st_size > MAX_BYTES:
-                raise InputError(
-                    f"{name}: {status.st_size} bytes, more than {MAX_BYTES}; shrink it"
-                )
-            yield file, status.st_size
+            yield file, _bounded(status.st_size, name)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror or error})") from None
+
+
+def _bounded(size: int, name: str) -> int:
+    if size > MAX_BYTES:
+        raise InputError(f"{name}: {size} bytes, more than {MAX_BYTES}; shrink it")
+    return size
 
 
 @contextmanager

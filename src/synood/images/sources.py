@@ -1,7 +1,8 @@
 """Which images there are: a folder per class, plain files and folders, or an OpenOOD imglist.
 
-Every listing is sorted, so an index does not depend on the file system. Names that begin with a
-dot are passed over, links are followed (not back to a folder above), suffixes count in any case.
+Each may lie in an object store, by its URL (`places.py`). Every listing is sorted, so an index does
+not depend on the file system. Names that begin with a dot are passed over, links are followed (not
+back to a folder above), suffixes count in any case.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from synood.images._records import (
     first_repeat,
     read_lines,
 )
+from synood.images.places import RemotePath, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +79,7 @@ def folder_per_class(
     Raises `InputError` when the folder is missing or has no class folders, when a class is empty,
     when two classes have one name, and when `classes` does not fit the folders.
     """
+    root = place(root)
     folders = _class_folders(root)
     names = _names_of(root, [readable(Path(folder.name)) for folder in folders], classes)
     found: list[tuple[str, str]] = []
@@ -102,6 +106,7 @@ def find_images(paths: Sequence[Path]) -> ImageIndex:
     """
     if not paths:
         raise InputError("no images given; name at least one file or folder")
+    paths = [place(path) for path in paths]
     for path in paths:
         if not _exists(path):
             raise InputError(f"{readable(path)}: no such file or folder")
@@ -122,6 +127,7 @@ def read_imglist(path: Path, root: Path, class_names: Sequence[str] | None = Non
     Raises `InputError` that names the line for a number without a name, a path listed twice, and
     one that leads out of `root`.
     """
+    path, root = place(path), place(root)
     data = read_bounded(path)
     starts, ends, numbers, lines = read_lines(data)
     if not len(lines):
@@ -148,6 +154,7 @@ def read_class_names(path: Path) -> dict[str, str] | list[str]:
 
     Raises `InputError` for another kind of file, another shape, and an empty name or list.
     """
+    path = place(path)
     if path.suffix.lower() == ".txt":
         lines = read_bounded(path).removeprefix(BOM).decode("utf-8", "surrogateescape").split("\n")
         names: object = [line.strip() for line in lines if line.strip()]
@@ -169,7 +176,11 @@ def _class_folders(root: Path) -> list[Path]:
         raise InputError(f"{readable(root)}: no such folder")
     if not root.is_dir():
         raise InputError(f"{readable(root)}: is a file, not a folder with one folder per class")
-    folders = [root / entry.name for entry in _entries(root) if entry.is_dir()]
+    folders: list[Path]
+    if isinstance(root, RemotePath):
+        folders = [root / name for name in root.folders() if not name.startswith(".")]
+    else:
+        folders = [root / entry.name for entry in _entries(root) if entry.is_dir()]
     if not folders:
         raise InputError(
             f"{readable(root)}: has no class folders; put each class in one of its own"
@@ -234,8 +245,10 @@ def _find_in_several(paths: Sequence[Path]) -> ImageIndex:
             found, start = [path], start.parent
         starts.append(start)
         files.update((_absolute(file), file) for file in found)
-    root = Path(os.path.commonpath(starts))
-    pairs = sorted((readable(place.relative_to(root)), file) for place, file in files.items())
+    root = _above_all(starts)
+    pairs = sorted(
+        (readable(Path(*path.parts[len(root.parts) :])), file) for path, file in files.items()
+    )
     records = [ImageRecord(id_, file, None) for id_, file in pairs]
     _refuse_repeat(first_repeat([record.id for record in records]), readable(root))
     return ImageIndex(root, (), tuple(records))
@@ -264,6 +277,9 @@ def _sorted_names(folder: Path, prefix: str = "") -> list[tuple[str, str]]:
 
 def _names_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
     """Yield names of image files; `above` are the folders on the way here, by device and inode."""
+    if isinstance(folder, RemotePath):
+        yield from (name for name in folder.below() if _is_image(name))
+        return
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -272,10 +288,28 @@ def _names_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) 
         if entry.is_dir():
             inside = _names_below(folder / entry.name, above | {here})
             yield from (f"{entry.name}/{name}" for name in inside)
-        # Not Path.suffix, which takes seconds for a million names. A pipe or a link to nothing is
-        # listed too: reading tells what it is, leaving it out would hide it.
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
+        # A pipe or a link to nothing is listed too: reading tells what it is, leaving it out would
+        # hide it.
+        elif _is_image(entry.name):
             yield entry.name
+
+
+def _is_image(name: str) -> bool:
+    """Judge a path below a folder by its suffix, and by names in it that begin with a dot."""
+    # Not Path.suffix, which takes seconds for a million names.
+    known = os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+    return known and not (name.startswith(".") or "/." in name)
+
+
+def _above_all(starts: Sequence[Path]) -> Path:
+    """Return the deepest folder above everything."""
+    if not any(isinstance(start, RemotePath) for start in starts):
+        return Path(os.path.commonpath(starts))
+    levels = zip(*(start.parts for start in starts), strict=False)
+    common = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels)]
+    if not common:
+        raise InputError(f"{starts[0]} and {starts[-1]}: lie in different stores; name one only")
+    return RemotePath(*common)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -290,13 +324,15 @@ def _exists(path: Path) -> bool:
     """Say whether there is something at `path`; False for what cannot be a path as well."""
     try:
         path.stat()
+    except InputError:  # of a store that cannot be reached
+        raise
     except (OSError, ValueError):
         return False
     return True
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))
+    return path if isinstance(path, RemotePath) else Path(os.path.normpath(path.absolute()))
 
 
 def _tidied(name: bytes) -> bytes:

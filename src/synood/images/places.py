@@ -1,0 +1,118 @@
+"""Images that lie elsewhere: `s3://bucket/photos` and every other URL that fsspec opens.
+
+A URL is written wherever a path of images, an imglist or a file of class names is. It is read as
+a `RemotePath`: a `Path` in all that concerns names, whose file is fetched when it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from contextlib import contextmanager
+from pathlib import Path, PosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK = 2**18  # bytes fetched at least when a file is opened: the headers, and most pictures whole
+_ROOTED = ("file:", "local:")  # their paths begin at the root of the machine
+
+
+class RemotePath(PosixPath):
+    """A path that is a URL.
+
+    >>> RemotePath("s3://bucket/cat") / "1.png"
+    RemotePath('s3://bucket/cat/1.png')
+    """
+
+    def __str__(self) -> str:
+        protocol, *names = self.parts
+        return f"{protocol}{'///' if protocol in _ROOTED else '//'}{'/'.join(names)}"
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    def as_posix(self) -> str:
+        """Return the URL."""
+        return str(self)
+
+    def absolute(self) -> RemotePath:
+        """Return this path: a URL has no working directory."""
+        return self
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Return kind, size and, in place of a time, a number that changes with the version."""
+        with self._reached():
+            system, path = self._system()
+            entry = system.info(path)
+        is_folder = entry["type"] == "directory"
+        mode = stat.S_IFDIR if is_folder else stat.S_IFREG
+        marks = [entry.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created")]
+        version = zlib.crc32(repr([mark for mark in marks if mark]).encode())
+        size = int(entry.get("size") or 0)
+        times = {"st_atime_ns": version, "st_mtime_ns": version, "st_ctime_ns": version}
+        return os.stat_result((mode, 0, 0, 1, 0, 0, size, version, version, version), times)
+
+    def open(self, mode: str = "rb", *args: Any, **kwargs: Any) -> BinaryIO:  # type: ignore[override]  # noqa: ANN401
+        """Open the file to read its bytes."""
+        with self._reached():
+            system, path = self._system()
+            file: BinaryIO = system.open(path, "rb", block_size=BLOCK)
+        return file
+
+    def below(self) -> list[str]:
+        """List the files at any depth below this folder, by their paths below it."""
+        with self._reached():
+            system, root = self._system()
+            return [_tail(name, root) for name in system.find(root)]
+
+    def folders(self) -> list[str]:
+        """List the folders in this folder by name, sorted."""
+        with self._reached():
+            system, root = self._system()
+            entries = system.ls(root, detail=True)
+        names = (_tail(entry["name"], root) for entry in entries if entry["type"] == "directory")
+        return sorted(name.strip("/") for name in names if name.strip("/"))
+
+    def _system(self) -> tuple[Any, str]:
+        """Return the file system of the URL and the path in it."""
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(str(self))
+        return system, path
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Make an `OSError` of what a store or its package may raise."""
+        try:
+            yield
+        except OSError:
+            raise
+        except (ImportError, ValueError) as error:
+            raise InputError(f"{self}: cannot be reached ({error})") from None
+
+
+def _tail(name: str, root: str) -> str:
+    return name.lstrip("/").removeprefix(root.strip("/")).lstrip("/")
+
+
+def place(path: str | Path) -> Path:
+    """Return a path, or the `RemotePath` of a URL, also of one whose slashes a `Path` has eaten.
+
+    >>> place("photos"), place(Path("memory://photos"))
+    (PosixPath('photos'), RemotePath('memory://photos'))
+    """
+    if isinstance(path, RemotePath):
+        return path
+    plain = Path(path)
+    first = plain.parts[0] if plain.parts else ""
+    if len(plain.parts) < 2 or not first.endswith(":") or Path(first).exists():
+        return plain
+    import fsspec
+
+    known = first.removesuffix(":").split("::")[-1] in fsspec.available_protocols()
+    return RemotePath(*plain.parts) if known else plain
