@@ -15,6 +15,7 @@ from colours import COLOURS, ColourEncoder, picture
 from synood.errors import CheckpointError, InputError
 from synood.models._pixels import PixelPreprocess, preprocess_from_config
 from synood.models.classifier import ProbeClassifier, TransformersClassifier, train_probe
+from tiny_classifiers import PROCESSORS, tiny_classifier
 
 CLASSES = ["cat", "dog", "fox"]
 HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
@@ -65,6 +66,33 @@ def test_logits_equal_those_of_the_librarys_processor(directory, classifier, hei
     image = noise(height, width)
     expected = library_logits(directory, image, "ConvNextImageProcessorPil")
     torch.testing.assert_close(classifier.logits(pixels_of(image)), expected, atol=1e-2, rtol=0)
+
+
+def photograph(height, width, seed=0):
+    """Noise with the spectrum of photographs: detail at every scale, down to single pixels."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
+    spectrum = np.fft.fft2(rng.normal(size=(3, height, width)))
+    noise = np.fft.ifft2(
+        spectrum / np.maximum(np.hypot(rows, columns), 1 / max(height, width))
+    ).real
+    noise = noise.mean(0) * 0.7 + noise * 0.3  # the channels of a photograph go together
+    return Image.fromarray(
+        (128 + 45 * noise / noise.std()).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    )
+
+
+@pytest.mark.parametrize("family", sorted(PROCESSORS))
+def test_logits_on_photographs_equal_those_of_the_processor_of_each_family(family, tmp_path):
+    directory = tiny_classifier(tmp_path, family, CLASSES)
+    classifier = TransformersClassifier.from_pretrained(directory)
+    sizes = [(375, 500), (313, 333), (227, 640), (117, 151), (225, 224)]
+    images = [photograph(*size, seed) for seed, size in enumerate(sizes)]
+    processor = PROCESSORS[family]["image_processor_type"] + "Pil"
+    expected = torch.cat([library_logits(directory, image, processor) for image in images])
+    found = torch.cat([classifier.logits(pixels_of(image)) for image in images])
+    assert expected.std(0).max() > 0.5  # the pictures are told apart
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=0)
 
 
 @pytest.mark.parametrize(
