@@ -17,11 +17,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from synood.files import sha256_file
+from synood.models import catalog as catalog_module
+from synood.models.catalog import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+LISTED = "somebody/small-clip"  # an id that `table_of` lists
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = {".safetensors", ".bin", ".model"}  # the hub names these after their SHA-256
 
 
@@ -71,3 +75,20 @@ def using_cache(cache: Path) -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_CACHE = before
+
+
+@contextmanager
+def table_of(tmp_path: Path, **files: str) -> Iterator[None]:
+    """A catalog that pins `LISTED` at `COMMIT` with these hashes, dots written as double lines."""
+    rows = "\n".join(f'"{name.replace("__", ".")}" = "{digest}"' for name, digest in files.items())
+    row = f'part = "encoder"\nlicence = "MIT"\nsource = "here"\nrevision = "{COMMIT}"'
+    path = tmp_path / "catalog.toml"
+    path.write_text(f'["{LISTED}"]\n{row}\n["{LISTED}".files]\n{rows}\n')
+    before = catalog_module.TABLE
+    try:
+        catalog_module.TABLE = path
+        catalog.cache_clear()
+        yield
+    finally:
+        catalog_module.TABLE = before
+        catalog.cache_clear()

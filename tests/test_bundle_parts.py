@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from bundling import CLASSES, change_spec, tiny_bundle
 from synood.backbone import Backbone
 from synood.cli import main
 from synood.errors import CheckpointError
-from synood.models import catalog as catalog_module
 from synood.models._spec import VARIANTS
 from synood.models.bundles import load_bundle
 from synood.models.catalog import catalog, known_files, pinned
@@ -27,8 +25,7 @@ from synood.models.parts import PARTS
 from synood.pipeline import _runfile
 from synood.pipeline._models import Models
 
-NAME = "somebody/small-clip"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NAME = hub_cache.LISTED
 
 
 @pytest.fixture(scope="module")
@@ -36,29 +33,12 @@ def original(tmp_path_factory):
     return tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-@contextmanager
-def table_of(tmp_path, **files):
-    """A catalog that pins `NAME` at `COMMIT` with these hashes, dots written as double lines."""
-    rows = "\n".join(f'"{name.replace("__", ".")}" = "{digest}"' for name, digest in files.items())
-    row = f'part = "encoder"\nlicence = "MIT"\nsource = "here"\nrevision = "{COMMIT}"'
-    path = tmp_path / "catalog.toml"
-    path.write_text(f'["{NAME}"]\n{row}\n["{NAME}".files]\n{rows}\n')
-    before = catalog_module.TABLE
-    try:
-        catalog_module.TABLE = path
-        catalog.cache_clear()
-        yield
-    finally:
-        catalog_module.TABLE = before
-        catalog.cache_clear()
-
-
 def test_every_row_of_the_catalog_is_a_pinned_part_with_whole_hashes():
     for name, row in catalog().items():
         assert row.part in PARTS, name
         assert row.licence, name
         assert row.source, name
-        assert re.fullmatch("[0-9a-f]{40}", row.revision or COMMIT), name
+        assert re.fullmatch("[0-9a-f]{40}", row.revision or hub_cache.COMMIT), name
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in row.files.values()), name
 
 
@@ -145,14 +125,15 @@ def test_what_no_kind_knows_is_refused(original, tmp_path):
 
 
 def test_the_pinned_revision_is_loaded_where_none_is_asked_for(tmp_path):
-    for seed, revision in enumerate([COMMIT, "main"]):
+    for seed, revision in enumerate([hub_cache.COMMIT, "main"]):
         directory = tiny.tiny_clip(tmp_path / "clip", seed=seed)
         hub_cache.put(tmp_path / "hub", NAME, directory, revision)
-    with hub_cache.using_cache(tmp_path / "hub"), table_of(tmp_path):
+    with hub_cache.using_cache(tmp_path / "hub"), hub_cache.table_of(tmp_path):
         pinned_one = ClipEncoder.from_pretrained(NAME)
-        assert cached_commit(NAME) == COMMIT
+        assert cached_commit(NAME) == hub_cache.COMMIT
         assert (
-            pinned_one.fingerprint == ClipEncoder.from_pretrained(NAME, revision=COMMIT).fingerprint
+            pinned_one.fingerprint
+            == ClipEncoder.from_pretrained(NAME, revision=hub_cache.COMMIT).fingerprint
         )
         assert (
             pinned_one.fingerprint != ClipEncoder.from_pretrained(NAME, revision="main").fingerprint
@@ -162,12 +143,12 @@ def test_the_pinned_revision_is_loaded_where_none_is_asked_for(tmp_path):
 def test_weights_are_checked_against_the_catalog(tmp_path):
     directory = tiny.tiny_clip(tmp_path / "clip")
     digest = hub_cache.blob_name(directory / "model.safetensors")
-    hub_cache.put(tmp_path / "hub", NAME, directory, COMMIT)
+    hub_cache.put(tmp_path / "hub", NAME, directory, hub_cache.COMMIT)
     with hub_cache.using_cache(tmp_path / "hub"):
-        with table_of(tmp_path, model__safetensors=digest):
+        with hub_cache.table_of(tmp_path, model__safetensors=digest):
             assert ClipEncoder.from_pretrained(NAME).dim == 16
         with (
-            table_of(tmp_path, model__safetensors="0" * 64),
+            hub_cache.table_of(tmp_path, model__safetensors="0" * 64),
             pytest.raises(CheckpointError, match=r"small-clip/model\.safetensors: altered"),
         ):
             ClipEncoder.from_pretrained(NAME)
@@ -188,21 +169,24 @@ def test_a_pickle_is_opened_where_the_catalog_knows_its_hash_and_nowhere_else(tm
     with pytest.raises(CheckpointError, match="clip: no complete checkpoint"):
         ClipEncoder.from_pretrained(directory)
     digest = hub_cache.blob_name(directory / "pytorch_model.bin")
-    hub_cache.put(tmp_path / "hub", NAME, directory, COMMIT)
+    hub_cache.put(tmp_path / "hub", NAME, directory, hub_cache.COMMIT)
     with hub_cache.using_cache(tmp_path / "hub"):
-        with table_of(tmp_path, pytorch_model__bin=digest):
+        with hub_cache.table_of(tmp_path, pytorch_model__bin=digest):
             found = ClipEncoder.from_pretrained(NAME).encode_texts(["cat"])
             np.testing.assert_allclose(found, expected, atol=1e-6)
-        with table_of(tmp_path), pytest.raises(CheckpointError, match="no complete checkpoint"):
+        with (
+            hub_cache.table_of(tmp_path),
+            pytest.raises(CheckpointError, match="no complete checkpoint"),
+        ):
             ClipEncoder.from_pretrained(NAME)
 
 
 def test_a_pickle_of_another_hash_is_refused_before_it_is_opened(tmp_path, monkeypatch):
-    hub_cache.put(tmp_path / "hub", NAME, pickled_clip(tmp_path), COMMIT)
+    hub_cache.put(tmp_path / "hub", NAME, pickled_clip(tmp_path), hub_cache.COMMIT)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the pickle was opened"))
     with (
         hub_cache.using_cache(tmp_path / "hub"),
-        table_of(tmp_path, pytorch_model__bin="0" * 64),
+        hub_cache.table_of(tmp_path, pytorch_model__bin="0" * 64),
         pytest.raises(CheckpointError, match=r"pytorch_model\.bin: altered"),
     ):
         ClipEncoder.from_pretrained(NAME)
