@@ -52,7 +52,7 @@ def open_pytorch_ood():
 
 
 def peer_scores(arrays: dict[str, np.ndarray], work: Path) -> dict[str, np.ndarray]:
-    """Outlier scores of pytorch-ood's detectors, higher = more out-of-distribution."""
+    """Outlier scores of its detectors, higher = more out-of-distribution, and its figures."""
     np.savez(work / "in.npz", **arrays)
     command = [sys.executable, __file__, str(work / "in.npz"), str(work / "out.npz")]
     subprocess.run(command, check=True)
@@ -65,6 +65,7 @@ def main(source: str, target: str) -> None:
 
     open_pytorch_ood()
     from pytorch_ood import detector as peers
+    from pytorch_ood.metrics import functional
 
     given = {name: torch.from_numpy(array) for name, array in np.load(source).items()}
     train, labels, test = given["train"], given["labels"], given["test"]
@@ -95,6 +96,15 @@ def main(source: str, target: str) -> None:
     for name, one in found.items():
         if not isinstance(one, torch.Tensor):
             found[name] = one.predict_features(test)
+    outlier, side = -given["confidence"], torch.where(given["inside"], 0, -1)
+    figures = {
+        "auroc": functional.auroc(outlier, side),
+        "aupr_in_trapezoid": functional.aupr(outlier, side, positive="id"),
+        "aupr_out_trapezoid": functional.aupr(outlier, side, positive="ood"),
+        "fpr95_ood_positive": functional.fpr_at_tpr(outlier, side),
+        "aurra": functional.aurra(given["confidence"], given["inside"]),
+    }
+    found |= {name: torch.as_tensor(value, dtype=torch.float64) for name, value in figures.items()}
     np.savez(target, **{name: scores.detach().numpy() for name, scores in found.items()})
 
 

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 import peers
 from synood import metrics, scores
+from synood.benchmark.systems.gradients import stepped
 from synood.errors import InputError
 
 CLASSES, WIDTH = 6, 16
+INSIDE = np.random.default_rng(9).random(500) < 0.7
+CONFIDENCE = INSIDE + np.random.default_rng(10).normal(size=500)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +107,13 @@ def test_scores_are_single_precision_one_an_image(planted):
 def found(planted, tmp_path_factory):
     if peers.folder() is None:
         pytest.skip(peers.MISSING)
-    logits = logits_of(planted, planted["test"])
-    return peers.peer_scores({**planted, "logits": logits}, tmp_path_factory.mktemp("peers"))
+    given = {
+        **planted,
+        "logits": logits_of(planted, planted["test"]),
+        "confidence": CONFIDENCE,
+        "inside": INSIDE,
+    }
+    return peers.peer_scores(given, tmp_path_factory.mktemp("peers"))
 
 
 # What pytorch-ood scales otherwise: the layer's gradient alone; a half in the exponent of a
@@ -124,6 +132,33 @@ def test_equals_pytorch_ood(planted, found, name):
     ours = every_score(planted)[name](planted["test"])
     theirs = -SCALES.get(name, 1.0) * found[name]
     np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4)
+
+
+class Layer:
+    """The planted layer as a classifier of vectors."""
+
+    def __init__(self, planted):
+        self.weight, self.bias = (torch.from_numpy(planted[n]) for n in ("weight", "bias"))
+
+    def logits(self, pixels):
+        return pixels @ self.weight.T + self.bias
+
+
+def test_odin_equals_pytorch_ood(planted, found):
+    layer, test = Layer(planted), torch.from_numpy(planted["test"])
+    moved = stepped(test, layer, temperature=10.0, step=0.05)
+    ours = scores.msp(layer.logits(moved).numpy(), temperature=10.0)
+    np.testing.assert_allclose(ours, -found["odin"], rtol=1e-5)
+
+
+def test_figures_equal_those_of_pytorch_ood(found):
+    ours = metrics.everything(CONFIDENCE[INSIDE], CONFIDENCE[~INSIDE])
+    assert ours.figures.auroc == pytest.approx(float(found["auroc"]), abs=1e-12)
+    assert ours.aupr_in_trapezoid == pytest.approx(float(found["aupr_in_trapezoid"]), abs=1e-12)
+    assert ours.aupr_out_trapezoid == pytest.approx(float(found["aupr_out_trapezoid"]), abs=1e-12)
+    fpr95 = float(found["fpr95_ood_positive"])
+    assert ours.figures.fpr95_ood_positive == pytest.approx(fpr95, abs=1e-12)
+    assert metrics.aurc(CONFIDENCE, INSIDE) == pytest.approx(1 - float(found["aurra"]), abs=1e-12)
 
 
 # Straight-line twins.

@@ -16,6 +16,7 @@ from synood.benchmark.results import Results, read_results, write_results
 from synood.benchmark.suites import read_suite
 from synood.benchmark.systems import find_system, registry
 from synood.benchmark.systems.interface import FittedStream, StreamSystem, stream_of
+from synood.cli import main
 from synood.errors import InputError
 from synood.models.bundles import load_bundle
 from synood.pipeline._features import FeatureStore
@@ -232,3 +233,13 @@ def test_pixels_are_those_of_the_files(gathered):
     pixels = torch.cat(list(views.test.seen().pixels()))
     assert pixels.shape == (len(views.test), 3, 32, 32)
     assert 0 <= pixels.min() < pixels.max() <= 1
+
+
+def test_the_command_line_lists_every_system(capsys):
+    assert main(["benchmark", "methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for system in registry():
+        method = system.method
+        line = next(i for i, text in enumerate(lines) if text.split()[0] == method.name)
+        assert method.paper in lines[line]
+        assert all(need in lines[line + 1] for need in method.needs)
