@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,9 +98,12 @@ def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIn
 def scores_of(
     detector: OODDetector, index: ImageIndex, name: str, progress: Progress
 ) -> NDArray[np.float32]:
-    """Score every image of an index, (N,) in its order, telling how far it is."""
-    scores = np.zeros(len(index.records), np.float32)
-    for row, prediction in enumerate(detector.iter_predict(index)):
-        scores[row] = prediction.score
-        progress(name, row + 1, len(scores), "")
-    return scores
+    """Score every image of an index, (N,) in its order; all of them must be readable."""
+    from synood.pipeline.executors import LocalExecutor
+    from synood.pipeline.scoring import predict_index
+
+    found = predict_index(detector, index, LocalExecutor(), partial(progress, name))
+    for prediction in found:
+        if prediction.error:
+            raise InputError(prediction.error)
+    return np.array([prediction.score for prediction in found], np.float32)

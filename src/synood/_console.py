@@ -136,23 +136,33 @@ def deliver(text: str, out: Path | None = None) -> None:
 
 def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:
     """Return the verdicts in the order of the images, with a line break at the end."""
-    rows: list[dict[str, object]] = [
-        {
-            "path": _path(prediction),
-            "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
-            "is_ood": prediction.is_ood,
-            "label": prediction.label,
-        }
-        for prediction in predictions
-    ]
+    rows = [_row(prediction) for prediction in predictions]
     if form == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if form == "csv":
         return _csv(rows)
     verdicts = {True: "OOD", False: "in", None: "-"}
     cells = [["score", "verdict", "nearest class", "image"]]
-    cells += [[f"{p.score:.4f}", verdicts[p.is_ood], p.label, _path(p)] for p in predictions]
+    cells += [
+        ["-", "error", "", p.error]
+        if p.error
+        else [f"{p.score:.4f}", verdicts[p.is_ood], p.label, _path(p)]
+        for p in predictions
+    ]
     return table_text(cells)
+
+
+def _row(prediction: Prediction) -> dict[str, object]:
+    """Return a verdict as JSON values; `error` is there where the image could not be read."""
+    if prediction.error:
+        nothing = {"score": None, "is_ood": None, "label": None}
+        return {"path": _path(prediction), **nothing, "error": prediction.error}
+    return {
+        "path": _path(prediction),
+        "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
+        "is_ood": prediction.is_ood,
+        "label": prediction.label,
+    }
 
 
 def table_text(cells: Sequence[Sequence[str]]) -> str:
@@ -193,7 +203,9 @@ def _path(prediction: Prediction) -> str:
 
 def _csv(rows: Sequence[dict[str, object]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["path", "score", "is_ood", "label"], lineterminator="\n")
+    writer = csv.DictWriter(
+        text, ["path", "score", "is_ood", "label", "error"], lineterminator="\n"
+    )
     writer.writeheader()
     for row in rows:
         is_ood = "" if row["is_ood"] is None else str(row["is_ood"]).lower()

@@ -22,6 +22,7 @@ from synood._cli_options import (  # noqa: TC001 - the command line reads the an
     Names,
 )
 from synood._commands_benchmark import benchmark
+from synood._commands_cache import cache
 from synood._commands_evaluate import Preprocess, evaluate
 from synood._commands_export import synthesize
 from synood._commands_labels import mine, zero_shot
@@ -66,6 +67,7 @@ app.command(mine, sort_key=6)
 app.command(synthesize, sort_key=1)
 app.command(list_models, name="models", sort_key=8)
 app.command(status, sort_key=8)
+app.command(cache)
 
 
 @app.command(sort_key=0)
@@ -205,6 +207,9 @@ def score(
 ) -> int:
     """Score images: 1 is surely one of the classes, 0 surely none.
 
+    A file that cannot be read has a row with its reason; all others are scored, and the exit code
+    is 2, or 3 with --fail-on-ood and an OOD image among the others.
+
     Parameters
     ----------
     detector
@@ -231,8 +236,12 @@ def score(
     with spread.opened() as executor, reporter() as progress:
         predictions = predict_index(judge, index, executor, partial(progress, "score"))
     deliver(predictions_text(predictions, format), out)
-    found = any(prediction.is_ood for prediction in predictions)
-    return OOD_FOUND if fail_on_ood and found else DONE
+    if fail_on_ood and any(prediction.is_ood for prediction in predictions):
+        return OOD_FOUND
+    bad = [prediction.error for prediction in predictions if prediction.error]
+    if bad:
+        raise InputError(f"{len(bad)} of {len(predictions)} images have no score: {bad[0]}")
+    return DONE
 
 
 @app.command(sort_key=4)

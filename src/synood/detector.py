@@ -48,13 +48,15 @@ BATCH = 64  # pictures decoded at a time
 class Prediction:
     """Verdict on one image. `is_ood` is None while the detector has no threshold.
 
-    `label` is the nearest class, whether the image is in-distribution or not.
+    `label` is the nearest class, whether the image is in-distribution or not. Where a folder is
+    scored, `error` says why a file could not be read; its `score` is then not a number.
     """
 
     score: float
     is_ood: bool | None
     label: str
     path: Path | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -222,13 +224,20 @@ class OODDetector:
         ...     print(prediction.path, prediction.score)
         """
         for batch in batches(images, BATCH):
-            features = self._projected(self._encode(batch))
-            nearest = scores.cosine_similarity(features, self.class_features).argmax(axis=1)
-            for item, score, row in zip(
-                batch, self._scorer(features).tolist(), nearest.tolist(), strict=True
-            ):
-                is_ood = None if self.threshold is None else score < self.threshold
-                yield Prediction(score, is_ood, self.class_names[row], path_of(item))
+            yield from self.verdicts(self._encode(batch), [path_of(item) for item in batch])
+
+    def verdicts(self, features: ArrayLike, paths: Sequence[Path | None]) -> Iterator[Prediction]:
+        """Yield what `predict` says of images whose features (N, D) are known.
+
+        >>> list(detector.verdicts(encoder.encode_images([picture]), [None]))  # doctest: +SKIP
+        """
+        rows = self._projected(features)
+        nearest = scores.cosine_similarity(rows, self.class_features).argmax(axis=1)
+        for path, score, row in zip(
+            paths, self._scorer(rows).tolist(), nearest.tolist(), strict=True
+        ):
+            is_ood = None if self.threshold is None else score < self.threshold
+            yield Prediction(score, is_ood, self.class_names[row], path)
 
     def calibrate(self, images: Images | ArrayLike, tpr: float = 0.95) -> OODDetector:
         """Return this detector with the threshold that keeps at least the share `tpr`.

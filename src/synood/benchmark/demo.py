@@ -117,7 +117,10 @@ class _Room:
 def _prepare(workspace: Workspace, suite: Suite, models: Models, recipe: Recipe) -> _Room:
     """View the suite, choose on validation, score the baselines on test."""
     store = FeatureStore(
-        workspace.root / "features", models.part_print("encoder"), lambda: models.encoder
+        workspace.root / "features",
+        models.part_print("encoder"),
+        lambda: models.encoder,
+        device=models.device,
     )
     train = suite.one("train")
     classifier = bench.suite_classifier(train, models, store)

@@ -12,10 +12,12 @@ import synood
 from synood.benchmark.methods import NEGLABEL, SYNOOD, Method
 from synood.benchmark.published import published
 from synood.benchmark.results import Group, Results, make_row
+from synood.errors import InputError
 from synood.files import fingerprint, sha256_file
-from synood.images.reading import read_image
 from synood.labels.prompts import PROMPT_SETS
+from synood.pipeline._cached import CachedEncoder
 from synood.pipeline._features import FeatureStore
+from synood.pipeline._quarantine import Lost
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -166,15 +168,18 @@ def _features(
         progress(item.name, done, total, message)
 
     if cache is not None:
-        store = FeatureStore(cache, backbone.fingerprint, backbone.load)
+        store = FeatureStore(cache, backbone.fingerprint, backbone.load, device=backbone.device)
         return store.images(paths, [sha256_file(path) for path in paths], advance)
-    encoder = backbone.load()
-    features = np.empty((len(paths), encoder.dim), np.float32)
+    encoder = CachedEncoder(backbone.fingerprint, backbone.load, backbone.device)
+    features = []
     for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        features[start : start + BATCH] = encoder.encode_images([read_image(p) for p in batch])
+        batch = encoder.features(paths[start : start + BATCH])
+        bad = [one.reason for one in batch if isinstance(one, Lost)]
+        if bad:
+            raise InputError(bad[0])
+        features += [one for one in batch if not isinstance(one, Lost)]
         advance(start + len(batch), len(paths), "")
-    return features
+    return np.stack(features)
 
 
 def _run(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str, Any]:

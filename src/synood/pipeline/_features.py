@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import numpy as np
 
+from synood.cache import open_cache, space_of
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, write_bytes
 from synood.labels.prompts import averaged
@@ -47,7 +48,8 @@ class FeatureStore:
     The key covers the encoder's fingerprint and the contents of the block's entries: a renamed
     image finds its features again, a changed one never finds old ones. `load_encoder` is called
     at the first entry that is not there; `encode` yields the number of each batch of image files
-    with a feature for each, in any order, where that is not to be done in this process.
+    with a feature for each, in any order, where that is not to be done in this process. Images
+    that this machine's cache knows (`synood.cache`) are not encoded either.
     """
 
     def __init__(
@@ -56,18 +58,24 @@ class FeatureStore:
         encoder_print: str,
         load_encoder: Callable[[], ImageTextEncoder],
         encode: Callable[[Sequence[Sequence[ImageFile]]], Encoded] | None = None,
+        *,
+        device: str = "cpu",
     ) -> None:
         self._directory = directory
         self._encoder_print = encoder_print
         self._load_encoder = load_encoder
         self._encode = encode or self._encode_here
+        self._device = device
+        self._cache = open_cache()
+        self._space = space_of(encoder_print, device)
 
     def beside(self, mark: str, load: Callable[[], ImagesEncoder]) -> FeatureStore:
         """Return a store in the same place for whatever else looks at images, such as classifiers.
 
         `mark` must change with everything that can change what `load` returns.
         """
-        return FeatureStore(self._directory, mark, cast("Callable[[], ImageTextEncoder]", load))
+        loader = cast("Callable[[], ImageTextEncoder]", load)
+        return FeatureStore(self._directory, mark, loader, device=self._device)
 
     def images(
         self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance
@@ -98,6 +106,8 @@ class FeatureStore:
                 unwritten.append(block)
             else:
                 outcomes.update(zip(block, rows, strict=True))
+        if self._cache is not None:
+            outcomes.update(self._cache.get(self._space, {*hashes} - {*outcomes}))
         files = {h: (path, h) for h, path in zip(hashes, paths, strict=True) if h not in outcomes}
         for block in unwritten:
             if not any(entry in files for entry in block):
@@ -106,11 +116,22 @@ class FeatureStore:
         missing = _cut(list(files), IMAGE_BLOCK)
         for number, results in self._encode([[files[h] for h in batch] for batch in missing]):
             outcomes.update(zip(missing[number], results, strict=True))
+            self._remember(missing[number], results)
             for block in lacking.completed_by(missing[number]):
                 self._write_image_block(block, outcomes)
             advance(len(hashes) - lacking.count, len(hashes), "")
         advance(len(hashes), len(hashes), "")
         return _split([outcomes[entry] for entry in hashes])
+
+    def _remember(
+        self, hashes: Sequence[str], results: Sequence[NDArray[np.float32] | Lost]
+    ) -> None:
+        """Put features into this machine's cache, for other runs."""
+        if self._cache is not None:
+            pairs = zip(hashes, results, strict=True)
+            there = {h: one for h, one in pairs if not isinstance(one, Lost)}
+            sound = {h: one for h, one in there.items() if np.isfinite(one).all()}
+            self._cache.put(self._space, sound)
 
     def _write_image_block(
         self, block: Sequence[str], outcomes: Mapping[str, NDArray[np.float32] | Lost]

@@ -143,6 +143,7 @@ class _Run:
             models.part_print("encoder"),
             lambda: models.encoder,
             lambda blocks: executor.run(Encode(models), blocks),
+            device=models.device,
         )
 
     def detector(self, index: ImageIndex, batch_size: BatchSize) -> OODDetector:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from synood.detector import BATCH
+import numpy as np
+
+from synood.detector import BATCH, Prediction
+from synood.pipeline._cached import CachedEncoder
+from synood.pipeline._quarantine import Lost, in_company
 from synood.pipeline.executors import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from synood.detector import OODDetector, Prediction
+    from numpy.typing import NDArray
+
+    from synood.detector import OODDetector
     from synood.images.sources import ImageIndex
     from synood.pipeline._workspace import Advance
     from synood.pipeline.executors import Executor
@@ -27,7 +34,23 @@ class Score:
     def begin(self, device: str | None = None) -> Callable[[Sequence[Path]], list[Prediction]]:
         """Have the detector encode on `device`; its encoder is loaded at the first image."""
         detector = self.detector if device is None else self.detector.on(device)
-        return detector.predict
+        backbone = detector.backbone
+        encoder = CachedEncoder(backbone.fingerprint, backbone.load, backbone.device)
+
+        def judged(features: list[NDArray[np.float32]]) -> list[Prediction]:
+            return [*detector.verdicts(np.stack(features), [None] * len(features))]
+
+        def work(paths: Sequence[Path]) -> list[Prediction]:
+            verdicts = in_company(encoder.features(paths), judged, BATCH)
+            return [_of(path, one) for path, one in zip(paths, verdicts, strict=True)]
+
+        return work
+
+
+def _of(path: Path, verdict: Prediction | Lost) -> Prediction:
+    if isinstance(verdict, Lost):
+        return Prediction(math.nan, None, "", path, verdict.reason)
+    return replace(verdict, path=path)
 
 
 def predict_index(
@@ -35,7 +58,9 @@ def predict_index(
 ) -> list[Prediction]:
     """Return a verdict for each image of `index`, in its order.
 
-    The same as `detector.predict(index)`; `advance` hears of every batch.
+    A file that cannot be read has its reason in `error`; the others have the same bytes as without
+    it, alone and in any company. Images that this machine's cache knows are not encoded. `advance`
+    hears of every batch.
     """
     paths = [record.path for record in index.records]
     batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]

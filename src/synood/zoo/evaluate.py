@@ -48,7 +48,9 @@ FASHION = (
 def suite_scores(bundle: Bundle, suite: Suite, cache: Path) -> dict[str, float]:
     """Zero-shot accuracy and NegLabel's mean AUROC on near and far test sets, as fractions."""
     models = Models(bundle, "cpu")
-    store = FeatureStore(cache, models.part_print("encoder"), lambda: models.encoder)
+    store = FeatureStore(
+        cache, models.part_print("encoder"), lambda: models.encoder, device=models.device
+    )
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
     classifier = bench.suite_classifier(suite.one("train"), models, store)
     views = bench.view_suite(suite, store, classifier, unheard)
