@@ -124,6 +124,7 @@ def fit(
     descriptions: Path | None = None,
     max_bad: float = 0.05,
     negatives: str | None = None,
+    mirror: str | None = None,
     set_: Assignments = (),
     spread: Spread = HERE,
 ) -> int:
@@ -160,6 +161,8 @@ def fit(
         of them stop the run, with 0 the first one does.
     negatives
         Negative labels instead of those mined: a file of one a line, or "neglabel-imagenet".
+    mirror
+        URL of a copy that is kept of --out, e.g. s3://bucket/run; an empty --out begins with it.
     set_
         Change a field of the recipe, e.g. --set negatives.epochs=10; may be repeated.
     """
@@ -186,6 +189,7 @@ def fit(
             describer=describer_of(descriptions),
             negatives=negatives,
             executor=executor,
+            mirror=mirror,
         )
     print(detector_text(detector), end="")
     then = f"evaluate {out / 'detector'} --benchmark {benchmark}" if benchmark else None

@@ -6,6 +6,7 @@ a `RemotePath`: a `Path` in all that concerns names, whose file is fetched when 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zlib
@@ -90,6 +91,8 @@ class RemotePath(PosixPath):
         """Make an `OSError` of what a store or its package may raise."""
         try:
             yield
+        except FileNotFoundError:  # fsspec's have no number, which `exists` asks for
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from None
         except OSError:
             raise
         except (ImportError, ValueError) as error:

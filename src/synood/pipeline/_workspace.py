@@ -48,6 +48,7 @@ class Workspace:
         self._progress = progress or silent
         self._logged: dict[str, tuple[int, int]] = {}
         self._beat = 0.0
+        self.watch: Callable[[], None] | None = None  # called after every line of the log
 
     def stage(self, name: str) -> Advance:
         """Return what a stage calls to tell how far it is: (done, total, message)."""
@@ -77,6 +78,8 @@ class Workspace:
         row: dict[str, Any] = {"time": now, "event": event, **details}
         with (self.root / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if self.watch is not None and event != "notice":
+            self.watch()
 
 
 @contextmanager
@@ -120,7 +123,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-        for file in sorted(part.iterdir()):
+        for file in sorted(path for path in part.rglob("*") if path.is_file()):
             sync(file)
         if path.exists():
             path.rename(old)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 from synood.errors import InputError
 from synood.files import read_jsonl, write_text
+from synood.images.places import RemotePath, place
 from synood.pipeline._export_card import MARK, data_card
 from synood.pipeline._export_formats import PER_SHARD, WRITERS
+from synood.pipeline._mirror import send_folder
 from synood.pipeline._shards import Synthetic, read_synthetic
 from synood.pipeline._workspace import whole_directory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ExportFormat = Literal["folder", "webdataset", "parquet"]
 
@@ -55,14 +56,21 @@ def export_pictures(
     """Write the pictures of a finished run to the directory `out` and return their number.
 
     The same run gives the same bytes. Tar and Parquet hold at most `per_shard` pictures a file.
-    `out` appears whole or not at all; an earlier export there is replaced.
+    `out` appears whole or not at all; an earlier export there is replaced. It may be a URL: then
+    the files appear one by one, the card last, and what a larger export left is removed.
 
     Raises `InputError` for a run whose pictures have no negative labels yet or are damaged, and
     for a directory that holds other things.
     """
     if per_shard < 1:
         raise InputError(f"pictures in a shard: must be at least 1, not {per_shard}")
+    out = place(out)
     _refuse_foreign(out)
+    if isinstance(out, RemotePath):
+        with TemporaryDirectory() as folder:
+            count = export_pictures(run, Path(folder) / "export", form, per_shard)
+            send_folder(Path(folder) / "export", str(out), last="README.md")
+        return count
     document = _run_file(run)
     samples = read_samples(run, document["inputs"]["classes"])
     with whole_directory(out) as part:
@@ -111,7 +119,8 @@ def _run_file(run: Path) -> dict[str, Any]:
 
 def _refuse_foreign(out: Path) -> None:
     card = out / "README.md"
-    if not out.exists() or (card.is_file() and MARK in card.read_text("utf-8", errors="replace")):
+    if not out.exists() or (card.is_file() and MARK.encode() in card.read_bytes()):
         return
-    if not out.is_dir() or any(out.iterdir()):
+    inside = out.below() if isinstance(out, RemotePath) else sorted(out.glob("*"))
+    if inside or not out.is_dir():
         raise InputError(f"{out}: holds other things; name a new or an empty directory")

@@ -15,6 +15,7 @@ from synood.files import fingerprint, read_json, readable, write_json
 from synood.labels.imagenet import same_classes
 from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
+from synood.pipeline._mirror import mirrored
 from synood.pipeline._models import Models, pick_device
 from synood.pipeline._painting import Crew
 from synood.pipeline._quarantine import MAX_BAD, Bad, Quarantine
@@ -65,6 +66,7 @@ def fit(
     describer: Describer | None = None,
     executor: Executor | None = None,
     negatives: GivenNegatives | None = None,
+    mirror: str | None = None,
 ) -> OODDetector:
     """Make a detector from images with labels, by the whole method of the paper.
 
@@ -76,7 +78,8 @@ def fit(
     batch, may move a few pixels by one grey level, since kernels round otherwise. `describer`
     replaces the bundle's, and `negatives` those that would be mined: what
     `OODDetector.from_classes` takes. `executor` describes, paints and encodes images; without
-    one, this process does.
+    one, this process does. `mirror` is the URL of a copy that is kept of `run_dir`, and from which
+    an empty `run_dir` is filled first.
 
     Images that cannot be read are left out and listed in quarantine.jsonl, also those that vanish
     or change while the run goes on; more than the share `max_bad` of them stop it, 0 stops at the
@@ -96,7 +99,7 @@ def fit(
     models = Models(bundle, pick_device(device), describer)
     models.check_parts()
     listed = None if negatives is None else given_labels(negatives)
-    with opened(Path(run_dir), progress) as workspace:
+    with opened(Path(run_dir), progress) as workspace, mirrored(workspace, mirror):
         workspace.log("start", images=readable(index.root), seed=seed, device=models.device)
         try:
             chosen = executor or LocalExecutor()
