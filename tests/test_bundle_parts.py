@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -179,6 +180,35 @@ def test_a_pickle_is_opened_where_the_catalog_knows_its_hash_and_nowhere_else(tm
             pytest.raises(CheckpointError, match="no complete checkpoint"),
         ):
             ClipEncoder.from_pretrained(NAME)
+
+
+def wait_for_conversions():
+    for thread in threading.enumerate():
+        if "auto_conversion" in thread.name:
+            thread.join()
+
+
+def test_the_hub_is_not_asked_to_convert_a_pickle(tmp_path, monkeypatch):
+    """transformers does so in a thread, where it is given an id and may use the network."""
+    from transformers import CLIPModel, modeling_utils
+
+    directory = pickled_clip(tmp_path)
+    digest = hub_cache.blob_name(directory / "pytorch_model.bin")
+    hub_cache.put(tmp_path / "hub", NAME, directory, hub_cache.COMMIT)
+    asked = []
+    monkeypatch.setattr(modeling_utils, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(modeling_utils, "has_file", lambda *_, **__: False)
+    monkeypatch.setattr(modeling_utils, "auto_conversion", lambda *_, **__: asked.append("hub"))
+    with (
+        hub_cache.using_cache(tmp_path / "hub"),
+        hub_cache.table_of(tmp_path, pytorch_model__bin=digest),
+    ):
+        ClipEncoder.from_pretrained(NAME)
+        wait_for_conversions()
+        assert asked == []
+        CLIPModel.from_pretrained(NAME, revision=hub_cache.COMMIT)  # so the check sees a request
+        wait_for_conversions()
+        assert asked == ["hub"]
 
 
 def test_a_pickle_of_another_hash_is_refused_before_it_is_opened(tmp_path, monkeypatch):

@@ -44,11 +44,9 @@ def load_model(
     """
     _refuse_strays(source, subfolder)
     pickled = subfolder == "" and PICKLE in known_files(source, revision)
-    if pickled:
-        load_file(source, PICKLE, revision)
     model, gaps = load_part(
         model_class.from_pretrained,
-        source,
+        _checked_pickle(source, revision) if pickled else source,
         subfolder=subfolder,
         revision=revision,
         use_safetensors=not pickled,
@@ -70,6 +68,16 @@ def _refuse_strays(source: str | Path, subfolder: str) -> None:
             not isinstance(name, str) or Path(name).name != name for name in names.values()
         ):
             raise CheckpointError(f"{path}: names shards that do not lie beside it; get it anew")
+
+
+def _checked_pickle(source: str | Path, revision: str | None) -> Path:
+    """Return the folder in the hub's cache that holds a pickle of the catalog's and its settings.
+
+    A folder, since for the id of such a checkpoint transformers would ask a service on the hub, in
+    the background, to offer its owners a conversion.
+    """
+    load_file(source, "config.json", revision)
+    return load_file(source, PICKLE, revision).parent
 
 
 def load_file(source: str | Path, name: str, revision: str | None = None) -> Path:
