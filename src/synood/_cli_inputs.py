@@ -72,11 +72,21 @@ def preprocessed(models: str, preset: str | None) -> str:
     return models if preset is None else f"{models}+encoder.preprocess={preset}"
 
 
-def describer_of(path: Path | None) -> Describer | None:
-    """Read the contexts of a JSONL file; None leaves describing to the bundle."""
+def describer_of(descriptions: Path | None, part: Path | None = None) -> Describer | None:
+    """Read the contexts of a JSONL file, or a describer from the JSON of a bundle's part.
+
+    None leaves describing to the bundle.
+    """
+    if descriptions is not None and part is not None:
+        raise InputError("fit: give --descriptions or --describer, one of them")
+    if part is not None:
+        from synood.models.parts import describer_from_json
+
+        described: Describer = describer_from_json(part)
+        return described
     from synood.models.describer import FileDescriber
 
-    return None if path is None else FileDescriber(path)
+    return None if descriptions is None else FileDescriber(descriptions)
 
 
 def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, Group]]:

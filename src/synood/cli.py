@@ -122,6 +122,7 @@ def fit(
     device: Device = "auto",
     batch_size: int | Literal["auto"] = 8,
     descriptions: Path | None = None,
+    describer: Path | None = None,
     max_bad: float = 0.05,
     negatives: str | None = None,
     mirror: str | None = None,
@@ -156,6 +157,8 @@ def fit(
         Pictures painted at a time; "auto": the largest number that fits, found by trying.
     descriptions
         JSONL file of contexts, {"id": "folder/image.jpg", "text": "..."}, for the bundle's own.
+    describer
+        JSON file of a describer instead of the bundle's, such as an endpoint: docs/describing.md.
     max_bad
         Share of images that may be unreadable, are left out and listed in quarantine.jsonl; more
         of them stop the run, with 0 the first one does.
@@ -186,7 +189,7 @@ def fit(
             device=device,
             batch_size=batch_size,
             max_bad=max_bad,
-            describer=describer_of(descriptions),
+            describer=describer_of(descriptions, describer),
             negatives=negatives,
             executor=executor,
             mirror=mirror,

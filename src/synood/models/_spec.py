@@ -24,14 +24,15 @@ _CONFIGS = ("open_clip_config.json", "model_index.json", "config.json")
 _CHANGE = re.compile(rf"\+(?=(?:{'|'.join(PARTS)})(?:\.\w+)?=)")
 
 # The paper's models (§4.1) on the hub. Its in-painting checkpoint has left its first place in
-# 2025; sd2-community holds the copy. The question put to LLaVA is unpublished, so there is no
-# describer: a bundle.json of one's own with these ids and a describer of type "file" brings texts.
+# 2025; sd2-community holds the copy. The question put to LLaVA is unpublished; ours stands in
+# models/questions.py.
 PAPER: dict[str, Any] = {
     "schema": SCHEMA,
     "name": "paper",
     "encoder": {"type": "clip", "id": "openai/clip-vit-base-patch16"},
     "inpainter": {"id": "sd2-community/stable-diffusion-2-inpainting"},
     "classifier": {"type": "transformers", "id": "microsoft/resnet-50"},
+    "describer": {"type": "image-text", "id": "llava-hf/llava-1.5-7b-hf"},
     "prompts": "neglabel",
 }
 VARIANTS = {

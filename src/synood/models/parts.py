@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from synood.errors import InputError
+from synood.files import read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Config = Mapping[str, Any]
 
@@ -31,6 +37,32 @@ class Kind:
     def load(self, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
         """Import the loader and call it."""
         return named(self.loader)(*place, **options)
+
+
+def describer_from_json(path: Path) -> Any:  # noqa: ANN401 - a describer
+    """Make a describer from a JSON object as it stands in a bundle under "describer".
+
+    Raises:
+        InputError: it is of a kind that works with a bundle's other parts, or has an unknown field.
+    """
+    part = read_json(path)
+    kinds = {name for name, kind in PARTS["describer"].items() if not kind.given}
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind not in kinds:
+        raise InputError(
+            f"{path}: `type` is {kind!r}, not one of {', '.join(sorted(kinds))}; other describers "
+            "belong into a bundle, or are exchanged in its name: --models paper+describer=ID"
+        )
+    rule = PARTS["describer"][kind]
+    place = [part[name] for name in rule.places if name in part]
+    options = {name: value for name, value in part.items() if name not in ("type", *rule.places)}
+    unknown = sorted(options.keys() - set(rule.options))
+    if unknown:
+        raise InputError(f"{path}: no field {unknown[0]!r}; there are {', '.join(rule.options)}")
+    try:
+        return rule.load(*place, **options)
+    except TypeError as error:
+        raise InputError(f"{path}: {error}; see docs/describing.md") from None
 
 
 def named(name: str) -> Any:  # noqa: ANN401 - whatever it names
@@ -99,5 +131,19 @@ PARTS: dict[str, dict[str, Kind]] = {
             given=("encoder",),
         ),
         "file": Kind("synood.models.describer:FileDescriber", ("path",), (), given=()),
+        "endpoint": Kind(
+            "synood.models.endpoint:EndpointDescriber",
+            places=(),
+            options=(
+                *("base_url", "model", "key_env", "question", "concurrency", "timeout", "retries"),
+                *("max_side", "image_tokens", "price_in", "price_out", "max_cost", "extra"),
+            ),
+            given=(),
+        ),
+        "image-text": Kind(
+            "synood.models.image_text:ImageTextDescriber.from_pretrained",
+            options=("revision", "dtype", "question", "batch_size"),
+            recognises=lambda config: "model_type" in config,
+        ),
     },
 }

@@ -58,7 +58,7 @@ class Models:
         if self._describer is None and "describer" not in self.bundle.spec:
             raise InputError(
                 f"bundle {name!r}: has no describer; give the contexts of the images in a file "
-                "(--descriptions FILE, or `describer` in Python)"
+                "(--descriptions FILE), an endpoint (--describer FILE) or `describer` in Python"
             )
         if find_spec("diffusers") is None:
             raise InputError("in-painting needs diffusers: pip install 'synood[synth]'")
@@ -69,6 +69,17 @@ class Models:
         if self._describer is not None:
             return self._describer.id
         return fingerprint(self.part_print("describer"), self.part_print("encoder"))
+
+    def describing_plan(self, images: int) -> str | None:
+        """Return what describing so many images may cost, where it is asked of others.
+
+        Raises an `InputError` where that is more than is allowed.
+        """
+        paid = self.bundle.spec.get("describer", {}).get("type") == "endpoint"
+        if self._describer is None and not paid:
+            return None
+        plan = getattr(self.describer, "plan", None)
+        return None if plan is None else str(plan(images))
 
     @cached_property
     def painter_print(self) -> str:

@@ -97,6 +97,9 @@ def describe(
         for picture in pictures
     ]
     missing = [i for i, stamp in enumerate(inputs) if stamp not in rows]
+    plan = models.describing_plan(len(missing)) if missing else None
+    if plan:
+        advance(0, 0, plan)
     done, saved = len(inputs) - len(missing), 0
     batches = list(batched(missing, DESCRIBE_AT_ONCE))
     described = executor.run(Describe(models), [[pictures[i] for i in batch] for batch in batches])

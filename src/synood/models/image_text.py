@@ -1,0 +1,180 @@
+"""Describer by a local image-text-to-text model: any that transformers loads with a chat template.
+
+LLaVA, Qwen-VL and their like, by hub id or folder. Decoding is greedy, so that the same image gives
+the same answer; batches are padded on the left, as generation goes on at the right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from synood.errors import CheckpointError, InputError
+from synood.files import fingerprint
+from synood.models.checkpoints import checkpoint_fingerprint, load_model, load_part
+from synood.models.precision import chosen_dtype
+from synood.models.questions import find_question
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from PIL.Image import Image
+
+    from synood.models.questions import Question
+
+
+class ImageTextDescriber:
+    """Asks a model in this process what is around each image's subject.
+
+    >>> describer = ImageTextDescriber.from_pretrained("llava-hf/llava-1.5-7b-hf", "cuda")
+    ... # doctest: +SKIP
+    >>> describer.describe([image], ["panda"])  # doctest: +SKIP
+    ['bamboo, wooden fence, rocks']
+    """
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - a transformers model and its processor, both untyped here
+        processor: Any,  # noqa: ANN401
+        question: Question,
+        name: str,
+        batch_size: int = 8,
+    ) -> None:
+        self._model, self._processor = model, processor
+        self._question, self._batch_size = question, batch_size
+        self.id = f"image-text-{fingerprint(name, question.text, str(model.dtype))}"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str,
+        device: str = "cpu",
+        revision: str | None = None,
+        dtype: str = "auto",
+        question: str = "surroundings-v1",
+        batch_size: int = 8,
+    ) -> ImageTextDescriber:
+        """Load a checkpoint by hub id or folder.
+
+        Raises:
+            CheckpointError: it is not whole, or has no chat template.
+            InputError: question or dtype are unknown.
+        """
+        from transformers import AutoModelForImageTextToText
+
+        asked = find_question(question)
+        if batch_size < 1:
+            raise InputError(f"describer: batch_size must be at least 1, not {batch_size}")
+        precision = chosen_dtype(dtype, device)
+        processor = load_part(_load_processor, source, revision=revision)
+        if not getattr(processor, "chat_template", None):
+            raise CheckpointError(
+                f"{source}: has no chat template, so it is not known how to ask it; take a "
+                "checkpoint with one, such as llava-hf/llava-1.5-7b-hf"
+            )
+        processor.tokenizer.padding_side = "left"
+        if processor.tokenizer.pad_token is None:
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+        model = load_model(
+            AutoModelForImageTextToText, source, device=device, revision=revision, dtype=precision
+        )
+        name = checkpoint_fingerprint(source, revision=revision)
+        return cls(model, processor, asked, name, batch_size)
+
+    def describe(
+        self,
+        images: Sequence[Image],
+        class_names: Sequence[str],
+        image_ids: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Return "thing, thing" per image; ids are not needed."""
+        if len(images) != len(class_names):
+            raise InputError(f"describer: {len(images)} images but {len(class_names)} names")
+        texts: list[str] = []
+        for start in range(0, len(images), self._batch_size):
+            part = slice(start, start + self._batch_size)
+            answers = self._answers(images[part], class_names[part])
+            texts += map(self._question.read, answers, class_names[part])
+        return texts
+
+    def _answers(self, images: Sequence[Image], class_names: Sequence[str]) -> list[str]:
+        import torch
+
+        inputs = self._inputs(images, class_names)
+        with torch.inference_mode():
+            tokens = self._model.generate(
+                **inputs,
+                do_sample=False,
+                num_beams=1,
+                temperature=None,  # the checkpoint's own settings of sampling are not meant here
+                top_p=None,
+                top_k=None,
+                max_new_tokens=self._question.max_tokens,
+                pad_token_id=self._processor.tokenizer.pad_token_id,
+            )
+        new = tokens[:, inputs["input_ids"].shape[1] :]
+        answers: list[str] = self._processor.batch_decode(new, skip_special_tokens=True)
+        return answers
+
+    def _inputs(
+        self, images: Sequence[Image], class_names: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        conversations = [
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "image": image.convert("RGB")},
+                        {"type": "text", "text": self._question.ask(name)},
+                    ],
+                }
+            ]
+            for image, name in zip(images, class_names, strict=True)
+        ]
+        inputs = self._processor.apply_chat_template(
+            conversations,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        )
+        placed = inputs.to(self._model.device, dtype=self._model.dtype)  # dtype: of pixels alone
+        return dict(placed)
+
+
+def _load_processor(source: str, **options: Any) -> Any:  # noqa: ANN401 - a transformers processor
+    """Load a processor; without torchvision one that reads images but no videos.
+
+    Several models' processors have a part for videos that needs torchvision, and cannot be built
+    without that part; no video is ever given to it here.
+    """
+    from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+    try:
+        return AutoProcessor.from_pretrained(source, **options)
+    except ImportError:
+        config = AutoConfig.from_pretrained(source, **options)
+        kind = _without_videos(PROCESSOR_MAPPING[type(config)])
+        settings, _ = kind.get_processor_dict(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        return kind(
+            image_processor=AutoImageProcessor.from_pretrained(source, **options),
+            tokenizer=tokenizer,
+            video_processor=None,
+            chat_template=settings.get("chat_template") or tokenizer.chat_template,
+        )
+
+
+def _without_videos(processor: Any) -> Any:  # noqa: ANN401 - a class of transformers
+    """Return a subclass of a processor that may lack its parts."""
+
+    def check(self: Any, name: str, part: Any) -> Any:  # noqa: ANN401
+        return (
+            type(None)
+            if part is None
+            else processor.check_argument_for_proper_class(self, name, part)
+        )
+
+    return type(processor.__name__, (processor,), {"check_argument_for_proper_class": check})
