@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from synood.errors import InputError
-from synood.images.selection import bytes_per_pixel, select_complex
+from synood.images._headers import HEAD, size_in_head
+from synood.images.reading import image_size
+from synood.images.selection import bytes_per_pixel, measure_ratios, select_complex
 from synood.images.sources import find_images, folder_per_class
+from synood.pipeline._headers import kept_ratios, listing_print
+from synood.pipeline._workspace import opened
 
 
 def bitmap(path, size, weight):
@@ -116,3 +120,88 @@ def test_what_cannot_be_ranked_is_named(tmp_path):
         select_complex(find_images([tmp_path / "bee/1.ppm"]), 1)
     with pytest.raises(InputError, match="per_class is 0; it must be at least 1"):
         select_complex(folder_per_class(tmp_path), 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 900),
+    st.integers(1, 900),
+    st.sampled_from(["a.png", "a.jpg", "progressive.jpg", "exif.jpg", "grey.jpg", "a.webp"]),
+)
+def test_a_size_out_of_the_first_bytes_is_the_decoder_s(tmp_path_factory, width, height, name):
+    path = tmp_path_factory.mktemp("one") / name
+    image = Image.new("L" if name.startswith("grey") else "RGB", (width, height))
+    extra = {"progressive": True} if name.startswith("progressive") else {}
+    if name.startswith("exif"):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the size as stored counts, not as it is to be turned
+        exif[0x010E] = "x" * 1500
+        extra = {"exif": exif.tobytes()}
+    image.save(path, **extra)
+
+    found = size_in_head(path.read_bytes()[:HEAD])
+
+    assert found == (None if name.endswith("webp") else image_size(path))
+
+
+@given(st.binary(max_size=60))
+def test_any_first_bytes_give_a_size_or_nothing(data):
+    for start in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"):
+        found = size_in_head(start + data)
+        assert found is None or min(found) >= 1
+
+
+def test_ratios_are_measured_in_the_index_s_order_and_broken_files_named(tmp_path):
+    folder = tmp_path / "bee"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(600):  # more than one thread's share
+        kind = ("png", "jpg", "bmp")[number % 3]
+        size = rng.integers(1, 30, 2)
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(
+            folder / f"{number:03}.{kind}"
+        )
+    (folder / "300.png").write_bytes(b"no image")
+    index = folder_per_class(tmp_path)
+
+    ratios = measure_ratios(index, threads=4)
+
+    row = next(i for i, record in enumerate(index.records) if record.path.name == "300.png")
+    assert list(ratios.broken) == [row]
+    assert "300.png: not an image" in ratios.broken[row]
+    for place, record in enumerate(index.records):
+        expected = np.nan if place == row else bytes_per_pixel(record.path)
+        assert ratios.values[place] == pytest.approx(expected, nan_ok=True, rel=0)
+
+
+def test_known_ratios_are_taken_and_broken_images_passed_over(tmp_path):
+    for name in ("a/1", "a/2", "a/3", "b/1"):
+        bitmap(tmp_path / f"{name}.ppm", 2, 100)
+    index = folder_per_class(tmp_path)
+
+    chosen = select_complex(index, 2, np.array([1.0, np.nan, 3.0, 2.0]))
+
+    assert [item.record.id for item in chosen] == ["a/3.ppm", "a/1.ppm", "b/1.ppm"]
+    assert [item.bytes_per_pixel for item in chosen] == [3.0, 1.0, 2.0]
+
+
+def test_the_ratios_of_many_images_are_kept_in_the_run(tmp_path, monkeypatch):
+    for name in ("a/1", "a/2", "b/1"):
+        bitmap(tmp_path / f"set/{name}.ppm", 2, 100)
+    index = folder_per_class(tmp_path / "set")
+    monkeypatch.setattr("synood.pipeline._headers.MANY", 2)
+    with opened(tmp_path / "run") as workspace:
+        first = kept_ratios(workspace, index, listing_print(index))
+
+        def refuse(*_):
+            raise AssertionError("the headers were read again")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("synood.pipeline._headers.measure_ratios", refuse)
+            again = kept_ratios(workspace, index, listing_print(index))
+            assert np.array_equal(again.values, first.values)
+            bitmap(tmp_path / "set/b/1.ppm", 2, 200)
+            with pytest.raises(AssertionError, match="read again"):
+                kept_ratios(workspace, index, listing_print(index))
+        (tmp_path / "run/ratios.safetensors").write_bytes(b"damaged")
+        assert kept_ratios(workspace, index, listing_print(index)).values[2] == 50.0

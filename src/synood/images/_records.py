@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -110,6 +111,12 @@ class Records(Sequence[ImageRecord]):
     def used_labels(self) -> set[str]:
         """Return the class names that at least one record has."""
         return {self._class_names[label] for label in np.unique(self._labels) if label >= 0}
+
+    def label_places(self, place: Mapping[str, int]) -> NDArray[np.int64]:
+        """Return each record's `place` by its label (N,), -1 for none."""
+        places = [*(place.get(name, -1) for name in self._class_names), -1]
+        found: NDArray[np.int64] = np.array(places, np.int64)[self._labels]
+        return found
 
     def first_repeat(self) -> str | None:
         """Return the first id that was there before, None where all differ."""

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from synood.errors import InputError
 from synood.files import readable
-from synood.images.reading import image_size
+from synood.images._headers import HEAD, size_in_head
+from synood.images.reading import MAX_PIXELS, image_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from synood.images.sources import ImageIndex, ImageRecord
+
+THREADS = 16  # that open files: more than cores, since a disk lets them wait
+_AT_ONCE = 256  # images that a thread looks at before it takes the next ones
 
 
 @dataclass(frozen=True)
@@ -22,6 +34,14 @@ class Selected:
 
     record: ImageRecord
     bytes_per_pixel: float
+
+
+@dataclass(frozen=True, eq=False)
+class Ratios:
+    """Bytes per pixel of an index's images (N,), NaN where `broken` says why, by row."""
+
+    values: NDArray[np.float64]
+    broken: Mapping[int, str]
 
 
 def bytes_per_pixel(path: Path) -> float:
@@ -37,26 +57,104 @@ def bytes_per_pixel(path: Path) -> float:
         raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
 
 
+def measure_ratios(index: ImageIndex, threads: int = THREADS) -> Ratios:
+    """Read the header of every image: its bytes per pixel, as `bytes_per_pixel` says it.
+
+    Files are opened by several threads, as most of the time goes by waiting for a disk. What
+    the first bytes of a JPEG or PNG say is taken; all else is asked of the decoder, one at a time.
+    """
+    values = np.full(len(index.records), np.nan)
+    broken: dict[int, str] = {}
+    decoder = Lock()
+
+    def measure(start: int) -> None:
+        for row, record in enumerate(index.records[start : start + _AT_ONCE], start):
+            try:
+                values[row] = _quick_ratio(record.path) or _locked_ratio(record.path, decoder)
+            except InputError as error:
+                broken[row] = str(error)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(measure, range(0, len(values), _AT_ONCE)))
+    return Ratios(values, dict(sorted(broken.items())))
+
+
 def select_complex(
-    index: ImageIndex, per_class: int, ratios: Mapping[str, float] | None = None
+    index: ImageIndex, per_class: int, ratios: NDArray[np.float64] | None = None
 ) -> list[Selected]:
     """Choose the `per_class` images with the most bytes per pixel of each class.
 
     Classes stand in the index's order, images by descending ratio and equal ratios by id; a class
     that has fewer gives all. The authors' code compares the ratios as text (clean_data.py:38-39);
-    here they are numbers. `ratios` are those of the images by id where they are known already.
-    Raises `InputError` for images without a label.
+    here they are numbers. `ratios` (N,) are those of the index's images where they are known
+    already, NaN for images to be passed over. Raises `InputError` for images without a label.
     """
+    if ratios is None:
+        _refuse_unranked(index, per_class)
+        measured = measure_ratios(index)
+        if measured.broken:
+            raise InputError(next(iter(measured.broken.values())))
+        ratios = measured.values
+    rows = complex_rows(index, per_class, ratios)
+    return [Selected(index.records[row], float(ratios[row])) for row in rows]
+
+
+def complex_rows(index: ImageIndex, per_class: int, ratios: NDArray[np.float64]) -> list[int]:
+    """Do as `select_complex`, returning the chosen images' rows."""
+    places = _refuse_unranked(index, per_class)
+    chosen: list[int] = []
+    for rows in rows_by_place(places, len(index.class_names)):
+        rows = rows[~np.isnan(ratios[rows])]
+        if len(rows) > per_class:  # those at least as complex as the last one that fits
+            least = np.partition(ratios[rows], -per_class)[-per_class]
+            rows = rows[ratios[rows] >= least]
+        ranked = sorted((-float(ratios[row]), index.records[int(row)].id, int(row)) for row in rows)
+        chosen.extend(row for _, _, row in ranked[:per_class])
+    return chosen
+
+
+def _refuse_unranked(index: ImageIndex, per_class: int) -> NDArray[np.int64]:
+    """Return each image's class, by place, or refuse what cannot be selected from."""
     if per_class < 1:
         raise InputError(f"select.per_class is {per_class}; it must be at least 1")
-    by_class: dict[str, list[Selected]] = {name: [] for name in index.class_names}
-    for record in index.records:
-        if record.label not in by_class:
-            raise InputError(f"{readable(record.path)}: has no class; selection is per class")
-        ratio = bytes_per_pixel(record.path) if ratios is None else ratios[record.id]
-        by_class[record.label].append(Selected(record, ratio))
-    chosen: list[Selected] = []
-    for found in by_class.values():
-        ranked = sorted(found, key=lambda item: (-item.bytes_per_pixel, item.record.id))
-        chosen.extend(ranked[:per_class])
-    return chosen
+    places = index.label_places()
+    if len(places) and places.min() < 0:
+        path = index.records[int(places.argmin())].path
+        raise InputError(f"{readable(path)}: has no class; selection is per class")
+    return places
+
+
+def rows_by_place(places: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each of `count` classes, ascending; `places` (N,) are the rows' classes.
+
+    >>> [rows.tolist() for rows in rows_by_place(np.array([1, 0, 1]), 3)]
+    [[1], [0, 2], []]
+    """
+    order = np.argsort(places, kind="stable")
+    ends = np.searchsorted(places[order], np.arange(count + 1))
+    return [order[ends[place] : ends[place + 1]] for place in range(count)]
+
+
+def _quick_ratio(path: Path) -> float | None:
+    """Return the ratio of a plain file whose first bytes say its size, None for any other."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError):
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        size = size_in_head(os.read(descriptor, HEAD))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    if size is None or size[0] * size[1] > MAX_PIXELS:
+        return None
+    return float(status.st_size / (size[0] * size[1]))
+
+
+def _locked_ratio(path: Path, decoder: Lock) -> float:
+    with decoder:  # Pillow's warnings are silenced for the whole process while it looks
+        return bytes_per_pixel(path)

@@ -57,6 +57,14 @@ class ImageIndex:
     class_names: tuple[str, ...]
     records: Sequence[ImageRecord]
 
+    def label_places(self) -> NDArray[np.int64]:
+        """Return each image's place in `class_names` (N,), -1 without a label that is there."""
+        place = {name: number for number, name in enumerate(self.class_names)}
+        if isinstance(self.records, Records):
+            return self.records.label_places(place)
+        places = [place.get(record.label or "", -1) for record in self.records]
+        return np.array(places, np.int64)
+
     def used_class_names(self) -> tuple[str, ...]:
         """Return the class names that at least one image has, in the class order."""
         records = self.records

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from synood.errors import InputError
 from synood.files import fingerprint, read_jsonl, sha256_bytes, write_jsonl
+from synood.pipeline._headers import kept_ratios, listing_print
 from synood.pipeline._quarantine import Bad
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from synood.images.selection import Ratios
     from synood.images.sources import ImageIndex, ImageRecord
     from synood.pipeline._quarantine import Quarantine
     from synood.pipeline._workspace import Workspace
@@ -47,14 +52,16 @@ def select(
     into `quarantine`, and the choice is the one that a folder without them gives.
     """
     path = workspace.root / "select.jsonl"
+    listing = listing_print(index)
     inputs = fingerprint(
         "select", asdict(recipe.select), asdict(recipe.probe), asdict(recipe.calibration),
-        with_probe, index.class_names, _listing(index),
+        with_probe, index.class_names, listing,
     )  # fmt: skip
     kept = _read(path, inputs, index)
     if kept is None:
         quarantine.begin(inputs, len(index.records))
-        kept = _choose_readable(workspace, index, recipe, with_probe, quarantine)
+        ratios = kept_ratios(workspace, index, listing)
+        kept = _choose_readable(workspace, index, recipe, with_probe, quarantine, ratios)
         write_jsonl(path, [_to_row(picture, inputs) for picture in kept])
     else:
         quarantine.resume(inputs, len(index.records))
@@ -72,77 +79,79 @@ def _choose_readable(
     recipe: Recipe,
     with_probe: bool,
     quarantine: Quarantine,
+    ratios: Ratios,
 ) -> tuple[Picture, ...]:
     """Choose, read every chosen image, and choose again without those that cannot be read."""
-    ratios, bad = _ratios(index)
-    checked: dict[str, Picture] = {}
+    values = ratios.values.copy()  # NaN for images that are left out
+    bad = {row: _bad(index.records[row], reason) for row, reason in ratios.broken.items()}
+    checked: dict[int, Picture] = {}
     while True:
-        quarantine("select", bad)
-        index = _without(index, {one.id for one in bad})
-        chosen = _choose(index, recipe, with_probe, ratios)
-        bad = []
-        for done, (record, uses) in enumerate(chosen, start=1):
+        quarantine("select", list(bad.values()))
+        values[list(bad)] = np.nan
+        chosen = _choose(index, recipe, with_probe, values)
+        bad = {}
+        for done, (row, uses) in enumerate(chosen, start=1):
+            record = index.records[row]
             try:
-                known = checked.get(record.id) or _checked(record, ratios[record.id])
-                checked[record.id] = replace(known, uses=uses)
+                known = checked.get(row) or _checked(record, float(values[row]))
+                checked[row] = replace(known, uses=uses)
             except InputError as error:
-                bad.append(Bad(record.id, record.path, str(error)))
+                bad[row] = _bad(record, str(error))
             workspace.stage("select")(done, len(chosen), record.id)
         if not bad:
-            return tuple(checked[record.id] for record, _ in chosen)
+            return tuple(checked[row] for row, _ in chosen)
 
 
-def _ratios(index: ImageIndex) -> tuple[dict[str, float], list[Bad]]:
-    """Return the bytes per pixel of each image by id, and the images whose header is broken."""
-    from synood.images.selection import bytes_per_pixel
-
-    ratios: dict[str, float] = {}
-    bad = []
-    for record in index.records:
-        try:
-            ratios[record.id] = bytes_per_pixel(record.path)
-        except InputError as error:
-            bad.append(Bad(record.id, record.path, str(error)))
-    return ratios, bad
+def _bad(record: ImageRecord, reason: str) -> Bad:
+    return Bad(record.id, record.path, reason)
 
 
 def _choose(
-    index: ImageIndex, recipe: Recipe, with_probe: bool, ratios: Mapping[str, float]
-) -> list[tuple[ImageRecord, tuple[Use, ...]]]:
-    """Return each image that is used, with its uses; those to redraw first."""
-    from synood.images.selection import select_complex
+    index: ImageIndex, recipe: Recipe, with_probe: bool, values: NDArray[np.float64]
+) -> list[tuple[int, tuple[Use, ...]]]:
+    """Return the row of each image that is used, with its uses; those to redraw first.
 
-    selected = [c.record for c in select_complex(index, recipe.select.per_class, ratios)]
-    tuned = {record.id for record in selected}
-    probe: set[str] = set()
-    left: set[str] = set()
-    of_class: dict[str | None, list[str]] = {}
-    for record in index.records:
-        of_class.setdefault(record.label, []).append(record.id)
-    for members in of_class.values():
+    `values` (N,) are the images' bytes per pixel, NaN for those left out. A class of which none
+    is left is an `InputError`.
+    """
+    from synood.images.selection import complex_rows, rows_by_place
+
+    selected = complex_rows(index, recipe.select.per_class, values)
+    tuned = set(selected)
+    probe: set[int] = set()
+    left: set[int] = set()
+    alive = ~np.isnan(values)
+    for place, members in enumerate(rows_by_place(index.label_places(), len(index.class_names))):
+        if not alive[members].any():
+            name = index.class_names[place]
+            raise InputError(f"{index.root}: no image of class {name!r} can be read; add some")
+        rows = _in_order(index, members[alive[members]])
         if with_probe:
-            probe.update(_evenly(members, recipe.probe.per_class))
-        others = [member for member in members if member not in tuned]
-        left.update(_evenly(others, recipe.calibration.per_class))
+            probe.update(_evenly(rows, recipe.probe.per_class))
+        left.update(
+            _evenly([row for row in rows if row not in tuned], recipe.calibration.per_class)
+        )
     calibrate = left if len(left) >= FEW else tuned
-    rest = [r for r in index.records if r.id not in tuned and r.id in probe | calibrate]
-    return [(r, _uses(r.id, tuned, probe, calibrate)) for r in (*selected, *rest)]
+    rest = sorted((probe | calibrate) - tuned)
+    return [(row, _uses(row, tuned, probe, calibrate)) for row in (*selected, *rest)]
 
 
-def _uses(
-    image_id: str, tuned: Iterable[str], probe: set[str], calibrate: set[str]
-) -> tuple[Use, ...]:
-    groups: tuple[tuple[Use, Iterable[str]], ...] = (
+def _in_order(index: ImageIndex, rows: NDArray[np.int64]) -> list[int]:
+    """Return rows in the order of their ids."""
+    return sorted(rows.tolist(), key=lambda row: index.records[row].id)
+
+
+def _uses(row: int, tuned: set[int], probe: set[int], calibrate: set[int]) -> tuple[Use, ...]:
+    groups: tuple[tuple[Use, set[int]], ...] = (
         ("tune", tuned),
         ("probe", probe),
         ("calibrate", calibrate),
     )
-    return tuple(use for use, members in groups if image_id in members)
+    return tuple(use for use, members in groups if row in members)
 
 
-def _evenly(members: list[str], count: int) -> list[str]:
-    """Return at most `count` members, evenly spaced over the sorted list."""
-    ordered = sorted(members)
+def _evenly(ordered: list[int], count: int) -> list[int]:
+    """Return at most `count` members, evenly spaced."""
     taken = min(count, len(ordered))
     return [ordered[i * len(ordered) // taken] for i in range(taken)]
 
@@ -157,28 +166,6 @@ def _checked(record: ImageRecord, ratio: float) -> Picture:
     return Picture(record.id, record.path, str(record.label), digest, round(ratio, 9), ())
 
 
-def _without(index: ImageIndex, broken: set[str]) -> ImageIndex:
-    records = tuple(record for record in index.records if record.id not in broken)
-    labels = {record.label for record in records}
-    for name in index.class_names:
-        if name not in labels:
-            raise InputError(f"{index.root}: no image of class {name!r} can be read; add some")
-    return replace(index, records=records)
-
-
-def _listing(index: ImageIndex) -> list[tuple[str, str | None, int, int]]:
-    """What can be told of every image without opening it."""
-    return [(record.id, record.label, *_size_and_time(record.path)) for record in index.records]
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:  # a link to nothing, say: reading the image tells what is wrong
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
 def _to_row(picture: Picture, inputs: str) -> dict[str, Any]:
     row = asdict(picture)
     del row["path"]
@@ -189,7 +176,8 @@ def _read(path: Path, inputs: str, index: ImageIndex) -> tuple[Picture, ...] | N
     rows = read_jsonl(path) if path.exists() else []
     if not rows or any(row.pop("inputs", None) != inputs for row in rows):
         return None
-    paths = {record.id: record.path for record in index.records}
+    wanted = {row["id"] for row in rows}
+    paths = {record.id: record.path for record in index.records if record.id in wanted}
     return tuple(
         Picture(path=paths[row["id"]], **{**row, "uses": tuple(row["uses"])}) for row in rows
     )
