@@ -157,7 +157,8 @@ def test_the_mini_suite_goes_the_same_way(bundle, tmp_path, capsys):
     write_small_suite(suite, split="hard")
     assert command("fit", "--models", bundle, "--benchmark", "mini", "--root", suite,
                    "--out", out, *QUICKLY) == 0  # fmt: skip
-    assert "next: synood evaluate" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"next: synood evaluate {out}/detector --benchmark mini --root {suite}\n" in told
     assert command("evaluate", out / "detector", "--benchmark", "mini", "--root", suite) == 0
     results = read_results(out / "results-mini.json")
     assert [row.ood_set for row in results.rows[:3]] == ["near-made", "symbols", "faces"]

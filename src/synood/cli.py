@@ -195,8 +195,9 @@ def fit(
             mirror=mirror,
         )
     print(detector_text(detector), end="")
-    then = f"evaluate {out / 'detector'} --benchmark {benchmark}" if benchmark else None
-    print(f"detector: {out / 'detector'}\nnext: synood {then or f'score {out}/detector PHOTO...'}")
+    made, place = out / "detector", f" --root {root}" if root else ""
+    then = f"evaluate {made} --benchmark {benchmark}{place}" if benchmark else None
+    print(f"detector: {made}\nnext: synood {then or f'score {made} PHOTO...'}")
     return DONE
 
 

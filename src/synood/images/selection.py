@@ -14,6 +14,7 @@ import numpy as np
 from synood.errors import InputError
 from synood.files import readable
 from synood.images._headers import HEAD, size_in_head
+from synood.images.places import RemotePath
 from synood.images.reading import MAX_PIXELS, image_size
 
 if TYPE_CHECKING:
@@ -136,23 +137,31 @@ def rows_by_place(places: NDArray[np.int64], count: int) -> list[NDArray[np.int6
 
 
 def _quick_ratio(path: Path) -> float | None:
-    """Return the ratio of a plain file whose first bytes say its size, None for any other."""
+    """Return the ratio of a file whose first bytes say its size, None for any other."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError):
+        head, weight = _remote_head(path) if isinstance(path, RemotePath) else _local_head(path)
+    except (OSError, ValueError, InputError):
         return None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        size = size_in_head(os.read(descriptor, HEAD))
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
+    size = size_in_head(head)
     if size is None or size[0] * size[1] > MAX_PIXELS:
         return None
-    return float(status.st_size / (size[0] * size[1]))
+    return weight / (size[0] * size[1])
+
+
+def _local_head(path: Path) -> tuple[bytes, int]:
+    """Return the first bytes of a plain file and its size; nothing of what is no plain file."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(descriptor)
+        head = os.read(descriptor, HEAD) if stat.S_ISREG(status.st_mode) else b""
+    finally:
+        os.close(descriptor)
+    return head, status.st_size
+
+
+def _remote_head(path: RemotePath) -> tuple[bytes, int]:
+    with path.open() as file:
+        return file.read(HEAD), path.stat().st_size
 
 
 def _locked_ratio(path: Path, decoder: Lock) -> float:
