@@ -96,7 +96,7 @@ def test_a_killed_worker_costs_its_batch_and_pictures_are_those_painted_here(
     assert len(list((tmp_path / "marks").iterdir())) == 1
     assert len(list(tmp_path.glob("done-*"))) >= 2
     for mine, theirs in zip(in_order(iter(found)), expected, strict=True):
-        for one, other in zip(mine, theirs, strict=True):
+        for one, other in zip(mine.pictures, theirs.pictures, strict=True):
             assert one.image.tobytes() == other.image.tobytes()
             assert (one.losses, one.energies) == (other.losses, other.energies)
             assert (one.source_energy, one.stop) == (other.source_energy, other.stop)
