@@ -174,8 +174,6 @@ def fit(
     from synood.pipeline.recipe import resolve_recipe
     from synood.pipeline.run import fit as run_fit
 
-    if batch_size == "auto" and spread != HERE:
-        raise InputError("--batch-size auto tries it out in this process; give workers a number")
     index = training_images(images, classes, benchmark, root, names)
     bundle = load_bundle(preprocessed(models, preprocess))
     shorthand = () if per_class is None else (f"select.per_class={per_class}",)
