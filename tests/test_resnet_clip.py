@@ -243,3 +243,20 @@ def test_a_bundle_tells_it_by_its_configuration(directory, encoder):
     found, exact = rough.encode_texts(PROMPTS), encoder.encode_texts(PROMPTS)
     assert found.dtype == np.float32
     assert F.cosine_similarity(torch.from_numpy(found), torch.from_numpy(exact)).min() > 0.99
+
+
+def test_each_cell_keeps_its_own_value(directory, encoder, pictures):
+    tensors = load_file(directory / WEIGHTS)
+    stages = []
+    hook = encoder._model.visual.layer4.register_forward_hook(lambda *call: stages.append(call[2]))
+    found = encoder.encode_image_patches(pictures, batch_size=2)
+    hook.remove()
+    cells = torch.cat(stages).numpy()  # (3, width, 2, 2) of 64 pixels
+    assert found.shape == (3, 4, encoder.dim)
+    value, out = (f"visual.attnpool.{name}_proj" for name in "vc")
+    for row in range(3):
+        for place in range(4):
+            cell = cells[row, :, place // 2, place % 2]
+            own = tensors[f"{value}.weight"].numpy() @ cell + tensors[f"{value}.bias"].numpy()
+            seen = tensors[f"{out}.weight"].numpy() @ own + tensors[f"{out}.bias"].numpy()
+            assert found[row, place] == pytest.approx(seen, abs=1e-4)

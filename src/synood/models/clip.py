@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import torch
-
 from synood.errors import CheckpointError
 from synood.models.checkpoints import load_model, load_part
+from synood.models.patches import PatchTowerEncoder
 from synood.models.precision import chosen_dtype
 from synood.models.tokens import load_tokenizer, padded
-from synood.models.towers import TowerEncoder, batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
+    import torch
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -51,7 +50,7 @@ class ImageTextEncoder(Protocol):
         """(N, 3, H, W) in [0, 1] -> (N, D), differentiable, resized as the tower needs."""
 
 
-class ClipEncoder(TowerEncoder):
+class ClipEncoder(PatchTowerEncoder):
     """Any CLIPModel that transformers loads, from a directory or a hub id.
 
     >>> encoder = ClipEncoder.from_pretrained("openai/clip-vit-base-patch16")  # doctest: +SKIP
@@ -102,32 +101,19 @@ class ClipEncoder(TowerEncoder):
             )
         return cls(model, tokenizer, preprocess, path_or_id, revision)
 
-    @torch.no_grad()
-    def encode_image_patches(
-        self, images: Sequence[Image.Image], batch_size: int = 64
-    ) -> NDArray[np.float32]:
-        """Encode RGB images into (N, L, D): one feature a patch, as GL-MCM reads them.
+    def _patch_features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Let each patch of the last block keep its own value instead of attending to the others.
 
-        In the last block each patch keeps its own value instead of attending to the others
-        (Miyai et al., GL-MCM, clip/model.py:189-203), so it stays a feature of its place.
+        So it stays a feature of its place (Miyai et al., GL-MCM, clip/model.py:189-203).
         """
-        features = [
-            self._patch_features(np.stack([self.preprocess.apply(images[row]) for row in rows]))
-            for rows in batches(len(images), batch_size)
-        ]
-        return np.concatenate(features) if features else np.zeros((0, 0, self.dim), np.float32)
-
-    def _patch_features(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        inputs = torch.from_numpy(batch).to(device=self.device, dtype=self._dtype)
         tower = self._model.vision_model
         states = tower(pixel_values=inputs, output_hidden_states=True).hidden_states[-2]
         last = tower.encoder.layers[-1]
         values = last.self_attn.v_proj(last.layer_norm1(states))
         states = states + last.self_attn.out_proj(values)
         states = states + last.mlp(last.layer_norm2(states))
-        local = self._model.visual_projection(tower.post_layernorm(states[:, 1:]))
-        features: NDArray[np.float32] = local.float().cpu().numpy()
-        return features
+        local: torch.Tensor = self._model.visual_projection(tower.post_layernorm(states[:, 1:]))
+        return local
 
     def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self._model.get_image_features(pixel_values=inputs).pooler_output

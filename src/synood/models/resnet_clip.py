@@ -18,10 +18,10 @@ from synood.errors import CheckpointError, InputError
 from synood.files import read_json
 from synood.images.reading import PREPROCESS, Preprocess
 from synood.models.checkpoints import load_file
+from synood.models.patches import PatchTowerEncoder
 from synood.models.precision import chosen_dtype
 from synood.models.resnet_towers import ResNetClip, Sizes
 from synood.models.tokens import load_tokenizer, padded
-from synood.models.towers import TowerEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
 _UNUSED = ("input_resolution", "context_length", "vocab_size", "attn_mask", "num_batches_tracked")
 
 
-class ResNetClipEncoder(TowerEncoder):
+class ResNetClipEncoder(PatchTowerEncoder):
     """CLIP with a ResNet image tower, from a directory or a hub id.
 
     >>> ResNetClipEncoder.from_pretrained("timm/resnet50_clip.openai").dim  # doctest: +SKIP
@@ -69,6 +69,10 @@ class ResNetClipEncoder(TowerEncoder):
     def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self._model.visual(inputs)
         return features
+
+    def _patch_features(self, inputs: torch.Tensor) -> torch.Tensor:
+        local: torch.Tensor = self._model.visual.local(inputs)
+        return local
 
     def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         longest = max(len(row) for row in rows)

@@ -113,6 +113,14 @@ class AttentionPool(nn.Module):
         pooled: Tensor = self.c_proj(seen.transpose(1, 2).flatten(1))
         return pooled
 
+    def local(self, x: Tensor) -> Tensor:
+        """(N, width, h, w) -> (N, h * w, dim): each cell's own value, as GL-MCM reads it.
+
+        Miyai et al., GL-MCM, clip/model.py:94-98: neither attention nor place.
+        """
+        cells: Tensor = self.c_proj(self.v_proj(x.flatten(2).transpose(1, 2)))
+        return cells
+
 
 class ImageTower(nn.Module):
     """OpenAI's "modified ResNet": (N, 3, S, S) -> (N, D)."""
@@ -134,14 +142,21 @@ class ImageTower(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, S, S), normalised -> (N, D)."""
+        pooled: Tensor = self.attnpool(self._cells(x))
+        return pooled
+
+    def local(self, x: Tensor) -> Tensor:
+        """(N, 3, S, S), normalised -> (N, L, D), a feature for each cell of the last stage."""
+        return self.attnpool.local(self._cells(x))
+
+    def _cells(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = F.relu(self.bn3(self.conv3(x)))
         x = F.avg_pool2d(x, 2)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
-        pooled: Tensor = self.attnpool(x)
-        return pooled
+        return x
 
 
 def _stage(blocks: int, width: int, stage: int) -> nn.Sequential:
