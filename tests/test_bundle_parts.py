@@ -233,11 +233,12 @@ def test_a_run_records_the_commit_and_the_hashes_of_what_came_from_a_hub(origina
     directory = tiny.tiny_clip(tmp_path / "clip")
     digest = hub_cache.blob_name(directory / "model.safetensors")
     commit = hub_cache.put(tmp_path / "hub", NAME, directory)
-    bundle = load_bundle(f"{original}+encoder={NAME}")
+    bundle = load_bundle(f"{original}+encoder={NAME}+encoder.dtype=bfloat16")
     assert bundle.from_hub("encoder") == {}
     with hub_cache.using_cache(tmp_path / "hub"):
         recorded = _runfile._models(Models(bundle, "cpu"))["encoder"]
-    wanted = {"id": NAME, "commit": commit, "weights": {"model.safetensors": digest}}
+    weights = {"model.safetensors": digest}
+    wanted = {"id": NAME, "dtype": "bfloat16", "commit": commit, "weights": weights}
     assert recorded == wanted
 
 

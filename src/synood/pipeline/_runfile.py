@@ -54,7 +54,7 @@ def write_run_file(
 
 def _models(models: Models) -> dict[str, object]:
     bundle = models.bundle
-    keys = ("type", "id", "revision", "path", "vocabulary", "preprocess")
+    keys = ("type", "id", "revision", "dtype", "path", "vocabulary", "preprocess")
     parts = {
         part: {
             **{key: bundle.spec[part][key] for key in keys if key in bundle.spec[part]},
