@@ -80,9 +80,9 @@ def view_suite(
     """Send every validation and test image through the networks, once.
 
     With the `encoder` the sets keep their pictures, which methods that look at more than features
-    and logits need.
+    and logits need. A suite without validation images has an empty validation set.
     """
-    chosen = [suite.one("validation"), *suite.ood("validation")]
+    chosen = [suite.one("validation"), *suite.ood("validation")] if suite.validated else []
     shown = [suite.one("test"), *suite.ood("test")]
     total = sum(item.n for item in (*chosen, *shown))
     done = 0
@@ -92,7 +92,10 @@ def view_suite(
         done += item.n
         advance(done, total, item.name)
     validation, test = views[: len(chosen)], views[len(chosen) :]
-    return Views(validation[0], tuple(validation[1:]), test[0], tuple(test[1:]))
+    nothing = test[0].take([])
+    return Views(
+        validation[0] if validation else nothing, tuple(validation[1:]), test[0], tuple(test[1:])
+    )
 
 
 def suite_classifier(train: ImageSet, models: Models, store: FeatureStore) -> Classifier:

@@ -64,6 +64,14 @@ JIGSAW = Method(
     is_control=True,
 )
 CONTROLS = (UNGUIDED, VAE, JIGSAW)
+NEG_IMAGE = Method(
+    "neg-image",
+    "Neg Image",
+    "SynOOD's table 4: text-to-image from the negative label alone",
+    "inductive",
+    SYNOOD.needs,
+    is_control=True,
+)
 
 
 class Studio:
@@ -87,9 +95,11 @@ class Studio:
         return self._models.inpainter
 
     def painter(self, control: Method) -> Painter:
-        """Return who paints the pictures of `control`, one of `CONTROLS`."""
-        if control == UNGUIDED:
+        """Return who paints the pictures of `control`, one of `CONTROLS` or `NEG_IMAGE`."""
+        if control in (UNGUIDED, NEG_IMAGE):
             unguided = replace(self.guidance, step_size=0.0, rounds=1)
+            if control == NEG_IMAGE:
+                unguided = replace(unguided, strength=1.0)  # nothing of the source is left
             return Painter(self.inpainter, self.classifier, unguided, self.batch_size)
         return _Changer(self, self._round_trip if control == VAE else _jigsaws)
 
@@ -145,6 +155,14 @@ def control_orders(control: Method, orders: Sequence[Order]) -> list[Order]:
     return [
         replace(order, inputs=fingerprint("control", control.name, JIGSAW_GRID, order.inputs))
         for order in orders
+    ]
+
+
+def as_labels(orders: Sequence[Order], labels: Sequence[str]) -> list[Order]:
+    """Put the prompts of negative labels in the place of the orders' own prompts."""
+    return [
+        replace(order, prompt=label, inputs=fingerprint("label", label, order.inputs))
+        for order, label in zip(orders, labels, strict=True)
     ]
 
 

@@ -16,7 +16,7 @@ from synood.files import read_jsonl
 from synood.pipeline import stages
 from synood.pipeline._select import Picture
 from synood.pipeline._shards import Order, Synthetic, read_synthetic
-from synood.pipeline._tune import TuningData, assemble
+from synood.pipeline._tune import TuningData, assemble, tune, unit
 from synood.pipeline._workspace import Workspace, unheard
 from synood.tuning.assignment import compact, nearest_negative
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from synood.images.sources import ImageIndex
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
+    from synood.pipeline._tune import Tune
     from synood.settings import Recipe
 
 
@@ -82,15 +83,26 @@ class Rehearsal:
             store, models.bundle.words(), class_names, recipe.mining, unheard
         )
 
-    def detector(self, stand_ins: Sequence[Synthetic], seed: int) -> OODDetector:
+    def negative_features(self) -> NDArray[np.float32]:
+        """Return the mined negatives' features (M, D) of unit length, before any tuning."""
+        return unit(self._negatives.features)
+
+    def detector(self, stand_ins: Sequence[Synthetic], seed: int, tune: Tune = tune) -> OODDetector:
         """Tune on `stand_ins`, one per image of the run and in its order, under `seed`.
 
-        The run's own synthetic pictures under its own seed give the run's own detector.
+        The run's own synthetic pictures under its own seed give the run's own detector; `tune` is
+        another way of tuning.
         """
+        data = self._data(stand_ins)
+        return assemble(
+            data, self._recipe, seed, self._models, self._class_names, self._workspace, tune
+        )
+
+    def _data(self, stand_ins: Sequence[Synthetic]) -> TuningData:
         features = self._images(stand_ins)
         nearest = nearest_negative(features, self._negatives.features)
         mining = self._recipe.mining.prompt_set
-        data = TuningData(
+        return TuningData(
             id_features=self._images([item.picture for item in self._painted]),
             id_targets=np.array(
                 [self._class_names.index(item.picture.label) for item in self._painted], np.int64
@@ -105,7 +117,6 @@ class Rehearsal:
             negatives=self._negatives,
             assignment=stages.Assignment(*compact(nearest)),
         )
-        return assemble(data, self._recipe, seed, self._models, self._class_names, self._workspace)
 
     def _images(self, pictures: Sequence[Picture] | Sequence[Synthetic]) -> NDArray[np.float32]:
         paths = [picture.path for picture in pictures]

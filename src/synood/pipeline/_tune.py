@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -92,6 +92,11 @@ def tune(
     return projection, tuned
 
 
+Tune: TypeAlias = (
+    "Callable[[TuningData, Recipe, int, Workspace], tuple[Projection, NDArray[np.float32]]]"
+)
+
+
 def _told(advance: Advance) -> Callable[[int, int, float], None]:
     """Tell the loss of each step as a stage's progress."""
     return lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}")
@@ -104,8 +109,12 @@ def assemble(
     models: Models,
     class_names: tuple[str, ...],
     workspace: Workspace,
+    tune: Tune = tune,
 ) -> OODDetector:
-    """Tune and put the detector together: mined negatives with the tuned ones in their rows."""
+    """Tune and put the detector together: mined negatives with the tuned ones in their rows.
+
+    `tune` is another way of tuning, for comparisons.
+    """
     from synood.backbone import Backbone
     from synood.detector import OODDetector
 

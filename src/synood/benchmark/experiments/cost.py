@@ -1,0 +1,95 @@
+"""Inference cost: the numbers added to the encoder, and the time an image takes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.benchmark.experiments.interface import Experiment, Outcome
+from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.models.counting import parameter_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from synood.benchmark.experiments.stage import Stage
+    from synood.detector import OODDetector
+
+REPEATS = 7
+IMAGES = 32  # of the test set, encoded as one batch; scored a thousand times as many rows
+ROWS = 1024
+
+
+def run(stage: Stage) -> Outcome:
+    """Time encoding and scoring one after the other, several times, and take the medians."""
+    tuned = stage.rehearsal.detector(stage.synthetic(), stage.seeds[0])
+    untuned = _untuned(stage, tuned)
+    images = next(stage.views.test.seen().images())[:IMAGES]
+    features = np.resize(stage.views.test.features, (ROWS, stage.views.test.features.shape[1]))
+    encoder = stage.material.encoder
+    timings = {
+        "encode": _per_item(lambda: encoder.encode_images(images), len(images)),
+        NEGLABEL.name: _per_item(lambda: untuned.score_features(features), ROWS),
+        SYNOOD.name: _per_item(lambda: tuned.score_features(features), ROWS),
+    }
+    sizes = {NEGLABEL.name: 0, SYNOOD.name: _added(tuned)}
+    backbone = parameter_count(encoder)
+    details = {
+        "encoder_parameters": backbone,
+        "negatives": len(tuned.negative_prompts),
+        "tuned_negatives": len(tuned.tuned_rows),
+        "added_parameters": sizes,
+        "milliseconds_an_image": {name: round(value, 4) for name, value in timings.items()},
+        "device": stage.material.models.device,
+    }
+    return Outcome((), (), details=details, table=_table(backbone, sizes, timings))
+
+
+def _untuned(stage: Stage, tuned: OODDetector) -> OODDetector:
+    return replace(
+        tuned,
+        projection=None,
+        negative_features=stage.rehearsal.negative_features(),
+        tuned_rows=(),
+    )
+
+
+def _added(detector: OODDetector) -> int:
+    """Numbers that NegLabel does not store: the projection's; tuned negatives replace their own."""
+    if detector.projection is None:
+        return 0
+    tensors = detector.projection.to_tensors()
+    return sum(tensor.size for name, tensor in tensors.items() if name != "eps")
+
+
+def _per_item(work: Callable[[], object], items: int) -> float:
+    """Milliseconds an item: the median of several runs, after one that is not counted."""
+    work()
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return 1000 * float(np.median(seconds)) / items
+
+
+def _table(backbone: int, sizes: dict[str, int], timings: dict[str, float]) -> str:
+    lines = [f"encoder: {backbone:,} parameters, {timings['encode']:.2f} ms an image"]
+    for method in (NEGLABEL, SYNOOD):
+        added = sizes[method.name]
+        lines.append(
+            f"{method.title}: {added:,} parameters added ({added / backbone:.2%} of the encoder), "
+            f"score {timings[method.name]:.4f} ms an image"
+        )
+    return "\n".join(lines)
+
+
+COST = Experiment(
+    "cost",
+    "Inference cost",
+    "How many parameters and how much time does SynOOD add to NegLabel?",
+    run,
+)

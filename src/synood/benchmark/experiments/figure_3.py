@@ -1,0 +1,85 @@
+"""Figure 3: the number of images that are redrawn, with and without tuned labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synood.benchmark.experiments.interface import Chart, Experiment, Outcome, variant
+from synood.benchmark.experiments.stage import Stage, usual
+from synood.benchmark.experiments.table_4 import half
+from synood.benchmark.line_chart import line_chart
+from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.tables import columns, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synood.benchmark.comparing import SeedScores
+    from synood.benchmark.methods import Method
+    from synood.benchmark.rehearsal import Painted
+    from synood.benchmark.results import Row
+
+# The paper's 1k, 5k, 10k, 20k, 30k, 50k, 75k and 100k as shares of its usual 50k.
+SHARES = (0.02, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5, 2.0)
+PARTS = {"both": "with tuned labels", "projection": "projection alone"}
+
+
+def run(stage: Stage) -> Outcome:
+    """Tune on the first m pictures of a run with twice the usual number, for eight m."""
+    counts = _counts(len(stage.painted))
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    methods: list[Method] = [NEGLABEL]
+    for count in counts:
+        some = first(stage.painted, count)
+        rehearsal = stage.rehearse(some)
+        pictures = [item.synthetic for item in some]
+        whole = {seed: rehearsal.detector(pictures, seed) for seed in stage.seeds}
+        for part, title in PARTS.items():
+            line = variant(
+                f"synood:{part}:{count}", f"{count:,} pictures, {title}", SYNOOD.paper, SYNOOD.needs
+            )
+            methods.append(line)
+            halves = {seed: half(stage, made, part) for seed, made in whole.items()}
+            scores[line.name] = stage.scored(line.title, halves.__getitem__)
+    measured = usual(stage, methods, scores, NEGLABEL.name)
+    charts = tuple(_chart(measured.rows, counts, metric) for metric in ("fpr95", "auroc"))
+    return Outcome(
+        measured.methods, measured.rows, measured.comparisons, {"pictures": counts}, charts=charts
+    )
+
+
+def first(painted: Sequence[Painted], count: int) -> list[Painted]:
+    """Take `count` pictures, the most complex image of each class before any second one."""
+    rank: dict[str, int] = {}
+    places = []
+    for place, item in enumerate(painted):
+        label = item.picture.label
+        places.append((rank.get(label, 0), place))
+        rank[label] = rank.get(label, 0) + 1
+    return [painted[place] for _, place in sorted(places)[:count]]
+
+
+def _counts(pictures: int) -> list[int]:
+    """Return the numbers of pictures, of which the last is all there are; each once, rising."""
+    return sorted({max(1, round(share / SHARES[-1] * pictures)) for share in SHARES})
+
+
+def _chart(rows: Sequence[Row], counts: Sequence[int], metric: str) -> Chart:
+    everything, cells = columns(rows)[0], table(rows, metric)
+    lines = {
+        title: [(count, cells[f"synood:{part}:{count}"][everything.key].mean) for count in counts]
+        for part, title in PARTS.items()
+    }
+    baseline = cells[NEGLABEL.name][everything.key].mean
+    lines["NegLabel, no picture"] = [(count, baseline) for count in (counts[0], counts[-1])]
+    label = {"fpr95": "FPR95, %", "auroc": "AUROC, %"}[metric]
+    return Chart(f"figure-3-{metric}", line_chart(lines, "synthetic pictures", label))
+
+
+FIGURE_3 = Experiment(
+    "figure-3",
+    "Figure 3: number of images",
+    "How many pictures are enough, and do more of them hurt?",
+    run,
+    pictures=2,
+)

@@ -1,0 +1,79 @@
+"""Figure 4: in-distribution images beside the pictures that were painted from them."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from synood.benchmark.experiments.interface import Experiment, Outcome
+from synood.images.reading import read_image
+
+if TYPE_CHECKING:
+    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.rehearsal import Painted
+
+PAIRS = 24
+SIDE, GAP, TEXT = 128, 8, 52  # pixels: of a picture, between them, of the lines below a pair
+ACROSS = 4  # pairs in a row
+LINE = 38  # characters
+
+
+def run(stage: Stage) -> Outcome:
+    """Draw pairs of evenly spaced classes on one sheet, with label and energies."""
+    chosen = [stage.painted[i * len(stage.painted) // PAIRS] for i in range(PAIRS)]
+    chosen = list({item.picture.id: item for item in chosen}.values())
+    sheet = draw(chosen)
+    data = io.BytesIO()
+    sheet.save(data, "WEBP", quality=80)
+    details = {"pairs": [_row(item) for item in chosen]}
+    table = "\n".join(
+        f"{row['class']}: {row['prompt']} -> {row['negative_label']}, "
+        f"energy {row['energy_before']:.2f} -> {row['energy_after']:.2f}"
+        for row in details["pairs"]
+    )
+    return Outcome((), (), details=details, table=table, pictures={"pairs.webp": data.getvalue()})
+
+
+def draw(pairs: list[Painted]) -> Image.Image:
+    """Return one sheet: each pair side by side, class, negative label and energies below."""
+    wide, high = 2 * SIDE + 2 * GAP, SIDE + TEXT + GAP
+    rows = -(-len(pairs) // ACROSS)
+    sheet = Image.new("RGB", (ACROSS * wide + GAP, rows * high + GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for number, item in enumerate(pairs):
+        left, top = GAP + number % ACROSS * wide, GAP + number // ACROSS * high
+        for column, path in enumerate((item.picture.path, item.synthetic.path)):
+            picture = read_image(path).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (left + column * SIDE, top))
+        row = _row(item)
+        lines = [
+            f"{row['class']} -> {row['negative_label']}",
+            str(row["prompt"]),
+            f"energy {row['energy_before']:.2f} -> {row['energy_after']:.2f}",
+        ]
+        for line, text in enumerate(lines):
+            shown = text if len(text) <= LINE else text[: LINE - 1] + "…"
+            pen.text((left, top + SIDE + 3 + 15 * line), shown, fill="black", font=font)
+    return sheet
+
+
+def _row(item: Painted) -> dict[str, object]:
+    made = item.synthetic
+    return {
+        "id": item.picture.id,
+        "class": item.picture.label,
+        "prompt": made.prompt,
+        "negative_label": item.negative_prompt,
+        "energy_before": made.source_energy,
+        "energy_after": made.energies[-1],
+    }
+
+
+FIGURE_4 = Experiment(
+    "figure-4",
+    "Figure 4: pairs",
+    "What do the synthetic pictures look like beside the images they were made from?",
+    run,
+)

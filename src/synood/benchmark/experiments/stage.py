@@ -1,0 +1,209 @@
+"""What all experiments stand on: one suite viewed once, one finished run, choices made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from synood.benchmark import bench
+from synood.benchmark.comparing import compare
+from synood.benchmark.controls import NEG_IMAGE, Studio, as_labels, control_orders
+from synood.benchmark.rehearsal import Rehearsal, read_painted
+from synood.benchmark.tables import columns
+from synood.pipeline import run as pipeline
+from synood.pipeline import stages
+from synood.pipeline._features import FeatureStore
+from synood.pipeline._models import Models
+from synood.pipeline._workspace import Workspace, opened
+from synood.pipeline.recipe import with_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from synood.benchmark.comparing import Comparison, SeedScores
+    from synood.benchmark.encoding import Encoded
+    from synood.benchmark.experiments.interface import Outcome
+    from synood.benchmark.material import Material
+    from synood.benchmark.methods import Method
+    from synood.benchmark.rehearsal import Painted
+    from synood.benchmark.results import Row
+    from synood.benchmark.suites import Suite
+    from synood.detector import OODDetector
+    from synood.models.bundles import Bundle
+    from synood.pipeline._shards import Synthetic
+    from synood.pipeline._workspace import Progress
+    from synood.settings import Recipe
+
+TRAIN_PER_CLASS = 50  # training images that a system may look at, of each class
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A finished run on a suite's training images, and the suite as the networks see it.
+
+    Choices were made on validation images where the suite has any; `choices` says which.
+    """
+
+    workspace: Workspace
+    suite: Suite
+    material: Material
+    views: bench.Views
+    choices: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    resamples: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was made with, validation's choices in it."""
+        return self.material.recipe
+
+    @cached_property
+    def painted(self) -> list[Painted]:
+        """The run's pictures in the order of its choice of images."""
+        return read_painted(self.material.painted_run(), self.suite.one("train").index())
+
+    @cached_property
+    def rehearsal(self) -> Rehearsal:
+        """What tunes a detector from the run's features under another seed, or other pictures."""
+        return self.rehearse(self.painted)
+
+    def rehearse(self, painted: Sequence[Painted], recipe: Recipe | None = None) -> Rehearsal:
+        """As `rehearsal`, for some of the pictures or another recipe."""
+        found = self.material
+        return Rehearsal(
+            painted,
+            found.class_names,
+            found.models,
+            found.store,
+            recipe or found.recipe,
+            self.workspace,
+        )
+
+    def synthetic(self) -> list[Synthetic]:
+        """Return the run's own synthetic pictures."""
+        return [item.synthetic for item in self.painted]
+
+    def paint(self, control: Method) -> list[Synthetic]:
+        """Paint a control's pictures, one for each of the run's, or find them painted."""
+        found = self.material
+        studio = Studio(found.models, found.classifier, self.recipe.guidance, pipeline.BATCH_SIZE)
+        orders = control_orders(control, [item.order() for item in self.painted])
+        if control == NEG_IMAGE:
+            orders = as_labels(orders, [item.negative_prompt for item in self.painted])
+        place = self.workspace.root / "controls" / control.name
+        return stages.synthesize(place, orders, lambda: studio.painter(control), self.workspace)
+
+    def scored(
+        self, title: str, make: Callable[[int], OODDetector], seeds: Sequence[int] | None = None
+    ) -> list[SeedScores]:
+        """Score every test set with the detector that `make` tunes under each seed."""
+        seeds = self.seeds if seeds is None else seeds
+        advance = self.workspace.stage("experiment")
+        scores = []
+        for done, seed in enumerate(seeds, start=1):
+            scores.append(bench.seed_scores(scorer_of(make(seed)), seed, self.views))
+            advance(done, len(seeds), f"{title}, seed {seed}")
+        return scores
+
+    def system(self, name: str) -> tuple[list[SeedScores], dict[str, object]]:
+        """Score a system of the registry under each seed; also what it chose."""
+        from synood.benchmark.systems import find_system
+
+        return bench.score_system(find_system(name), self.material, self.views, self.seeds)
+
+    def measured(
+        self, methods: Sequence[Method], scores: Mapping[str, Sequence[SeedScores]]
+    ) -> tuple[Row, ...]:
+        """One row per method, seed and OOD set."""
+        return bench.measure(methods, scores, self.views, self.resamples)
+
+    def compared(
+        self,
+        method: str,
+        others: Sequence[str],
+        scores: Mapping[str, Sequence[SeedScores]],
+        rows: Sequence[Row],
+    ) -> tuple[Comparison, ...]:
+        """Hold a method against others on the same images, in every column of the table."""
+        return tuple(compare(method, others, scores, columns(rows), self.resamples))
+
+
+def scorer_of(detector: OODDetector) -> Callable[[Encoded], Any]:
+    """Return a detector as a scorer of encoded sets."""
+    return lambda encoded: detector.score_features(encoded.features)
+
+
+def prepare(
+    out: Path,
+    suite: Suite,
+    bundle: Bundle,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    *,
+    device: str = "cpu",
+    resamples: int = 200,
+    pictures: int = 1,
+    progress: Progress | None = None,
+) -> Stage:
+    """Make the run in `out` whole, or find it whole, and view the suite.
+
+    `out` may be the directory of an earlier run or demo on the same suite: what it holds is used.
+    `pictures` multiplies the recipe's images of each class.
+    """
+    models = Models(bundle, device)
+    with opened(out, progress) as workspace:
+        store = FeatureStore(out / "features", models.part_print("encoder"), lambda: models.encoder)
+        material, views = bench.gather(
+            suite, models, store, recipe, workspace.stage("view"), None, TRAIN_PER_CLASS
+        )
+        choices = _choices(suite, material, views)
+    changes = choices.recipe_changes() if choices else {}
+    chosen = with_changes(recipe, changes, "the choice on validation images")
+    chosen = replace(
+        chosen, select=replace(chosen.select, per_class=pictures * chosen.select.per_class)
+    )
+    index = suite.one("train").index()
+    pipeline.fit(index, bundle, chosen, out, progress=progress, device=device)
+    return Stage(
+        Workspace(out, progress),
+        suite,
+        replace(material, recipe=chosen, run=out),
+        views,
+        choices.to_json() if choices else {},
+        tuple(seeds),
+        resamples,
+    )
+
+
+def _choices(suite: Suite, material: Material, views: bench.Views) -> bench.Choices | None:
+    """Choose NegLabel's and MCM's settings on validation images, where there are any."""
+    if not suite.validated:
+        return None
+    words = material.words
+    return bench.choose(
+        words, material.class_names, material.class_features, views, material.recipe
+    )
+
+
+def usual(
+    stage: Stage,
+    methods: Sequence[Method],
+    scores: Mapping[str, Sequence[SeedScores]],
+    against: str | None = None,
+    **more: Any,  # noqa: ANN401 - further fields of an Outcome
+) -> Outcome:
+    """Measure the methods; with `against`, hold each other one against that one."""
+    from synood.benchmark.experiments.interface import Outcome
+
+    rows = stage.measured(methods, scores)
+    comparisons: tuple[Comparison, ...] = ()
+    if against is not None:
+        comparisons = tuple(
+            comparison
+            for method in methods
+            if method.name != against
+            for comparison in stage.compared(method.name, [against], scores, rows)
+        )
+    return Outcome(tuple(methods), rows, comparisons, **more)

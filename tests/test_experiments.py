@@ -1,0 +1,261 @@
+"""The paper's tables and figures on tiny models: each measures what it says, and leaves files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from figures import METHODS, planted_scores, rows_of
+from small_suite import CLASSES, tiny_bundle, write_small_suite
+from synood.benchmark import writing
+from synood.benchmark.experiments import experiments, find_experiment
+from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
+from synood.benchmark.experiments.stage import prepare
+from synood.benchmark.experiments.table_4 import TUNED, half
+from synood.benchmark.experiments.table_5 import WAYS
+from synood.benchmark.experiments.writing import write_outcome
+from synood.benchmark.line_chart import line_chart
+from synood.benchmark.methods import titles
+from synood.benchmark.results import read_results
+from synood.benchmark.suites import read_suite
+from synood.cli import main
+from synood.errors import InputError
+from synood.models.bundles import load_bundle
+from synood.models.counting import parameter_count
+from synood.pipeline._tune import tune
+from synood.pipeline._workspace import Workspace
+from synood.pipeline.recipe import resolve_recipe
+from synood.pipeline.stages import Assignment
+
+SEEDS = (0, 1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("experiments")
+    write_small_suite(root / "suite", split="hard")
+    tiny_bundle(root / "bundle")
+    return root
+
+
+@pytest.fixture(scope="module")
+def stage(place):
+    bundle = load_bundle(place / "bundle")
+    recipe = resolve_recipe("paper", bundle.recipe_defaults)
+    return prepare(place / "run", read_suite(place / "suite"), bundle, recipe, SEEDS, resamples=20)
+
+
+def rows_by_method(outcome):
+    found = {}
+    for row in outcome.rows:
+        found.setdefault(row.method, set()).add((row.seed, row.ood_set))
+    return found
+
+
+def test_a_second_stage_on_the_same_run_paints_nothing(stage, place):
+    before = {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*.png")}
+    bundle = load_bundle(place / "bundle")
+    recipe = resolve_recipe("paper", bundle.recipe_defaults)
+    again = prepare(place / "run", stage.suite, bundle, recipe, SEEDS)
+    assert before
+    assert before == {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*.png")}
+    assert again.recipe == stage.recipe
+    assert stage.choices
+
+
+def test_table_4_tunes_every_half_on_every_kind(stage):
+    outcome = find_experiment("table-4").run(stage)
+    kinds = ("synood", "neg-image", "unguided", "vae", "jigsaw")
+    expected = {f"{kind}:{part}" for kind in kinds for part in TUNED}
+    found = rows_by_method(outcome)
+    assert set(found) == {"neglabel", *expected}
+    assert all(len(found[name]) == len(SEEDS) * 3 for name in expected)
+    assert {item.other for item in outcome.comparisons} == {"neglabel"}
+    pictures = {
+        kind: [np.asarray(Image.open(p.path)) for p in stage.paint(method)]
+        for kind, method in (("neg-image", find("neg-image")), ("unguided", find("unguided")))
+    }
+    assert not any(map(np.array_equal, pictures["neg-image"], pictures["unguided"]))
+
+
+def find(name):
+    from synood.benchmark.controls import CONTROLS, NEG_IMAGE
+
+    return next(kind for kind in (*CONTROLS, NEG_IMAGE) if kind.name == name)
+
+
+def test_half_of_the_tuning_taken_back_is_a_detector_tuned_by_half(stage):
+    features = stage.views.test.features
+    whole = stage.rehearsal.detector(stage.synthetic(), 0)
+
+    def only(data, recipe, seed, workspace, kept):
+        projection, tuned = tune(data, recipe, seed, workspace)
+        untuned = data.negatives.features[data.assignment.used]
+        return projection, untuned if kept == "projection" else tuned
+
+    made = stage.rehearsal.detector(
+        stage.synthetic(), 0, lambda *given: only(*given, kept="projection")
+    )
+    kept = half(stage, whole, "projection")
+    np.testing.assert_allclose(kept.score_features(features), made.score_features(features))
+    labels = half(stage, whole, "labels")
+    assert labels.projection is None
+    assert not np.array_equal(labels.score_features(features), whole.score_features(features))
+    assert half(stage, whole, "both") is whole
+
+
+def test_table_5_has_three_ways_that_differ_and_repeat(stage):
+    data = stage.rehearsal._data(stage.synthetic())
+    targets = np.arange(len(data.synthetic_features)) % 2  # the tiny pictures share one label
+    data = replace(data, assignment=Assignment(np.array([0, 1]), targets))
+    made = {
+        way: how(data, stage.recipe, 0, Workspace(stage.workspace.root))
+        for way, (_, how) in WAYS.items()
+    }
+    plain = tune(data, stage.recipe, 0, Workspace(stage.workspace.root))
+    np.testing.assert_array_equal(made["apart"][1], plain[1])
+    np.testing.assert_array_equal(made["through-projection"][0].weight, plain[0].weight)
+    assert not np.array_equal(made["through-projection"][1], plain[1])
+    assert not np.array_equal(made["joint"][1], plain[1])
+    assert not np.array_equal(made["joint"][0].weight, plain[0].weight)
+    again = WAYS["joint"][1](data, stage.recipe, 0, Workspace(stage.workspace.root))
+    np.testing.assert_array_equal(again[1], made["joint"][1])
+    np.testing.assert_array_equal(again[0].weight, made["joint"][0].weight)
+
+
+def test_joint_tuning_lowers_its_loss_and_moves_both(stage):
+    data = stage.rehearsal._data(stage.synthetic())
+    recipe = stage.recipe
+    longer = replace(
+        recipe,
+        projection=replace(recipe.projection, epochs=60),
+        negatives=replace(recipe.negatives, learning_rate=0.5),
+    )
+    losses = []
+    for chosen in (replace(longer, projection=replace(longer.projection, epochs=0)), longer):
+        projection, negatives = WAYS["joint"][1](data, chosen, 0, Workspace(stage.workspace.root))
+        texts = np.concatenate([data.projection_classes, unit(negatives)])
+        images = np.concatenate([data.id_features, data.synthetic_features])
+        logits = recipe.projection.logit_scale * unit(projection.apply(images)) @ texts.T
+        targets = np.concatenate(
+            [data.id_targets, len(data.projection_classes) + data.assignment.targets]
+        )
+        logits -= logits.max(axis=1, keepdims=True)
+        chances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        losses.append(-chances[np.arange(len(targets)), targets].mean())
+    assert losses[1] < 0.9 * losses[0]
+    assert not np.allclose(negatives, data.negatives.features[data.assignment.used])
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_figure_3_takes_the_best_of_each_class_first(stage):
+    classes = len(CLASSES)
+    some = first(stage.painted, classes)
+    assert {item.picture.label for item in some} == set(CLASSES)
+    for item in some:
+        own = [p for p in stage.painted if p.picture.label == item.picture.label]
+        assert item.picture.bytes_per_pixel == max(p.picture.bytes_per_pixel for p in own)
+    assert sorted(p.picture.id for p in first(stage.painted, 10_000)) == sorted(
+        p.picture.id for p in stage.painted
+    )
+    assert _counts(100_000) == [1000, 5000, 10_000, 20_000, 30_000, 50_000, 75_000, 100_000]
+    assert len(SHARES) == 8
+
+
+def test_figure_3_draws_lines_over_the_numbers(stage):
+    outcome = find_experiment("figure-3").run(stage)
+    counts = outcome.details["pictures"]
+    assert counts[-1] == len(stage.painted)
+    methods = {f"synood:{part}:{n}" for part in ("both", "projection") for n in counts}
+    assert set(rows_by_method(outcome)) == {"neglabel", *methods}
+    svg = outcome.charts[0].svg
+    assert svg.count("<polyline") == 3
+    assert svg.count("<circle") == 2 * len(counts) + 2
+
+
+def test_a_chart_puts_points_where_their_values_are():
+    svg = line_chart({"a": [(1, 0.0), (10, 0.5), (100, 1.0)]}, "x", "y <&>")
+    circles = [tuple(map(float, m)) for m in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)]
+    (x0, y0), (x1, y1), (x2, y2) = circles
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+    assert y0 - y1 == pytest.approx(y1 - y2, abs=0.2)
+    assert y0 > y2
+    assert "y &lt;&amp;&gt;" in svg
+
+
+def test_cost_counts_what_is_added(stage):
+    outcome = find_experiment("cost").run(stage)
+    dim = stage.views.test.features.shape[1]
+    assert outcome.details["added_parameters"] == {
+        "neglabel": 0,
+        "synood": dim * dim + 3 * dim,
+    }
+    assert outcome.details["encoder_parameters"] == parameter_count(stage.material.encoder) > 0
+    assert min(outcome.details["milliseconds_an_image"].values()) > 0
+
+
+def test_figure_4_is_a_sheet_of_pairs(stage, tmp_path):
+    experiment = find_experiment("figure-4")
+    outcome = experiment.run(stage)
+    text = write_outcome(tmp_path, experiment, stage, outcome)
+    sheet = Image.open(tmp_path / "pairs.webp")
+    assert sheet.width > sheet.height > 100
+    pairs = read_results(tmp_path / "results.json").run["details"]["pairs"]
+    assert {pair["class"] for pair in pairs} == set(CLASSES)
+    assert all(pair["prompt"] in text for pair in pairs)
+
+
+def test_an_outcome_is_written_whole(stage, tmp_path):
+    experiment = find_experiment("table-5")
+    text = write_outcome(tmp_path, experiment, stage, experiment.run(stage))
+    names = ["results.json", "table.md", "table.tex", "table.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / "table.txt").read_text() == text
+    run = read_results(tmp_path / "results.json").run
+    assert run["experiment"] == "table-5"
+    assert run["choices"] == json.loads(json.dumps(stage.choices))
+    assert len(run["comparisons"]) > 0
+
+
+def test_markdown_and_latex_hold_the_same_figures():
+    rows = rows_of(planted_scores({"synood": 2.0, "neglabel": 1.5}))
+    named = {**titles(METHODS), "synood": "Syn_OOD & 50 %"}
+    md, tex = (write(rows, named, "auroc") for write in (writing.markdown, writing.latex))
+    figures = [re.findall(r"\d+\.\d", text.partition("\n")[2]) for text in (md, tex)]
+    assert figures[0] == figures[1]
+    assert figures[0]
+    assert r"Syn\_OOD \& 50 \%" in tex
+    assert "**" in md
+    assert tex.count("\\\\\n") == len({row.method for row in rows}) + 1
+
+
+def test_the_command_line_lists_and_runs(place, tmp_path, capsys):
+    assert main(["reproduce"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in experiments())
+    given = [
+        "--models",
+        str(place / "bundle"),
+        "--root",
+        str(place / "suite"),
+        "--benchmark",
+        "mini",
+    ]
+    assert main(["reproduce", "cost", "--out", str(tmp_path / "o"), "--seeds", "1", *given]) == 0
+    assert "parameters added" in capsys.readouterr().out
+    assert (tmp_path / "o" / "reproduce" / "cost" / "results.json").is_file()
+    assert main(["reproduce", "table-9", *given]) == 2
+    assert "there are table-1" in capsys.readouterr().err
+
+
+def test_unknown_experiments_are_refused():
+    with pytest.raises(InputError, match="table-1, table-2"):
+        find_experiment("x")
