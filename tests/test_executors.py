@@ -12,8 +12,10 @@ import torch
 from bundling import tiny_bundle
 from small_run import make_pictures
 from synood import InputError
+from synood._spread_options import Spread
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
+from synood.pipeline import _ray
 from synood.pipeline._models import Models
 from synood.pipeline._shards import Order
 from synood.pipeline._work import Encode, Paint
@@ -86,9 +88,21 @@ def test_another_number_of_threads_moves_a_pixel_by_one_grey_level_at_most(tmp_p
         for threads in (1, 2):
             torch.set_num_threads(threads)
             work = Paint(models, None, GuidanceSettings(num_inference_steps=4, rounds=2), 8).begin()
-            pictures.append(np.stack([made.image for made in work(orders[:8])]).astype(int))
+            pictures.append(
+                np.stack([made.image for made in work(orders[:8]).pictures]).astype(int)
+            )
     finally:
         torch.set_num_threads(before)
     difference = np.abs(pictures[0] - pictures[1])
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.002
+
+
+def test_options_of_workers_need_a_cluster_and_the_cluster_needs_ray(monkeypatch):
+    with pytest.raises(InputError, match="need --executor ray"), Spread(workers=2).opened():
+        pass
+    with Spread().opened() as executor:
+        assert isinstance(executor, LocalExecutor)
+    monkeypatch.setattr(_ray, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"synood\[ray\]"), Spread("ray").opened():
+        pass
