@@ -95,7 +95,13 @@ class Tagger:
         _same_length(images, class_names)
         if not images:
             return []
-        similarity = normalise(self._encoder.encode_images(images)) @ self._features().T
+        return self.describe_features(self._encoder.encode_images(images), class_names)
+
+    def describe_features(
+        self, features: NDArray[np.float32], class_names: Sequence[str]
+    ) -> list[str]:
+        """As `describe`, for images whose features (N, D) by the tagger's encoder are known."""
+        similarity = normalise(features) @ self._features().T
         allowed = {name: self._allowed(name) for name in sorted(set(class_names))}
         return [
             self._best(row, allowed[name])

@@ -108,13 +108,9 @@ class _Namer:
 
     def _names(self, encoded: Encoded, similar: NDArray[np.float32]) -> list[tuple[str, ...]]:
         """Describe each picture as if it were of the class that it is most like."""
-        classes, pictures = self._material.class_names, encoded.seen()
+        classes = self._material.class_names
         likeliest = [classes[row] for row in similar.argmax(axis=1)]
-        ids = [record.id for record in pictures.records]
-        texts: list[str] = []
-        for images in pictures.images():
-            part = slice(len(texts), len(texts) + len(images))
-            texts += self._describer.describe(images, likeliest[part], ids[part])
+        texts = _texts(self._describer, encoded, likeliest)
         return [_unknown(_split(text), classes) for text in texts]
 
     def _similarity(
@@ -148,17 +144,23 @@ def _described(material: Material) -> tuple[str, ...]:
         raise InputError(f"set {train.name!r}: has no class labels to describe it by")
     count = min(len(train), ENVISIONED)
     rows = np.arange(count) * len(train) // count
-    some = train.take(rows)
     labels = [material.class_names[row] for row in train.labels[rows]]
-    ids = [record.id for record in some.seen().records]
-    names: dict[str, None] = {}
-    start = 0
-    for images in some.seen().images():
-        part = slice(start, start + len(images))
-        for text in material.models.describer.describe(images, labels[part], ids[part]):
-            names.update(dict.fromkeys(_split(text)))
-        start += len(images)
-    return tuple(sorted(names))
+    texts = _texts(material.models.describer, train.take(rows), labels)
+    return tuple(sorted({name for text in texts for name in _split(text)}))
+
+
+def _texts(describer: Describer, encoded: Encoded, class_names: Sequence[str]) -> list[str]:
+    """Describe each picture of a set; a tagger needs but the features that are there already."""
+    from synood.models.describer import Tagger  # loads torch
+
+    if isinstance(describer, Tagger):
+        return describer.describe_features(encoded.features, class_names)
+    pictures, texts = encoded.seen(), list[str]()
+    ids = [record.id for record in pictures.records]
+    for images in pictures.images():
+        part = slice(len(texts), len(texts) + len(images))
+        texts += describer.describe(images, class_names[part], ids[part])
+    return texts
 
 
 def _split(text: str) -> tuple[str, ...]:
