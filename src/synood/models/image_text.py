@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class ImageTextDescriber:
     """Asks a model in this process what is around each image's subject.
 
-    >>> describer = ImageTextDescriber.from_pretrained("llava-hf/llava-1.5-7b-hf", "cuda")
-    ... # doctest: +SKIP
+    >>> describer = ImageTextDescriber.from_pretrained(  # doctest: +SKIP
+    ...     "llava-hf/llava-1.5-7b-hf"
+    ... )
     >>> describer.describe([image], ["panda"])  # doctest: +SKIP
     ['bamboo, wooden fence, rocks']
     """
