@@ -128,17 +128,22 @@ def main() -> None:
         print(f"  ratio, once at work: {there.between(count) / here.between(count):.3f}")
 
         waits = [given.wait] * given.batches
-        alone, both = (timed(executor, Wait(), waits) for executor in (one, two))
-        ideal = given.wait * given.batches
-        print(f"{given.batches} batches that wait {given.wait} s, {ideal:.1f} s in a row")
-        for name, timing in (("one worker", alone), ("two workers", both)):
+        local, alone, both = (timed(e, Wait(), waits) for e in (LocalExecutor(), one, two))
+        print(f"{given.batches} batches that wait {given.wait} s")
+        for name, timing in (
+            ("this process", local),
+            ("one Ray worker", alone),
+            ("two Ray workers", both),
+        ):
             print(
-                f"  {name:<16} {timing.last:6.2f} s, without the start of the workers "
-                f"{timing.last - timing.first:6.2f} s"
+                f"  {name:<16} first batch after {timing.first:6.2f} s, "
+                f"then {1e3 * timing.between(given.batches):7.1f} ms a batch"
             )
-        print(f"  ratio, whole: {alone.last / both.last:.2f}")
-        gain = (alone.last - alone.first) / (both.last - both.first)
-        print(f"  ratio, without the start: {gain:.2f}")
+        more, gain = (
+            pair[0].between(given.batches) / pair[1].between(given.batches)
+            for pair in ((alone, local), (alone, both))
+        )
+        print(f"  ratio of one worker to this process: {more:.3f}; gain of the second: {gain:.2f}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 import synood
@@ -70,3 +71,17 @@ class Fatal:
             return result
 
         return dying
+
+
+@dataclass(frozen=True)
+class Bulky:
+    """Gives eight megabytes for each batch and leaves a mark for it."""
+
+    marks: Path
+
+    def begin(self, device=None):
+        def work(number):
+            (self.marks / str(number)).touch()
+            return np.full(2**20, number, np.int64)
+
+        return work

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 
 from bundling import CLASSES, tiny_bundle
 from small_run import contents, make_pictures, run
-from spreading import SETTINGS, Fatal, cluster_of_two
+from spreading import SETTINGS, Bulky, Fatal, cluster_of_two
 from synood import InputError, OODDetector
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
@@ -130,6 +131,21 @@ def test_a_batch_that_always_ends_its_worker_ends_the_run(executor, models, path
     with pytest.raises(InputError, match=f"batch 1 ended its worker {ATTEMPTS} times"):
         list(executor.run(fatal, batches_of(files_of(paths[:6]), 2)))
     assert len(list((tmp_path / "marks").iterdir())) == ATTEMPTS
+
+
+@pytest.mark.slow
+def test_results_that_nobody_takes_hold_the_workers_back(executor, tmp_path):
+    """Sixty results of 8 MB, where the nodes' stores hold 200 MB."""
+    results = executor.run(Bulky(tmp_path), list(range(60)))
+    found = [next(results)]
+    counts = []
+    for _ in range(2):
+        time.sleep(10)
+        counts.append(len(list(tmp_path.iterdir())))
+    assert counts[0] == counts[1] < 40
+    found += results
+    assert sorted(number for number, _ in found) == list(range(60))
+    assert all((values == number).all() for number, values in found)
 
 
 @pytest.mark.slow
