@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark import tables
+from synood.benchmark.catalog import find_benchmark
 from synood.benchmark.published import published, published_cell
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def table_beside(results: Results, benchmark: str, titles: Mapping[str, str]) ->
     """
     others = published(benchmark, tables.methods(results.rows))
     shown = [metric for metric in _BLOCKS if metric != "fpr95_ood_positive" or _has(others, metric)]
-    blocks = [_block(results.rows, others, metric, titles) for metric in shown]
+    layout = _columns(results.rows, benchmark)
+    blocks = [_block(results.rows, layout, others, metric, titles) for metric in shown]
     return "\n\n".join([*blocks, *_sources(others, titles)])
 
 
@@ -41,9 +44,13 @@ def _has(others: Sequence[Published], metric: str) -> bool:
 
 
 def _block(
-    rows: Sequence[Row], others: Sequence[Published], metric: str, titles: Mapping[str, str]
+    rows: Sequence[Row],
+    layout: Sequence[tables.Column],
+    others: Sequence[Published],
+    metric: str,
+    titles: Mapping[str, str],
 ) -> str:
-    layout, cells = _columns(rows), tables.table(rows, metric)
+    cells = tables.table(rows, metric)
     winners = tables.best(cells, metric)
     lines = []
     for method, row in cells.items():
@@ -58,10 +65,15 @@ def _block(
     return tables.aligned(_BLOCKS[metric], layout, lines)
 
 
-def _columns(rows: Sequence[Row]) -> list[tables.Column]:
-    """Return the columns, without a group's average where the group is all there is."""
+def _columns(rows: Sequence[Row], benchmark: str) -> list[tables.Column]:
+    """Return the columns, without a group's average where the group is all there is.
+
+    Published sets are titled by their own names.
+    """
     everything, *others = tables.columns(rows)
-    return [everything, *(c for c in others if not c.is_average or c.sets != everything.sets)]
+    kept = [column for column in others if not column.is_average or column.sets != everything.sets]
+    known = {item.name for item in find_benchmark(benchmark).sets}
+    return [everything, *(replace(c, title=c.key) if c.key in known else c for c in kept)]
 
 
 def _sources(others: Sequence[Published], titles: Mapping[str, str]) -> list[str]:
@@ -71,4 +83,4 @@ def _sources(others: Sequence[Published], titles: Mapping[str, str]) -> list[str
     for row in others:
         stated = "" if row.convention != "not stated" else " (which FPR95 is not stated)"
         found[f"  {titles.get(row.method, row.method)}: {row.source}{stated}"] = None
-    return ["\n".join(["Published figures, not measured here:", *found])]
+    return ["\n".join(["Published figures, of CLIP ViT-B/16, not measured here:", *found])]
