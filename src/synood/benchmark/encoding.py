@@ -121,9 +121,18 @@ class Encoded:
             labels=labels,
             pictures=pictures,
         )
-        if "penultimate" in self.__dict__:
-            taken.__dict__["penultimate"] = self.penultimate[rows]
-        return taken
+        known = self._known_penultimate
+        return taken if known is None else taken.knowing(known[rows])
+
+    def knowing(self, penultimate: NDArray[np.float32]) -> Encoded:
+        """Return the set with penultimate features (N, P) that were computed already."""
+        told = replace(self)
+        told.__dict__["penultimate"] = penultimate  # where cached_property looks
+        return told
+
+    @property
+    def _known_penultimate(self) -> NDArray[np.float32] | None:
+        return self.__dict__.get("penultimate")
 
 
 def join(name: str, sets: Sequence[Encoded]) -> Encoded:
@@ -140,9 +149,9 @@ def join(name: str, sets: Sequence[Encoded]) -> Encoded:
         np.concatenate([item.logits for item in sets]),
         pictures=pictures,
     )
-    if all("penultimate" in item.__dict__ for item in sets):
-        joined.__dict__["penultimate"] = np.concatenate([item.penultimate for item in sets])
-    return joined
+    known = [item._known_penultimate for item in sets]
+    told = [features for features in known if features is not None]
+    return joined.knowing(np.concatenate(told)) if len(told) == len(sets) else joined
 
 
 def encode_set(
@@ -174,9 +183,9 @@ def encode_set(
         labels=labels_of(index) if image_set.group == "id" else None,
         pictures=None if encoder is None else Pictures(index.records, classifier, encoder),
     )
-    if views.shape[1] > width:
-        encoded.__dict__["penultimate"] = np.ascontiguousarray(views[:, width:])
-    return encoded
+    if views.shape[1] == width:
+        return encoded
+    return encoded.knowing(np.ascontiguousarray(views[:, width:]))
 
 
 class _Views:
