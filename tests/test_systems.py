@@ -18,6 +18,7 @@ from synood.benchmark.material import Material, Words
 from synood.benchmark.systems import find_system, registry
 from synood.benchmark.systems.described import many_names
 from synood.benchmark.systems.gradients import stepped
+from synood.benchmark.systems.interface import System
 from synood.errors import InputError
 from synood.images.sources import ImageIndex, ImageRecord
 from synood.labels.wordnet import Word
@@ -28,6 +29,7 @@ from synood.settings import MiningSettings, Recipe, ScoreSettings
 NAMES = ("red", "green", "blue")
 OTHERS = ("yellow", "cyan", "magenta")
 TUNED_ON_PICTURES = {"synood"}  # a run's pictures: tests/test_demo_slow.py
+TRAINED: set[str] = set()  # tests/test_systems_trained.py
 
 
 class PatchedEncoder(ColourEncoder):
@@ -139,7 +141,12 @@ def world(tmp_path_factory):
 # GradNorm prefers bright pictures here, whatever their colour; tests/test_scores_features.py plants
 # features of one size for it.
 UNTOLD = {"gradnorm"}
-FITTED_HERE = [s.method.name for s in registry() if s.method.name not in TUNED_ON_PICTURES]
+FITTED_HERE = [
+    system.method.name
+    for system in registry()
+    if isinstance(system, System)  # test-time ones: tests/test_systems_streams.py
+    and system.method.name not in {*TUNED_ON_PICTURES, *TRAINED}
+]
 
 
 @pytest.mark.parametrize("name", [name for name in FITTED_HERE if name not in UNTOLD])

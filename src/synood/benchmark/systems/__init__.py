@@ -20,10 +20,11 @@ def registry() -> tuple[System | StreamSystem, ...]:
         names,
         places,
         shaping,
+        streams,
         synood,
     )
 
-    families = (logits, gradients, shaping, distances, names, places, described, synood)
+    families = (logits, gradients, shaping, distances, names, places, described, streams, synood)
     systems: list[System | StreamSystem] = []
     for family in families:
         systems += family.SYSTEMS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark import baselines
@@ -10,8 +10,13 @@ from synood.benchmark.methods import ENCODER, MCM, NAMES, NEGLABEL, WORDS, Metho
 from synood.benchmark.systems.interface import Fitted, System
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from synood.benchmark.material import Material
-    from synood.settings import MiningSettings
+    from synood.settings import MiningSettings, ScoreSettings
 
 CSP = Method(
     "csp",
@@ -52,6 +57,23 @@ def fit_csp(material: Material, seed: int) -> Fitted:
 
 
 def _fit_mined(material: Material, mining: MiningSettings) -> Fitted:
+    mined = mine(material, mining)
+    scorer = baselines.neglabel_scorer(mined.classes, mined.negatives, mined.score)
+    chosen = {**mined.chosen, "negatives": len(mined.negatives)}
+    return Fitted(scorer, chosen, mined.negatives.size)
+
+
+@dataclass(frozen=True, eq=False)
+class Mined:
+    """Class names (C, D), mined negatives (M, D), how to score with them, what was chosen."""
+
+    classes: NDArray[np.float32]
+    negatives: NDArray[np.float32]
+    score: ScoreSettings
+    chosen: Mapping[str, object]
+
+
+def mine(material: Material, mining: MiningSettings) -> Mined:
     """Choose share of labels and temperature on validation images, else keep those given."""
     chosen: dict[str, object] = {}
     score, words = material.recipe.score, material.candidates(mining)
@@ -70,9 +92,7 @@ def _fit_mined(material: Material, mining: MiningSettings) -> Fitted:
         mining = replace(mining, share=choice.share or mining.share)
         score = replace(score, temperature=choice.temperature)
     kept = baselines.negatives_of_share(words, material.class_names, classes, mining, mining.share)
-    negatives = words.features[kept]
-    scorer = baselines.neglabel_scorer(classes, negatives, score)
-    return Fitted(scorer, {**chosen, "negatives": len(kept)}, negatives.size)
+    return Mined(classes, words.features[kept], score, chosen)
 
 
 SYSTEMS = (System(MCM, fit_mcm), System(NEGLABEL, fit_neglabel), System(CSP, fit_csp))

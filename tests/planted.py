@@ -1,0 +1,64 @@
+"""Features planted around directions that names point to, and the material that holds them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from synood.benchmark.encoding import Encoded
+from synood.benchmark.material import Material, Words
+from synood.labels.wordnet import Word
+from synood.settings import MiningSettings, Recipe, ScoreSettings
+
+DIM = 12
+CLASSES = ("ant", "bee", "cat")
+OTHERS = ("kiln", "lamp", "moor", "nave", "oven", "pier")  # names of what is elsewhere
+
+
+def direction(name):
+    """Each name has an axis of its own; those beyond the classes' lie among the rest."""
+    names = (*CLASSES, *OTHERS)
+    return np.eye(DIM, dtype=np.float32)[names.index(name)]
+
+
+def around(names, each, seed, spread=0.12):
+    """(len(names) * each, D) features around the names' directions, of length about 2."""
+    rng = np.random.default_rng(seed)
+    rows = np.repeat([direction(name) for name in names], each, axis=0)
+    return (2 * (rows + spread * rng.normal(size=rows.shape))).astype(np.float32)
+
+
+def encoded(name, group, names, each, seed, **more):
+    features = around(names, each, seed)
+    labels = np.repeat(np.arange(len(names)), each) if group == "id" else None
+    return Encoded(name, group, features, features[:, : len(CLASSES)].copy(), labels, **more)
+
+
+class Store:
+    """Texts mean the name they end with; kept by nobody."""
+
+    def texts(self, prompts, advance):
+        named = [[direction(text.split()[-1].strip(".")) for text in own] for own in prompts]
+        return np.array([np.mean(own, axis=0) for own in named], np.float32)
+
+
+def planted_material(**changes):
+    """Three classes of twelve images, six other names, one validation OOD set of two of them."""
+    words = Words(tuple(Word(name, "noun", "") for name in OTHERS), np.eye(DIM)[3:9].astype("f4"))
+    given = {
+        "class_names": CLASSES,
+        "train": encoded("train", "id", CLASSES, 12, 1),
+        "validation": encoded("validation", "id", CLASSES, 6, 2),
+        "validation_ood": (encoded("v-far", "far", OTHERS[:2], 9, 3),),
+        "recipe": Recipe(
+            "paper",
+            mining=MiningSettings(share=1.0, quantile=0.95, prompt_set="photo"),
+            score=ScoreSettings(temperature=0.1, groups=1),
+        ),
+        "models": SimpleNamespace(encoder=SimpleNamespace(name="planted", logit_scale=10.0)),
+        "classifier": None,
+        "store": Store(),
+        "load_words": lambda mining: words,
+    }
+    return Material(**{**given, **changes})

@@ -1,0 +1,124 @@
+"""Test-time systems: what they remember, in which order, and that it is gone afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from planted import CLASSES, DIM, OTHERS, encoded, planted_material
+from synood import metrics, scores
+from synood.benchmark.systems import find_system
+from synood.benchmark.systems.interface import stream_of
+from synood.benchmark.systems.streams import MEMORY, Memory
+
+STREAMED = ("adaneg",)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    material = planted_material(validation_ood=())
+    return {name: find_system(name).fit(material, 0).scorer for name in STREAMED}
+
+
+@pytest.fixture(scope="module")
+def sets():
+    """Test images, and OOD images that lie between the other names."""
+    test = encoded("test", "id", CLASSES, 8, 10)
+    ood = encoded("far", "far", OTHERS[2:5], 8, 11)
+    rng = np.random.default_rng(12)
+    ood.features[:] += (0.8 * rng.normal(size=ood.features.shape)).astype(np.float32)
+    return test, ood
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_in_distribution_images_score_higher(fitted, sets, name):
+    stream = stream_of(*sets, 0)
+    found = fitted[name].score_stream(stream.images, stream.order)
+    assert found.dtype == np.float32
+    assert metrics.auroc(*stream.split(found)) > 0.9
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_the_same_order_repeats_and_nothing_is_kept_between_streams(fitted, sets, name):
+    first, other = stream_of(*sets, 0), stream_of(*sets, 1)
+    found = fitted[name].score_stream(first.images, first.order)
+    differently = fitted[name].score_stream(other.images, other.order)
+    again = fitted[name].score_stream(first.images, first.order)
+    assert found.tobytes() == again.tobytes()
+    assert not np.array_equal(found, differently)
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_an_image_depends_on_those_before_it_and_on_none_after(fitted, sets, name):
+    stream = stream_of(*sets, 0)
+    n = len(stream.images)
+    whole = fitted[name].score_stream(stream.images, stream.order)
+    early = stream.order[: n // 2]
+    part = fitted[name].score_stream(stream.images.take(early), np.arange(len(early)))
+    np.testing.assert_array_equal(part, whole[early])
+    last = stream.order[-1:]
+    alone = fitted[name].score_stream(stream.images.take(last), np.arange(1))
+    assert alone[0] != whole[last[0]]
+
+
+def test_an_inductive_system_does_not_depend_on_company(sets):
+    score = find_system("neglabel").fit(planted_material(validation_ood=()), 0)
+    test, _ = sets
+    np.testing.assert_array_equal(score(test.take([5])), score(test)[[5]])
+
+
+def test_adaneg_is_what_the_formulas_say(fitted, sets):
+    """A straight-line twin: every image in turn, every label, every stored feature."""
+    stream = stream_of(*sets, 3)
+    unit = stream.images.features / np.linalg.norm(stream.images.features, axis=1, keepdims=True)
+    texts = np.eye(DIM)[:9]
+    kept = {label: [] for label in range(9)}  # of (entropy, feature)
+    expected = np.empty(len(unit))
+
+    def share(values):
+        # six negatives in five groups: the last is dropped, the others are one each
+        order = scores.group_order(6, 5, 0)
+        powers = np.exp(np.array(values) / 0.1)
+        parts = [powers[:3].sum() / (powers[:3].sum() + powers[3:][g].sum()) for g in order]
+        return np.mean(parts)
+
+    for row in stream.order:
+        x = unit[row].astype(np.float64)
+        cosines = texts @ x
+        static = share(cosines)
+        alike = slice(0, 3) if static > 0.75 else slice(3, 9) if static < 0.25 else None
+        if alike is not None:
+            p = np.exp(cosines[alike] / 0.1)
+            p /= p.sum()
+            kept[alike.start + int(p.argmax())].append((-(p * np.log(p + 1e-8)).sum(), x))
+        adapted = []
+        for label in range(9):
+            best = sorted(kept[label], key=lambda pair: pair[0])[:10]
+            parts = [texts[label], *(feature for _, feature in best)]
+            proxy = sum(np.exp(-5.5 * (1 - part @ x)) * part for part in parts)
+            adapted.append(proxy @ x / np.linalg.norm(proxy))
+        expected[row] = share(adapted) + 0.1 * static
+    assert any(len(stored) > 3 for stored in kept.values())
+    found = fitted["adaneg"].score_stream(stream.images, stream.order)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_full_label_keeps_the_images_least_in_doubt():
+    texts = np.eye(4, dtype=np.float32)[:2]
+    memory = Memory(texts)
+    doubts = np.random.default_rng(0).permutation(MEMORY + 5) / 10
+    for doubt in doubts:
+        memory.store(1, np.array([0, 0, 1, doubt], np.float32), float(doubt))
+    image = np.array([0.6, 0.0, 0.8, 0.0], np.float32)
+    found = memory.cosines(image, texts @ image)
+    least = Memory(texts)
+    for doubt in sorted(doubts)[:MEMORY]:
+        least.store(1, np.array([0, 0, 1, doubt], np.float32), 0.0)
+    np.testing.assert_allclose(found, least.cosines(image, texts @ image), rtol=1e-6)
+    assert found[0] == pytest.approx(0.6)  # nothing was stored there
+
+
+def test_without_validation_ood_the_published_settings_are_kept():
+    chosen = find_system("adaneg").fit(planted_material(validation_ood=()), 0).chosen
+    assert chosen == {"negatives": 6, "groups": 5}
+    assert find_system("adaneg").fit(planted_material(), 0).chosen["tried"]
