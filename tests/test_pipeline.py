@@ -638,7 +638,7 @@ def test_progress_tells_every_stage_to_its_end(again, bundle, images, tmp_path):
 
     run(images, bundle, tmp_path / "out", progress=progress)
 
-    assert set(last) == set(STAGES) - {"probe"}
+    assert set(last) == set(STAGES) - {"probe", "views"}
     assert all(done == total for done, total in last.values())
 
 

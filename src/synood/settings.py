@@ -71,6 +71,8 @@ class ProjectionSettings:
     start: Literal["random", "identity"] = "random"  # [C] default PyTorch start
     negatives_in_loss: Literal["used", "all"] = "used"  # [C]; "all" [ours]
     class_prompt_set: str | None = None  # [P] the mining's own; [C] datasets.py:424 "a nice {}"
+    images_per_class: int | None = None  # [ours] images it learns a class from; None: those redrawn
+    views: int = 0  # [ours] changed views of each such image beside it; see synood.images.views
 
 
 @dataclass(frozen=True)

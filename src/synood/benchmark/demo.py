@@ -16,7 +16,7 @@ from synood.benchmark.controls import CONTROLS, Studio, control_orders
 from synood.benchmark.methods import BASELINES, NEGLABEL, SYNOOD, titles
 from synood.benchmark.mini import prepare_mini
 from synood.benchmark.page import Evidence, make_report
-from synood.benchmark.rehearsal import Rehearsal, read_painted
+from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted
 from synood.benchmark.report import write_report
 from synood.benchmark.results import DIGITS, Results, write_results
 from synood.errors import InputError
@@ -190,7 +190,13 @@ def _tune_all(
     """
     advance = workspace.stage("seeds")
     rehearsal = Rehearsal(
-        painted, detector.class_names, room.models, room.store, room.recipe, workspace
+        painted,
+        detector.class_names,
+        room.models,
+        room.store,
+        room.recipe,
+        workspace,
+        read_learnt(workspace.root, room.suite.one("train").index()),
     )
     scores: dict[str, list[SeedScores]] = {name: [] for name in pictures}
     for seed in range(seeds):

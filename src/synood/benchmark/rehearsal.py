@@ -14,7 +14,7 @@ import numpy as np
 from synood.benchmark.bench import class_features
 from synood.files import read_jsonl
 from synood.pipeline import stages
-from synood.pipeline._select import Picture
+from synood.pipeline._select import Picture, is_learnt
 from synood.pipeline._shards import Order, Synthetic, read_synthetic
 from synood.pipeline._tune import TuningData, assemble, tune, unit
 from synood.pipeline._workspace import Workspace, unheard
@@ -61,8 +61,18 @@ def read_painted(run: Path, index: ImageIndex) -> list[Painted]:
     ]
 
 
+def read_learnt(run: Path, index: ImageIndex) -> list[Picture]:
+    """Read which images a run's projection learnt the classes from, in the order of its choice."""
+    paths = {record.id: record.path for record in index.records}
+    pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
+    return [picture for picture in pictures if is_learnt(picture)]
+
+
 class Rehearsal:
-    """Tunes detectors from a run's own features, each picture and text encoded once."""
+    """Tunes detectors from a run's own features, each picture and text encoded once.
+
+    `learnt` are the images that the projection learns the classes from, those painted if None.
+    """
 
     def __init__(
         self,
@@ -72,8 +82,10 @@ class Rehearsal:
         store: FeatureStore,
         recipe: Recipe,
         workspace: Workspace,
+        learnt: Sequence[Picture] | None = None,
     ) -> None:
         self._painted = painted
+        self._learnt = [item.picture for item in painted] if learnt is None else learnt
         self._class_names = class_names
         self._models = models
         self._store = store
@@ -102,10 +114,12 @@ class Rehearsal:
         features = self._images(stand_ins)
         nearest = nearest_negative(features, self._negatives.features)
         mining = self._recipe.mining.prompt_set
+        views = range(self._recipe.projection.views + 1)
         return TuningData(
-            id_features=self._images([item.picture for item in self._painted]),
+            id_features=np.concatenate([self._images(self._learnt, view) for view in views]),
             id_targets=np.array(
-                [self._class_names.index(item.picture.label) for item in self._painted], np.int64
+                [self._class_names.index(picture.label) for _ in views for picture in self._learnt],
+                np.int64,
             ),
             synthetic_features=features,
             class_features=class_features(self._class_names, self._store, mining),
@@ -118,9 +132,11 @@ class Rehearsal:
             assignment=stages.Assignment(*compact(nearest)),
         )
 
-    def _images(self, pictures: Sequence[Picture] | Sequence[Synthetic]) -> NDArray[np.float32]:
+    def _images(
+        self, pictures: Sequence[Picture] | Sequence[Synthetic], view: int = 0
+    ) -> NDArray[np.float32]:
         paths = [picture.path for picture in pictures]
-        return self._store.images(paths, [picture.sha256 for picture in pictures], unheard)
+        return self._store.images(paths, [picture.sha256 for picture in pictures], unheard, view)
 
 
 def _picture(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Encoded = Iterator[tuple[int, Sequence[NDArray[np.float32] | Lost]]]
 
-Entry = TypeVar("Entry", str, tuple[str, ...])  # a picture's hash; the prompts of one name
+Entry = TypeVar("Entry", str, tuple[str, ...])  # a picture's hash (and view); a name's prompts
 
 # A block is one file: what a kill can lose, and what one changed entry makes to be encoded anew.
 IMAGE_BLOCK = 64
@@ -78,26 +78,28 @@ class FeatureStore:
         return FeatureStore(self._directory, mark, loader, device=self._device)
 
     def images(
-        self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance
+        self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance, view: int = 0
     ) -> NDArray[np.float32]:
         """Return (N, D) image features, not normalised; `hashes` are the files' SHA-256.
 
+        `view` is which view of each image is encoded (`synood.images.views`), 0 the image itself.
         A file that is gone or holds other bytes is an `InputError`.
         """
-        features, lost = self.images_there(paths, hashes, advance)
+        features, lost = self.images_there(paths, hashes, advance, view)
         if lost:
             raise InputError(lost[min(lost)].reason)
         return features
 
     def images_there(
-        self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance
+        self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance, view: int = 0
     ) -> tuple[NDArray[np.float32], dict[int, Lost]]:
         """Return the features of those images that are there still, and the others by row.
 
         Blocks that are on disk need no image; the rest is encoded `IMAGE_BLOCK` at a time, and
         each block is written once all its images are.
         """
-        blocks = _cut(hashes, IMAGE_BLOCK)
+        entries = [f"{content} view {view}" if view else content for content in hashes]
+        blocks = _cut(entries, IMAGE_BLOCK)
         outcomes: dict[str, NDArray[np.float32] | Lost] = {}
         unwritten = []
         for block in blocks:
@@ -107,8 +109,12 @@ class FeatureStore:
             else:
                 outcomes.update(zip(block, rows, strict=True))
         if self._cache is not None:
-            outcomes.update(self._cache.get(self._space, {*hashes} - {*outcomes}))
-        files = {h: (path, h) for h, path in zip(hashes, paths, strict=True) if h not in outcomes}
+            outcomes.update(self._cache.get(self._space, {*entries} - {*outcomes}))
+        files = {
+            entry: (path, content, view)
+            for entry, path, content in zip(entries, paths, hashes, strict=True)
+            if entry not in outcomes
+        }
         for block in unwritten:
             if not any(entry in files for entry in block):
                 self._write_image_block(block, outcomes)
@@ -119,9 +125,9 @@ class FeatureStore:
             self._remember(missing[number], results)
             for block in lacking.completed_by(missing[number]):
                 self._write_image_block(block, outcomes)
-            advance(len(hashes) - lacking.count, len(hashes), "")
-        advance(len(hashes), len(hashes), "")
-        return _split([outcomes[entry] for entry in hashes])
+            advance(len(entries) - lacking.count, len(entries), "")
+        advance(len(entries), len(entries), "")
+        return _split([outcomes[entry] for entry in entries])
 
     def _remember(
         self, hashes: Sequence[str], results: Sequence[NDArray[np.float32] | Lost]

@@ -13,6 +13,7 @@ from synood.pipeline._headers import kept_ratios, listing_print
 from synood.pipeline._quarantine import Bad
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from synood.pipeline._workspace import Workspace
     from synood.settings import Recipe
 
-Use = Literal["tune", "probe", "calibrate"]
+Use = Literal["tune", "learn", "probe", "calibrate"]
 FEW = 20  # with fewer images left over, the threshold comes from those that were tuned on
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the folder that the run uses: redrawn and tuned on, or only looked at."""
+    """An image of the folder that the run uses, and for what.
+
+    "tune": redrawn, and the projection learns from it; "learn": the latter alone; "probe" and
+    "calibrate": looked at for a classifier and for the threshold.
+    """
 
     id: str
     path: Path
@@ -37,6 +42,11 @@ class Picture:
     sha256: str
     bytes_per_pixel: float
     uses: tuple[Use, ...]
+
+
+def is_learnt(picture: Picture) -> bool:
+    """Whether the projection learns the picture's class from it."""
+    return "tune" in picture.uses or "learn" in picture.uses
 
 
 def select(
@@ -55,7 +65,7 @@ def select(
     listing = listing_print(index)
     inputs = fingerprint(
         "select", asdict(recipe.select), asdict(recipe.probe), asdict(recipe.calibration),
-        with_probe, index.class_names, listing,
+        recipe.projection.images_per_class, with_probe, index.class_names, listing,
     )  # fmt: skip
     kept = _read(path, inputs, index)
     if kept is None:
@@ -118,6 +128,7 @@ def _choose(
 
     selected = complex_rows(index, recipe.select.per_class, values)
     tuned = set(selected)
+    learn: set[int] = set()
     probe: set[int] = set()
     left: set[int] = set()
     alive = ~np.isnan(values)
@@ -128,12 +139,17 @@ def _choose(
         rows = _in_order(index, members[alive[members]])
         if with_probe:
             probe.update(_evenly(rows, recipe.probe.per_class))
-        left.update(
-            _evenly([row for row in rows if row not in tuned], recipe.calibration.per_class)
-        )
+        others = [row for row in rows if row not in tuned]
+        more = (recipe.projection.images_per_class or 0) - (len(rows) - len(others))
+        learn.update(_evenly(others, max(0, more)))
+        unseen = [row for row in others if row not in learn]
+        left.update(_evenly(unseen, recipe.calibration.per_class))
     calibrate = left if len(left) >= FEW else tuned
-    rest = sorted((probe | calibrate) - tuned)
-    return [(row, _uses(row, tuned, probe, calibrate)) for row in (*selected, *rest)]
+    groups: dict[Use, set[int]] = {
+        "tune": tuned, "learn": learn, "probe": probe, "calibrate": calibrate,
+    }  # fmt: skip
+    rest = sorted((learn | probe | calibrate) - tuned)
+    return [(row, _uses(row, groups)) for row in (*selected, *rest)]
 
 
 def _in_order(index: ImageIndex, rows: NDArray[np.int64]) -> list[int]:
@@ -141,13 +157,8 @@ def _in_order(index: ImageIndex, rows: NDArray[np.int64]) -> list[int]:
     return sorted(rows.tolist(), key=lambda row: index.records[row].id)
 
 
-def _uses(row: int, tuned: set[int], probe: set[int], calibrate: set[int]) -> tuple[Use, ...]:
-    groups: tuple[tuple[Use, set[int]], ...] = (
-        ("tune", tuned),
-        ("probe", probe),
-        ("calibrate", calibrate),
-    )
-    return tuple(use for use, members in groups if row in members)
+def _uses(row: int, groups: Mapping[Use, set[int]]) -> tuple[Use, ...]:
+    return tuple(use for use, members in groups.items() if row in members)
 
 
 def _evenly(ordered: list[int], count: int) -> list[int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 State = Literal["running", "done", "failed", "stopped", "killed", "elsewhere"]
+_OF_SOME_RUNS = {"probe", "views"}
 _ENDS: dict[str, State] = {"done": "done", "failed": "failed", "stopped": "stopped"}
 
 
@@ -109,7 +110,11 @@ def _since_start(events: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 def _stages(progress: Sequence[dict[str, Any]], finished: bool) -> tuple[StageStatus, ...]:
     """Return the stages in their order: those of the log, then those that are still to come."""
     last = {row["stage"]: (int(row["done"]), int(row["total"])) for row in progress}
-    to_come = () if finished else [name for name in STAGES if name not in last and name != "probe"]
+    to_come = (
+        ()
+        if finished
+        else [name for name in STAGES if name not in last and name not in _OF_SOME_RUNS]
+    )
     begun = [
         StageStatus(name, done, total, "done" if done >= total else "begun")
         for name, (done, total) in last.items()

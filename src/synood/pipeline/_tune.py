@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from synood.files import fingerprint, sha256_bytes
+from synood.pipeline._select import is_learnt
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def calibrate(
 ) -> OODDetector:
     """Set the threshold from in-distribution images, and say so where it cannot be trusted."""
     detector = detector.calibrate(detector.score_features(features), recipe.calibration.tpr)
-    if any("tune" in picture.uses for picture in pictures):
+    if any(is_learnt(picture) for picture in pictures):
         workspace.say(
             "calibrate",
             "too few images are left over to set the threshold: it comes from those tuned on "

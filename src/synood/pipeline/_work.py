@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.images.reading import read_image
+from synood.images.views import view_of
 from synood.labels.prompts import spoken
 from synood.pipeline._quarantine import Lost, attempt, in_company
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from synood.pipeline._shards import Order
     from synood.settings import GuidanceSettings
 
-    ImageFile = tuple[Path, str]  # and the SHA-256 of its bytes
+    ImageFile = tuple[Path, str, int]  # the SHA-256 of its bytes; which view, 0 for none
 
 READ_AT_ONCE = 16  # decoded images held in memory
 
@@ -142,9 +143,14 @@ def encode_files(
     """
     features: list[NDArray[np.float32] | Lost] = []
     for start in range(0, len(files), READ_AT_ONCE):
-        read = attempt(lambda file: read_image(*file), files[start : start + READ_AT_ONCE])
+        read = attempt(_seen, files[start : start + READ_AT_ONCE])
         features += in_company(read, lambda images: [*encoder.encode_images(images)], READ_AT_ONCE)
     return features
+
+
+def _seen(file: ImageFile) -> Image:
+    path, content, view = file
+    return view_of(read_image(path, content), content, view)
 
 
 def _with_image(picture: Picture) -> tuple[Picture, Image]:

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Advance = Callable[[int, int, str], None]
-STAGES = ("select", "mine", "probe", "describe", "synthesize", "embed", "projection", "negatives")
+STAGES = (
+    "select",
+    "mine",
+    "probe",
+    "describe",
+    "synthesize",
+    "embed",
+    "views",
+    "projection",
+    "negatives",
+)
 HEARTBEAT = 10.0  # seconds between two lines of progress in the event log
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 

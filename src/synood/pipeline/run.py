@@ -20,7 +20,7 @@ from synood.pipeline._models import Models, pick_device
 from synood.pipeline._painting import Crew
 from synood.pipeline._quarantine import MAX_BAD, Bad, Quarantine
 from synood.pipeline._runfile import write_run_file
-from synood.pipeline._select import Picture, select
+from synood.pipeline._select import Picture, is_learnt, select
 from synood.pipeline._target import CompanyChanged, check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
 from synood.pipeline._work import Encode, Judge, Paint, Probe, TryOut
@@ -166,10 +166,10 @@ class _Run:
         )
         assignment = stages.assign(self.root / "assign.jsonl", synthetic, features, negatives)
         class_prompts = recipe.projection.class_prompt_set or recipe.mining.prompt_set
-        there, id_features = self._features(tuned_on)
+        id_features, id_targets = self._learnt([p for p in pictures if is_learnt(p)])
         data = TuningData(
             id_features=id_features,
-            id_targets=self._targets(there),
+            id_targets=id_targets,
             synthetic_features=features,
             class_features=self._class_features(recipe.mining.prompt_set),
             projection_classes=self._class_features(class_prompts),
@@ -288,13 +288,23 @@ class _Run:
         tell_if_idle(guidance, pictures, self.workspace)
         return pictures
 
+    def _learnt(self, pictures: Sequence[Picture]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the features that the projection learns the classes from, and their targets."""
+        features, targets = [], []
+        for view in range(self.recipe.projection.views + 1):
+            advance = self.workspace.stage("views") if view else unheard
+            there, rows = self._features(pictures, advance, view)
+            features.append(rows)
+            targets.append(self._targets(there))
+        return np.concatenate(features), np.concatenate(targets)
+
     def _features(
-        self, pictures: Sequence[Picture], advance: Advance = unheard
+        self, pictures: Sequence[Picture], advance: Advance = unheard, view: int = 0
     ) -> tuple[list[Picture], NDArray[np.float32]]:
         """Return the pictures that are there still and their features."""
         left = self._left(pictures)
         paths = [picture.path for picture in left]
-        features, lost = self.store.images_there(paths, [p.sha256 for p in left], advance)
+        features, lost = self.store.images_there(paths, [p.sha256 for p in left], advance, view)
         bad = [Bad(left[row].id, left[row].path, one.reason) for row, one in lost.items()]
         self.quarantine("embed", bad)
         return [picture for row, picture in enumerate(left) if row not in lost], features

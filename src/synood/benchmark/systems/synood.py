@@ -20,7 +20,7 @@ def fit_synood(material: Material, seed: int) -> Fitted:
     What the recipe takes over from NegLabel's choice on validation images is whoever gathers the
     material's business, so that the run was painted and is tuned under one recipe.
     """
-    from synood.benchmark.rehearsal import Rehearsal, read_painted  # they load torch
+    from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted  # they load torch
 
     run = material.painted_run()
     index = ImageIndex(Path(), material.class_names, material.train.seen().records)
@@ -32,6 +32,7 @@ def fit_synood(material: Material, seed: int) -> Fitted:
         material.store,
         material.recipe,
         Workspace(run),
+        read_learnt(run, index),
     )
     detector = rehearsal.detector([item.synthetic for item in painted], seed)
     parts = [] if detector.projection is None else detector.projection.to_tensors().values()
