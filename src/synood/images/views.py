@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+VERSION = 1  # to be raised with any change below: features of views are kept by it
 LARGEST = 512  # longest side of a view in pixels: more than any encoder here looks at
 TURN = 20.0  # degrees, either way
 STRETCH = 0.35  # log of the ratio of the axes, either way

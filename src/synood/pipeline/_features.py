@@ -9,6 +9,7 @@ import numpy as np
 from synood.cache import open_cache, space_of
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, write_bytes
+from synood.images.views import VERSION
 from synood.labels.prompts import averaged
 from synood.pipeline._quarantine import Lost
 
@@ -98,7 +99,7 @@ class FeatureStore:
         Blocks that are on disk need no image; the rest is encoded `IMAGE_BLOCK` at a time, and
         each block is written once all its images are.
         """
-        entries = [f"{content} view {view}" if view else content for content in hashes]
+        entries = [f"{content} view {VERSION}.{view}" if view else content for content in hashes]
         blocks = _cut(entries, IMAGE_BLOCK)
         outcomes: dict[str, NDArray[np.float32] | Lost] = {}
         unwritten = []
