@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from synood.benchmark import bench
 from synood.benchmark.comparing import compare
 from synood.benchmark.controls import NEG_IMAGE, Studio, as_labels, control_orders
-from synood.benchmark.rehearsal import Rehearsal, read_painted
+from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted
 from synood.benchmark.tables import columns
 from synood.pipeline import run as pipeline
 from synood.pipeline import stages
@@ -70,15 +70,24 @@ class Stage:
         return self.rehearse(self.painted)
 
     def rehearse(self, painted: Sequence[Painted], recipe: Recipe | None = None) -> Rehearsal:
-        """As `rehearsal`, for some of the pictures or another recipe."""
+        """As `rehearsal`, for some of the pictures or another recipe.
+
+        Where the recipe has the projection learn from images that are not redrawn, they are all
+        those of the run.
+        """
         found = self.material
+        recipe = recipe or found.recipe
+        index = self.suite.one("train").index()
+        more = recipe.projection.images_per_class is not None
+        learnt = read_learnt(found.painted_run(), index) if more else None
         return Rehearsal(
             painted,
             found.class_names,
             found.models,
             found.store,
-            recipe or found.recipe,
+            recipe,
             self.workspace,
+            learnt,
         )
 
     def synthetic(self) -> list[Synthetic]:
