@@ -22,6 +22,7 @@ from PIL import Image
 from bundling import tiny_bundle
 from small_run import QUICK, contents, make_pictures, run
 from synood import InputError
+from synood.cache import FILE
 from synood.files import read_jsonl, write_jsonl
 from synood.pipeline import stages
 from synood.pipeline.executors import LocalExecutor
@@ -245,6 +246,27 @@ def remove_shard(images, out):
     shutil.rmtree(sorted((out / "synthesize").iterdir())[0])
 
 
+@pytest.fixture(scope="module")
+def features_of_first(first, bundle, images, tmp_path_factory):
+    """A cache that holds the features of the first run."""
+    place = tmp_path_factory.mktemp("cache")
+    out = Path(shutil.copytree(first[0], place / "run"))
+    shutil.rmtree(out / "features")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNOOD_CACHE", str(place))
+        patch.setenv("SYNOOD_CACHE_SIZE", "50MB")
+        run(images, bundle, out)
+    return place / FILE
+
+
+@pytest.fixture
+def kept(features_of_first, monkeypatch, tmp_path):
+    (tmp_path / "cache").mkdir()
+    shutil.copy(features_of_first, tmp_path / "cache")
+    monkeypatch.setenv("SYNOOD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SYNOOD_CACHE_SIZE", "50MB")
+
+
 # A change, by a setting or by hand -> images described, painted, encoded; whether it is tuned anew
 CHANGES = {
     "nothing": ({}, None, (0, 0, 0, False)),
@@ -252,7 +274,7 @@ CHANGES = {
     "score": ({"assignments": ("score.temperature=0.02",)}, None, (0, 0, 0, True)),
     "mining": ({"assignments": ("mining.share=0.9",)}, None, (0, 0, 0, True)),
     "template": ({"assignments": ("describe.template=only {}",)}, None, (0, 6, 6, True)),
-    "guidance": ({"assignments": ("guidance.strength=0.5",)}, None, (0, 6, 6, True)),
+    "guidance": ({"assignments": ("guidance.guidance_scale=2",)}, None, (0, 6, 6, True)),
     "seed": ({"seed": 1}, None, (0, 6, 6, True)),
     "batch size": ({"batch_size": 3}, None, (0, 0, 0, False)),
     "fewer": ({"assignments": ("select.per_class=1",)}, None, (0, 0, 0, True)),
@@ -265,8 +287,10 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_redoes_what_depends_on_it_and_no_more(first, bundle, images, tmp_path, name):
-    options, by_hand, (described, painted, _, tuned) = CHANGES[name]
+def test_a_change_redoes_what_depends_on_it_and_no_more(
+    first, kept, bundle, images, tmp_path, name
+):
+    options, by_hand, (described, painted, encoded, tuned) = CHANGES[name]
     own = Path(shutil.copytree(images, tmp_path / "images", copy_function=shutil.copy2))
     out = Path(shutil.copytree(first[0], tmp_path / "again"))
     if by_hand:
@@ -277,8 +301,8 @@ def test_a_change_redoes_what_depends_on_it_and_no_more(first, bundle, images, t
     options = dict(options)
     run(own, bundle, out, *options.pop("assignments", ()), executor=counting, **options)
 
-    found = tuple(counting.items[kind] for kind in ("Describe", "Paint"))
-    assert found == (described, painted)
+    found = tuple(counting.items[kind] for kind in ("Describe", "Paint", "Encode"))
+    assert found == (described, painted, encoded)
     assert ((out / "detector" / "config.json").stat().st_mtime_ns != before) == tuned
 
 
