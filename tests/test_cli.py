@@ -277,11 +277,12 @@ def test_empty_class(refused, bundle, images, tmp_path):
 def test_unreadable_image(refused, bundle, detector, images, tmp_path):
     copy = Path(shutil.copytree(images, tmp_path / "copy"))
     (copy / "dog" / "3.png").write_bytes(b"\x89PNG but not really")
-    assert "dog/3.png" in refused("fit", copy, "--models", bundle, "--out", tmp_path / "run")
+    words = ("fit", copy, "--models", bundle, "--out", tmp_path / "run", "--max-bad", "0")
+    assert "dog/3.png" in refused(*words)
     assert not (tmp_path / "run").exists()
     out = tmp_path / "verdicts.jsonl"
     assert "dog/3.png" in refused("score", detector, copy, "--out", out)
-    assert not out.exists()
+    assert sum(" error " in line for line in out.read_text().splitlines()) == 1
 
 
 def test_two_classes_of_one_name(refused, bundle, images, tmp_path):
@@ -382,7 +383,7 @@ def test_place_that_cannot_be_written_to(refused, detector, images, tmp_path):
 
 
 def test_our_own_fault_is_exit_code_1_with_a_traceback(monkeypatch, capsys, detector, images):
-    monkeypatch.setattr(OODDetector, "iter_predict", lambda *_: 1 / 0)
+    monkeypatch.setattr(OODDetector, "verdicts", lambda *_: 1 / 0)
     assert main(["score", str(detector), str(images)]) == 1
     shown = capsys.readouterr().err
     assert "ZeroDivisionError" in shown
@@ -393,7 +394,7 @@ def test_interrupted_by_hand_is_one_line(monkeypatch, capsys, detector, images):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(OODDetector, "iter_predict", interrupted)
+    monkeypatch.setattr(OODDetector, "verdicts", interrupted)
     assert main(["score", str(detector), str(images)]) == 130
     assert "Traceback" not in capsys.readouterr().err
 
