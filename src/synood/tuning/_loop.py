@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,22 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from torch import Tensor
 
-    from synood.settings import NegativeSettings, ProjectionSettings
-
-    Settings = ProjectionSettings | NegativeSettings
-
 Callback = Callable[[int, int, float], None]
+
+
+class Settings(Protocol):
+    """What the loop asks of a tuning's settings."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def min_steps(self) -> int | None: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def final_learning_rate(self) -> float: ...
 
 
 def as_features(name: str, values: ArrayLike, dim: int | None = None) -> Tensor:

@@ -18,13 +18,17 @@ def registry() -> tuple[System | StreamSystem, ...]:
         gradients,
         logits,
         names,
+        negatives,
+        outliers,
         places,
         shaping,
         streams,
         synood,
     )
 
-    families = (logits, gradients, shaping, distances, names, places, described, streams, synood)
+    untrained = (logits, gradients, shaping, distances, names, places, described)
+    trained = (negatives, outliers, synood)
+    families = (*untrained, streams, *trained)
     systems: list[System | StreamSystem] = []
     for family in families:
         systems += family.SYSTEMS

@@ -1,0 +1,177 @@
+"""Small heads on frozen features, trained to tell images from outliers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from synood import scores
+from synood.benchmark.systems._training import Schedule
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from synood.benchmark.encoding import Encoded
+    from synood.benchmark.systems._training import Losses
+
+    Floats = NDArray[np.float32]
+
+# VOS, train_virtual.py: SGD with Nesterov's momentum, outliers from epoch 40 of 100 on
+ENERGY = Schedule(epochs=100, batch_size=128, learning_rate=0.1, final_learning_rate=1e-6)
+MOMENTUM, DECAY = 0.9, 5e-4
+WARM_SHARE = 0.4
+ENERGY_WEIGHT = 0.1  # loss_weight
+OUTLIER = Schedule(epochs=20, batch_size=128, learning_rate=1e-3, min_steps=200)  # ours, Adam
+HIDDEN = 128  # ours
+
+
+class Outliers(Protocol):
+    """Where outliers come from while a head is trained."""
+
+    def unlikely(self, rng: np.random.Generator) -> Floats:
+        """Draw some: (M, D)."""
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyHead:
+    """A linear classifier (C, D) of unit features, scored by its energy, classes weighted (C,)."""
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return self.weight.size + self.bias.size + self.shares.size
+
+    def score(self, features: Floats) -> Floats:
+        """Score (N, D): log sum over classes of relu(w) exp(logit), (N,)."""
+        logits = scores.normalise(features) @ self.weight.T + self.bias
+        top = logits.max(axis=1, keepdims=True)
+        total = (np.maximum(self.shares, 0) * np.exp(logits - top)).sum(axis=1)
+        found: Floats = (top[:, 0] + np.log(total)).astype(np.float32)
+        return found
+
+    def of_set(self, encoded: Encoded) -> Floats:
+        """Be the scorer of a system."""
+        return self.score(encoded.features)
+
+    @classmethod
+    def fit(
+        cls,
+        images: Floats,
+        labels: NDArray[np.int64],
+        classes: int,
+        outliers: Outliers,
+        seed: int,
+        losses: Losses,
+    ) -> EnergyHead:
+        """Train on unit images (N, D) and their classes (N,); each step draws new outliers."""
+        import torch
+
+        from synood.tuning._loop import epoch_count, minimise
+
+        rows, targets = torch.from_numpy(images), torch.from_numpy(labels)
+        generator = torch.Generator().manual_seed(seed)
+        linear = torch.nn.Linear(images.shape[1], classes)
+        torch.nn.init.zeros_(linear.weight)
+        torch.nn.init.zeros_(linear.bias)
+        shares = torch.rand(classes, generator=generator).requires_grad_()
+        logistic = torch.tensor([1.0, 0.0], requires_grad=True)
+        rng = np.random.default_rng([seed, 1])
+        epochs = epoch_count(len(rows), ENERGY)
+        warm = WARM_SHARE * epochs * math.ceil(len(rows) / ENERGY.batch_size)
+
+        def loss_of(batch: torch.Tensor) -> torch.Tensor:
+            logits = linear(rows[batch])
+            loss = torch.nn.functional.cross_entropy(logits, targets[batch])
+            if len(losses.values) < warm:
+                return loss
+            beyond = linear(torch.from_numpy(outliers.unlikely(rng)))
+            return loss + ENERGY_WEIGHT * energy_loss(logits, beyond, shares, logistic)
+
+        sgd = torch.optim.SGD(
+            [linear.weight, linear.bias, shares, logistic],
+            lr=ENERGY.learning_rate,
+            momentum=MOMENTUM,
+            weight_decay=DECAY,
+            nesterov=True,
+        )
+        minimise(loss_of, sgd, len(rows), ENERGY, seed, losses)
+        found = (linear.weight, linear.bias, shares)
+        return cls(*(value.detach().double().numpy() for value in found))
+
+
+def energy_loss(
+    inside: torch.Tensor, outside: torch.Tensor, shares: torch.Tensor, logistic: torch.Tensor
+) -> torch.Tensor:
+    """Logistic loss of the weighted energies of logits (N, C) and (M, C), images being 1.
+
+    `shares` (C,) weigh the classes, `logistic` is slope and offset of the regression.
+    """
+    import torch
+
+    log_shares = torch.relu(shares).clamp_min(1e-12).log()
+    energies = torch.cat([torch.logsumexp(part + log_shares, dim=1) for part in (inside, outside)])
+    wanted = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))])
+    return torch.nn.functional.binary_cross_entropy_with_logits(
+        logistic[0] * energies + logistic[1], wanted
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class OutlierHead:
+    """Two layers on unit features: positive for what is like the images, negative for outliers."""
+
+    layers: tuple[Floats, Floats, Floats, Floats]  # (H, D), (H,), (1, H), (1,)
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return sum(layer.size for layer in self.layers)
+
+    def score(self, features: Floats) -> Floats:
+        """Return the logit of "in-distribution" of features (N, D): (N,)."""
+        first, shift, second, offset = self.layers
+        hidden = np.maximum(scores.normalise(features) @ first.T + shift, 0)
+        found: Floats = (hidden @ second.T + offset)[:, 0].astype(np.float32)
+        return found
+
+    def of_set(self, encoded: Encoded) -> Floats:
+        """Be the scorer of a system."""
+        return self.score(encoded.features)
+
+    @classmethod
+    def fit(cls, images: Floats, outliers: Floats, seed: int, losses: Losses) -> OutlierHead:
+        """Train on unit images (N, D) and outliers (M, D), each side with half of the loss."""
+        import torch
+
+        from synood.tuning._loop import minimise
+
+        rows = torch.from_numpy(np.concatenate([images, outliers]))
+        wanted = torch.cat([torch.ones(len(images)), torch.zeros(len(outliers))])
+        generator = torch.Generator().manual_seed(seed)
+        dim = rows.shape[1]
+        first = torch.randn(HIDDEN, dim, generator=generator) * (2 / dim) ** 0.5
+        second = torch.randn(1, HIDDEN, generator=generator) / HIDDEN**0.5
+        layers = [first, torch.zeros(HIDDEN), second, torch.zeros(1)]
+        for layer in layers:
+            layer.requires_grad_()
+        weight = torch.where(wanted == 1, 0.5 / len(images), 0.5 / len(outliers)) * len(rows)
+
+        def loss_of(batch: torch.Tensor) -> torch.Tensor:
+            hidden = torch.relu(rows[batch] @ layers[0].T + layers[1])
+            logits = (hidden @ layers[2].T + layers[3])[:, 0]
+            return torch.nn.functional.binary_cross_entropy_with_logits(
+                logits, wanted[batch], weight[batch]
+            )
+
+        adam = torch.optim.Adam(layers, lr=OUTLIER.learning_rate)
+        minimise(loss_of, adam, len(rows), OUTLIER, seed, losses)
+        a, b, c, d = (layer.detach().numpy() for layer in layers)
+        return cls((a, b, c, d))

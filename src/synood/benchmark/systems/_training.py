@@ -1,0 +1,53 @@
+"""What the trained systems share: labelled features, a schedule, the losses on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from synood import scores
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from synood.benchmark.encoding import Encoded
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Epochs over shuffled batches, the rate half a cosine from first to final."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float = 0.0
+    min_steps: int | None = None
+
+
+@dataclass
+class Losses:
+    """Keeps the first and the mean of the last losses of a training, for its row."""
+
+    values: list[float] = field(default_factory=list)
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        """Be the callback of a training."""
+        self.values.append(loss)
+
+    def to_json(self) -> dict[str, float]:
+        """Return both, each averaged over a tenth of the steps."""
+        some = max(1, len(self.values) // 10)
+        first, last = self.values[:some], self.values[-some:]
+        return {"first": sum(first) / some, "last": sum(last) / some}
+
+
+def labelled(train: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the images' features (N, D), of unit length, and classes (N,).
+
+    A set without labels is an `InputError`, and so is an image without one.
+    """
+    if train.labels is None or (train.labels < 0).any():
+        raise InputError(f"set {train.name!r}: has no class labels to learn from")
+    return scores.normalise(train.features), train.labels

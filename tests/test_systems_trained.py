@@ -1,0 +1,220 @@
+"""Trained systems on planted features: which way they point, what their losses are, same bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from planted import CLASSES, OTHERS, encoded, planted_material
+from synood import metrics
+from synood.benchmark.systems import find_system
+from synood.benchmark.systems import outliers as made
+from synood.benchmark.systems._heads import EnergyHead, energy_loss
+from synood.benchmark.systems.negatives import clipn_loss, clipn_score, lsn_loss, lsn_score
+from synood.errors import InputError
+
+TRAINED = ("lsn", "clipn", "vos", "npos")
+
+
+@pytest.fixture(scope="module")
+def material():
+    return planted_material()
+
+
+@pytest.fixture(scope="module")
+def fitted(material):
+    return {name: find_system(name).fit(material, 0) for name in TRAINED}
+
+
+@pytest.fixture(scope="module")
+def test_set():
+    return encoded("test", "id", CLASSES, 8, 10)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_in_distribution_images_score_higher(fitted, test_set, name):
+    inside = fitted[name](test_set)
+    assert inside.shape == (24,)
+    assert inside.dtype == np.float32
+    beyond = fitted[name](encoded("far", "far", OTHERS[2:], 6, 11))
+    assert metrics.auroc(inside, beyond) > 0.9
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_lowers_the_loss_and_the_record_can_be_written(fitted, name):
+    chosen = json.loads(json.dumps(fitted[name].chosen))
+    assert chosen["loss"]["last"] < chosen["loss"]["first"]
+    assert fitted[name].added_parameters > 0
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_seed_repeats_itself_and_another_differs(material, fitted, name):
+    somewhere = encoded("far", "far", OTHERS[2:], 6, 11)
+    here = fitted[name](somewhere)
+    again = find_system(name).fit(material, 0)(somewhere)
+    other = find_system(name).fit(material, 1)(somewhere)
+    assert here.tobytes() == again.tobytes()
+    assert not np.array_equal(here, other)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_image_scores_the_same_in_any_company(fitted, test_set, name):
+    rows = [20, 3]
+    alone = fitted[name](test_set.take(rows))
+    np.testing.assert_allclose(alone, fitted[name](test_set)[rows], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_images_without_labels_are_refused(material, name):
+    bare = replace(material, train=replace(material.train, labels=None))
+    with pytest.raises(InputError, match="set 'train': has no class labels to learn from"):
+        find_system(name).fit(bare, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("lsn", {"temperature": 0.01}),
+        ("clipn", {"temperature": 0.01, "decision": "agreeing to differ"}),
+        ("npos", {"spread": 0.1}),
+    ],
+)
+def test_without_validation_ood_the_published_setting_is_kept(material, fitted, name, published):
+    blind = find_system(name).fit(replace(material, validation_ood=()), 0).chosen
+    assert {key: blind[key] for key in published} == published
+    assert "tried" not in blind
+    tried = fitted[name].chosen["tried"]
+    assert {key: tried[0][key] for key in published} == published
+    assert fitted[name].chosen["auroc"] == max(trial["auroc"] for trial in tried)
+
+
+def unit_rows(*shape, seed=0):
+    rows = np.random.default_rng(seed).normal(size=shape)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def softmax(row):
+    powers = np.exp(row - row.max())
+    return powers / powers.sum()
+
+
+def as_torch(*arrays):
+    return (torch.from_numpy(np.asarray(array)) for array in arrays)
+
+
+def test_lsn_is_what_its_formulas_say():
+    images, negatives, classes = (
+        unit_rows(5, 6),
+        unit_rows(3, 4, 6, seed=1),
+        unit_rows(4, 6, seed=2),
+    )
+    labels = np.array([0, 3, 1, 1, 2])
+    wrong = []
+    for negative in negatives:
+        for image, label in zip(images, labels, strict=True):
+            p = softmax(10 * negative @ image)
+            wrong.append(-sum(np.log(p[c]) for c in range(4) if c != label) / 3)
+    overlap = [
+        (negatives[a, c] @ negatives[b, c]) ** 2
+        for c in range(4)
+        for a in range(3)
+        for b in range(3)
+        if a != b
+    ]
+    loss = lsn_loss(*as_torch(images, labels, negatives), 10.0)
+    assert float(loss) == pytest.approx(np.mean(wrong) + 0.1 * np.mean(overlap), rel=1e-5)
+
+    expected = [
+        max(softmax(classes @ image / 0.1) - softmax((negatives @ image).mean(0) / 0.1))
+        for image in images
+    ]
+    found = lsn_score(images.astype("f4"), classes.astype("f4"), negatives.astype("f4"), 0.1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_clipn_is_what_its_formulas_say():
+    images, classes, noes = unit_rows(5, 6), unit_rows(4, 6, seed=1), unit_rows(4, 6, seed=2)
+    labels = np.array([0, 3, 1, 1, 2])
+    terms = []
+    for image, label in zip(images, labels, strict=True):
+        for c in range(4):
+            no = softmax(10 * np.array([classes[c] @ image, noes[c] @ image]))[1]
+            terms.append(-np.log(1 - no if c == label else no))
+    opposite = [2 - np.linalg.norm(classes[c] - noes[c]) for c in range(4)]
+    loss = clipn_loss(*as_torch(images, labels, classes, noes), 10.0)
+    assert float(loss) == pytest.approx(np.mean(terms) + np.mean(opposite), rel=1e-5)
+
+    for agree in (True, False):
+        expected = []
+        for image in images:
+            yes = [
+                softmax(np.array([t @ image, n @ image]) / 0.1)[0]
+                for t, n in zip(classes, noes, strict=True)
+            ]
+            p = softmax(classes @ image / 0.1)
+            expected.append(p @ yes if agree else yes[p.argmax()])
+        single = (array.astype("f4") for array in (images, classes, noes))
+        np.testing.assert_allclose(clipn_score(*single, 0.1, agree), expected, atol=1e-5)
+
+
+def test_vos_scores_by_the_weighted_energy_its_loss_is_of():
+    rng = np.random.default_rng(0)
+    weight, bias, shares = rng.normal(size=(3, 6)), rng.normal(size=3), np.array([0.5, -0.2, 2.0])
+    images = unit_rows(5, 6)
+
+    def energy(logits):
+        return np.log(0.5 * np.exp(logits[0]) + 2.0 * np.exp(logits[2]))  # relu drops the second
+
+    expected = [energy(weight @ image + bias) for image in images]
+    head = EnergyHead(weight, bias, shares)
+    np.testing.assert_allclose(head.score(7 * images.astype("f4")), expected, atol=1e-5)
+
+    inside, outside = rng.normal(size=(4, 3)), rng.normal(size=(2, 3))
+    terms = [np.log1p(np.exp(-(1.5 * energy(row) - 0.3))) for row in inside]
+    terms += [np.log1p(np.exp(1.5 * energy(row) - 0.3)) for row in outside]
+    loss = energy_loss(*as_torch(inside, outside, shares), torch.tensor([1.5, -0.3]))
+    assert float(loss) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_an_unlikely_sample_is_as_the_least_likely_of_many(monkeypatch):
+    """Drawn at once, they are distributed as those found by drawing all and keeping one."""
+    monkeypatch.setattr(made, "SAMPLED", 40)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0], [0, 0, 0.3]])
+    labels = np.repeat([0, 1], 30)
+    gaussians = made.TiedGaussians(rows, labels)
+    means = np.array([rows[:30].mean(0), rows[30:].mean(0)])
+    centred = rows - means[labels]
+    covariance = centred.T @ centred / 60 + 1e-4 * np.eye(3)
+    density = multivariate_normal(means[1], covariance)
+
+    at_once = [density.logpdf(gaussians.unlikely(rng)[1]) for _ in range(400)]
+    kept = [density.logpdf(density.rvs(40, random_state=rng)).min() for _ in range(400)]
+    np.testing.assert_allclose(np.mean(at_once), np.mean(kept), atol=0.25)
+    np.testing.assert_allclose(np.std(at_once), np.std(kept), atol=0.25)
+
+
+def test_npos_keeps_the_farthest_noise_around_the_loneliest_images():
+    images = unit_rows(12, 5) * 0.2 + np.eye(5)[0]
+    images[7] = np.eye(5)[1] + 0.3 * np.eye(5)[0]  # far from the rest of its class
+    images = (images / np.linalg.norm(images, axis=1, keepdims=True)).astype("f4")
+    found = made.around_boundary(images, np.zeros(12, np.int64), 0.1, 0)
+    assert found.shape == (8, 5)  # 30 % of 12 images, two points each
+
+    noise = 0.1 * np.random.default_rng(0).normal(size=(1000, 5))
+    points = images[7] + noise
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    distance = np.sort(np.linalg.norm(points[:, None] - images[None], axis=2), axis=1)[:, 3]
+    best = points[np.argsort(-distance)[:2]]
+    np.testing.assert_allclose(found[:2], best, atol=1e-5)
+
+
+def test_npos_needs_neighbours(material):
+    lonely = replace(material, train=material.train.take([0, 12, 13, 24, 25]))
+    with pytest.raises(InputError, match="class 0 has one image"):
+        find_system("npos").fit(lonely, 0)
