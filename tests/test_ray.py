@@ -217,16 +217,17 @@ def test_a_run_spread_and_stopped_and_gone_on_gives_the_bytes_of_one_here(
 
 @pytest.mark.slow
 def test_a_folder_scored_by_workers_gives_the_same_lines(cluster, models, paths, tmp_path):
+    """Its path is relative to the command's directory, which is not the workers'."""
     root = models.bundle.root
     detector = OODDetector.from_classes(CLASSES, models=root).calibrate(paths, tpr=0.5)
     detector.save_pretrained(tmp_path / "detector")
     images = make_pictures(tmp_path / "many", classes=tuple("abcdefghijklmno"), count=10)
-    command = [sys.executable, "-m", "synood", "score", tmp_path / "detector", images]
+    command = [sys.executable, "-m", "synood", "score", "detector", images.name]
     command += ["--format", "jsonl", "--device", "cpu"]
     env = {**os.environ, **SETTINGS}
     spread = ["--executor", "ray", "--ray-address", cluster.address, "--workers", "2"]
     here, there = (
-        subprocess.run([*map(str, command), *more], env=env, capture_output=True, text=True)
+        subprocess.run([*command, *more], env=env, cwd=tmp_path, capture_output=True, text=True)
         for more in ([], spread)
     )
     assert there.returncode == here.returncode == 0, there.stderr

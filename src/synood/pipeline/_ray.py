@@ -13,6 +13,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from synood.errors import InputError
@@ -69,7 +70,13 @@ class RayExecutor:
             )
             results = rows.map(
                 _Worker,
-                fn_constructor_args=(cloudpickle.dumps(task), tally, self.cpus, self.gpus > 0),
+                fn_constructor_args=(
+                    cloudpickle.dumps(task),
+                    tally,
+                    self.cpus,
+                    self.gpus > 0,
+                    str(Path.cwd()),
+                ),
                 compute=pool,
                 num_cpus=self.cpus,
                 num_gpus=self.gpus,
@@ -129,12 +136,15 @@ class _Worker:
         tally: Any,  # noqa: ANN401 - the handle of a `_Tally`
         threads: int,
         accelerated: bool,
+        folder: str,  # the driver's working directory, which relative paths are below
     ) -> None:
         import torch
         from ray import cloudpickle
 
         from synood.pipeline._models import pick_device
 
+        if Path(folder).is_dir():
+            os.chdir(folder)
         self._tally = tally
         torch.set_num_threads(threads)
         try:
