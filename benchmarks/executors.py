@@ -91,13 +91,13 @@ def timed(executor: Executor, task: Task, batches: Sequence) -> Timing:
     return Timing(first, time.perf_counter() - start, in_order(iter(found)))
 
 
-def make_files(folder: Path, count: int) -> list[tuple[Path, str]]:
+def make_files(folder: Path, count: int) -> list[tuple[Path, str, int]]:
     rng = np.random.default_rng(0)
     files = []
     for number in range(count):
         path = folder / f"{number}.png"
         Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)).save(path)
-        files.append((path, sha256_file(path)))
+        files.append((path, sha256_file(path), 0))
     return files
 
 

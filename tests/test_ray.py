@@ -71,14 +71,14 @@ def batches_of(items, size):
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def files_of(paths: list[Path]) -> list[tuple[Path, str]]:
-    return [(path, sha256_file(path)) for path in paths]
+def files_of(paths: list[Path]) -> list[tuple[Path, str, int]]:
+    return [(path, sha256_file(path), 0) for path in paths]
 
 
 def orders_for(paths: list[Path]) -> list[Order]:
     return [
         Order(str(path), path, sha, f"a photo of a {path.parent.name}", seed, str(seed))
-        for seed, (path, sha) in enumerate(files_of(paths))
+        for seed, (path, sha, _) in enumerate(files_of(paths))
     ]
 
 
