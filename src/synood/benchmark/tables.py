@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from synood.benchmark.results import LOWER_IS_BETTER
+from synood.benchmark.catalog import BENCHMARKS
+from synood.benchmark.published import published_cell
+from synood.benchmark.results import LOWER_IS_BETTER, Kind
 from synood.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from synood.benchmark.published import Published
     from synood.benchmark.results import Row
 
+TEST_TIME = "test-time methods, which learn from the test images as they come"
 AVERAGES = {"all": "average", "near": "near avg.", "far": "far avg."}
 
 # Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom: few seeds need them.
@@ -91,12 +95,13 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def title_of(name: str) -> str:
-    """Return the name of an OOD set as it is printed.
+    """Return the name of an OOD set as it is printed: that of a published one as it is.
 
     >>> title_of("empty-scenes")
     'empty scenes'
     """
-    return name.replace("_", " ").replace("-", " ")
+    known = any(name == item.name for found in BENCHMARKS.values() for item in found.sets)
+    return name if known else name.replace("_", " ").replace("-", " ")
 
 
 def methods(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -146,33 +151,133 @@ def best(cells: Mapping[str, Mapping[str, Estimate]], metric: str) -> dict[str, 
     return winners
 
 
+@dataclass(frozen=True)
+class Line:
+    """One printed line: a title and a text per column; `best` marks the best of a column.
+
+    A published line holds what its authors printed, and is never the best of anything.
+    """
+
+    method: str
+    title: str
+    texts: tuple[str, ...]
+    best: tuple[bool, ...]
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """The lines of one kind of methods, which compete among themselves; `note` is for readers."""
+
+    kind: Kind
+    lines: tuple[Line, ...]
+    note: str = ""
+
+
+def shown_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """Return the columns, without a group's average where the group is all there is."""
+    everything, *others = columns(rows)
+    return (everything, *(c for c in others if not c.is_average or c.sets != everything.sets))
+
+
+def groups(
+    rows: Sequence[Row],
+    metric: str,
+    titles: Mapping[str, str],
+    others: Sequence[Published] = (),
+) -> tuple[Group, ...]:
+    """Return the lines of a metric in percent, inductive methods and test-time ones apart.
+
+    `others` are published figures: a line under their method's own.
+    """
+    layout, found = shown_columns(rows), []
+    for kind in get_args(Kind):
+        own = [row for row in rows if row.kind == kind]
+        if own:
+            cells = table(own, metric)
+            winners = best(cells, metric)
+            lines = [
+                line
+                for method in cells
+                for line in _lines(method, titles.get(method, method), cells, winners, layout)
+                + _published(method, titles.get(method, method), others, metric, layout)
+            ]
+            found.append(Group(kind, tuple(lines), stream_note(own)))
+    return tuple(found)
+
+
+def stream_note(rows: Sequence[Row]) -> str:
+    """Say in which order test-time methods saw the test images; empty for rows without a stream."""
+    streams = [row.stream for row in rows if row.stream]
+    if not streams:
+        return ""
+    orders = sorted({str(stream.get("order", "unknown")) for stream in streams})
+    seeds = sorted({int(stream["seed"]) for stream in streams if "seed" in stream})
+    return (
+        "They see the test images as a stream, one for each OOD set: order "
+        f"{' and '.join(orders)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
+    )
+
+
+def _lines(
+    method: str,
+    title: str,
+    cells: Mapping[str, Mapping[str, Estimate]],
+    winners: Mapping[str, frozenset[str]],
+    layout: Sequence[Column],
+) -> list[Line]:
+    texts = tuple(cells[method][column.key].percent() for column in layout)
+    return [Line(method, title, texts, tuple(method in winners[c.key] for c in layout))]
+
+
+def _published(
+    method: str, title: str, others: Sequence[Published], metric: str, layout: Sequence[Column]
+) -> list[Line]:
+    figures = [published_cell(others, method, column, metric) for column in layout]
+    if all(figure is None for figure in figures):
+        return []
+    texts = tuple("-" if figure is None else f"{100 * figure:.2f}" for figure in figures)
+    return [Line(method, f"{title}, published", texts, (False,) * len(layout), published=True)]
+
+
 def text_table(rows: Sequence[Row], titles: Mapping[str, str] | None = None) -> str:
     """Return AUROC and FPR95 in percent as plain text, one block per metric, best marked with *.
 
-    `titles` maps a method's name to what is printed for it.
+    `titles` maps a method's name to what is printed for it. Test-time methods have blocks of
+    their own.
     """
     return "\n\n".join(
         [
-            _text_block(rows, "auroc", "AUROC, % (higher is better)", titles or {}),
-            _text_block(rows, "fpr95", "FPR95, % (lower is better)", titles or {}),
+            text_block(rows, "auroc", "AUROC, % (higher is better)", titles or {}),
+            text_block(rows, "fpr95", "FPR95, % (lower is better)", titles or {}),
         ]
     )
 
 
-def _text_block(rows: Sequence[Row], metric: str, heading: str, titles: Mapping[str, str]) -> str:
-    layout, cells = columns(rows), table(rows, metric)
-    winners = best(cells, metric)
-    lines = [
-        [
-            titles.get(method, method),
-            *(
-                row[column.key].percent() + ("*" if method in winners[column.key] else " ")
-                for column in layout
-            ),
+def text_block(
+    rows: Sequence[Row],
+    metric: str,
+    heading: str,
+    titles: Mapping[str, str],
+    others: Sequence[Published] = (),
+) -> str:
+    """Return one metric as plain text, with the published `others` under their methods' lines."""
+    layout, blocks = shown_columns(rows), []
+    for group in groups(rows, metric, titles, others):
+        lines = [
+            [
+                f"  {line.title}" if line.published else line.title,
+                *(
+                    text + ("*" if first else " ")
+                    for text, first in zip(line.texts, line.best, strict=True)
+                ),
+            ]
+            for line in group.lines
         ]
-        for method, row in cells.items()
-    ]
-    return aligned(heading, layout, lines)
+        kind = "" if group.kind == "inductive" else f", {TEST_TIME}"
+        note = f"\n{group.note}" if group.note else ""
+        blocks.append(aligned(heading + kind, layout, lines) + note)
+    return "\n\n".join(blocks)
 
 
 def aligned(heading: str, layout: Sequence[Column], lines: Sequence[Sequence[str]]) -> str:

@@ -9,6 +9,7 @@ from synood.benchmark import tables
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from synood.benchmark.published import Published
     from synood.benchmark.results import Row
 
 HEADINGS = {
@@ -21,28 +22,56 @@ _SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\
             "\\": r"\textbackslash{}"}  # fmt: skip
 
 
-def markdown(rows: Sequence[Row], titles: Mapping[str, str], metric: str) -> str:
-    """Return one metric as a Markdown table; the best of each column is bold."""
-    layout, lines = _cells(rows, titles, metric, "**{}**")
-    head = ["", *(column.title for column in layout)]
-    whole = [head, ["---", *("---:" for _ in layout)], *lines]
-    body = "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
-    return f"{HEADINGS[metric]}\n\n{body}"
+def markdown(
+    rows: Sequence[Row], titles: Mapping[str, str], metric: str, others: Sequence[Published] = ()
+) -> str:
+    """Return one metric as Markdown tables; the best of each column is bold.
+
+    Test-time methods have a table of their own; `others` are published figures.
+    """
+    head = ["", *(column.title for column in tables.shown_columns(rows))]
+    parts = []
+    for group in tables.groups(rows, metric, titles, others):
+        lines = [[line.title, *_marked(line, "**{}**")] for line in group.lines]
+        whole = [head, ["---", *("---:" for _ in head[1:])], *lines]
+        body = "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
+        kind = "" if group.kind == "inductive" else f", {tables.TEST_TIME}"
+        parts.append(f"{HEADINGS[metric]}{kind}\n\n{body}")
+        parts += [f"{group.note}\n"] if group.note else []
+    return "\n".join(parts)
 
 
-def latex(rows: Sequence[Row], titles: Mapping[str, str], metric: str) -> str:
+def latex(
+    rows: Sequence[Row], titles: Mapping[str, str], metric: str, others: Sequence[Published] = ()
+) -> str:
     """Return one metric as a LaTeX `tabular` (package booktabs); the best of each column is bold.
+
+    Test-time methods stand under a rule and a heading of their own.
 
     >>> tex("50 % of A_B")
     '50 \\\\% of A\\\\_B'
     """
-    named = {name: tex(title) for name, title in titles.items()}
-    layout, lines = _cells(rows, named, metric, r"\textbf{{{}}}")
-    head = ["", *(tex(column.title) for column in layout)]
-    body = [r"\toprule", _tex_line(head), r"\midrule", *map(_tex_line, lines), r"\bottomrule"]
-    columns = "l" + "r" * len(layout)
+    head = ["", *(tex(column.title) for column in tables.shown_columns(rows))]
+    body = [r"\toprule", _tex_line(head)]
+    for group in tables.groups(rows, metric, titles, others):
+        body.append(r"\midrule")
+        if group.kind != "inductive":
+            heading = tex(tables.TEST_TIME.capitalize())
+            body.append(rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{heading}}}}} \\")
+        body += [
+            _tex_line([tex(line.title), *_marked(line, r"\textbf{{{}}}")]) for line in group.lines
+        ]
+        body += [f"% {group.note}"] if group.note else []
+    columns = "l" + "r" * (len(head) - 1)
     return "\n".join(
-        [f"% {HEADINGS[metric]}", rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", ""]
+        [
+            f"% {HEADINGS[metric]}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
     )
 
 
@@ -51,21 +80,9 @@ def tex(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
-def _cells(
-    rows: Sequence[Row], titles: Mapping[str, str], metric: str, bold: str
-) -> tuple[tuple[tables.Column, ...], list[list[str]]]:
-    layout, cells = tables.columns(rows), tables.table(rows, metric)
-    winners = tables.best(cells, metric)
-    lines = []
-    for method, row in cells.items():
-        figures = [
-            bold.format(row[column.key].percent())
-            if method in winners[column.key]
-            else row[column.key].percent()
-            for column in layout
-        ]
-        lines.append([titles.get(method, method), *figures])
-    return layout, lines
+def _marked(line: tables.Line, bold: str) -> list[str]:
+    marks = zip(line.texts, line.best, strict=True)
+    return [bold.format(text) if first else text for text, first in marks]
 
 
 def _tex_line(cells: Sequence[str]) -> str:
