@@ -15,12 +15,14 @@ from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood.benchmark import writing
 from synood.benchmark.experiments import experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
+from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
 from synood.benchmark.experiments.stage import prepare
 from synood.benchmark.experiments.table_4 import TUNED, half
 from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
 from synood.benchmark.line_chart import line_chart
 from synood.benchmark.methods import titles
+from synood.benchmark.rehearsal import read_learnt
 from synood.benchmark.results import read_results
 from synood.benchmark.suites import read_suite
 from synood.cli import main
@@ -29,7 +31,7 @@ from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
 from synood.pipeline._tune import tune
 from synood.pipeline._workspace import Workspace
-from synood.pipeline.recipe import resolve_recipe
+from synood.pipeline.recipe import RECIPES, resolve_recipe
 from synood.pipeline.stages import Assignment
 
 SEEDS = (0, 1)
@@ -259,3 +261,36 @@ def test_the_command_line_lists_and_runs(place, tmp_path, capsys):
 def test_unknown_experiments_are_refused():
     with pytest.raises(InputError, match="table-1, table-2"):
         find_experiment("x")
+
+
+def test_plus_adds_each_part_and_takes_each_away(stage):
+    outcome = find_experiment("plus").run(stage)
+    parts = {"images_per_class", "views", "negatives_in_loss", "epochs", "weight_decay"}
+    kinds = {"plus:unguided", "plus:vae", "plus:jigsaw"}
+    lines = {"paper", "plus", *kinds, *(f"paper+{p}" for p in parts), *(f"plus-{p}" for p in parts)}
+    found = rows_by_method(outcome)
+    assert set(found) == {"neglabel", *lines}
+    assert all(len(found[name]) == len(SEEDS) * 3 for name in lines)
+    assert {item.other for item in outcome.comparisons if item.method == "paper"} == {"neglabel"}
+    held = {item.other for item in outcome.comparisons if item.method == "plus"}
+    assert held == {"neglabel", *lines} - {"plus"}
+
+
+def test_the_parts_of_plus_are_where_it_differs_from_paper(stage):
+    paper, plus = RECIPES["paper"], RECIPES["plus"]
+    assert with_parts(paper, PARTS).projection == plus.projection
+    assert with_parts(plus, ()).projection == paper.projection
+    one = with_parts(stage.recipe, ["views"])
+    assert one == replace(stage.recipe, projection=replace(stage.recipe.projection, views=3))
+
+
+def test_images_learnt_from_are_those_that_a_run_would_add(stage, place):
+    bundle = load_bundle(place / "bundle")
+    assignments = ("projection.images_per_class=3", "select.per_class=1")
+    recipe = resolve_recipe("plus", bundle.recipe_defaults, assignments)
+    other = prepare(place / "plus", stage.suite, bundle, recipe, SEEDS)
+    index = stage.suite.one("train").index()
+    chosen = [picture.id for picture in read_learnt(place / "plus", index)]
+    assert [picture.id for picture in learnt_from(other, 3)] == chosen
+    assert len(chosen) == 3 * len(CLASSES)
+    assert [picture.id for picture in learnt_from(other, None)] == chosen[: len(CLASSES)]

@@ -13,7 +13,7 @@ from synood.pipeline._headers import kept_ratios, listing_print
 from synood.pipeline._quarantine import Bad
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -139,10 +139,8 @@ def _choose(
         rows = _in_order(index, members[alive[members]])
         if with_probe:
             probe.update(_evenly(rows, recipe.probe.per_class))
-        others = [row for row in rows if row not in tuned]
-        more = (recipe.projection.images_per_class or 0) - (len(rows) - len(others))
-        learn.update(_evenly(others, max(0, more)))
-        unseen = [row for row in others if row not in learn]
+        learn.update(more_to_learn(rows, tuned, recipe.projection.images_per_class))
+        unseen = [row for row in rows if row not in tuned | learn]
         left.update(_evenly(unseen, recipe.calibration.per_class))
     calibrate = left if len(left) >= FEW else tuned
     groups: dict[Use, set[int]] = {
@@ -150,6 +148,12 @@ def _choose(
     }  # fmt: skip
     rest = sorted((learn | probe | calibrate) - tuned)
     return [(row, _uses(row, groups)) for row in (*selected, *rest)]
+
+
+def more_to_learn(rows: list[int], tuned: Set[int], wanted: int | None) -> list[int]:
+    """Return which rows of a class, beside those tuned on, make up the number wanted."""
+    others = [row for row in rows if row not in tuned]
+    return _evenly(others, max(0, (wanted or 0) - (len(rows) - len(others))))
 
 
 def _in_order(index: ImageIndex, rows: NDArray[np.int64]) -> list[int]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from synood.benchmark.suites import Suite
     from synood.detector import OODDetector
     from synood.models.bundles import Bundle
+    from synood.pipeline._select import Picture
     from synood.pipeline._shards import Synthetic
     from synood.pipeline._workspace import Progress
     from synood.settings import Recipe
@@ -69,23 +70,26 @@ class Stage:
         """What tunes a detector from the run's features under another seed, or other pictures."""
         return self.rehearse(self.painted)
 
-    def rehearse(self, painted: Sequence[Painted], recipe: Recipe | None = None) -> Rehearsal:
+    def rehearse(
+        self,
+        painted: Sequence[Painted],
+        recipe: Recipe | None = None,
+        learnt: Sequence[Picture] | None = None,
+    ) -> Rehearsal:
         """As `rehearsal`, for some of the pictures or another recipe.
 
-        Where the recipe has the projection learn from images that are not redrawn, they are all
-        those of the run.
+        `learnt` are the images that the projection learns the classes from: by default those that
+        the run has chosen for it, where its recipe has any chosen, else those painted.
         """
         found = self.material
-        recipe = recipe or found.recipe
-        index = self.suite.one("train").index()
-        more = recipe.projection.images_per_class is not None
-        learnt = read_learnt(found.painted_run(), index) if more else None
+        if learnt is None and found.recipe.projection.images_per_class is not None:
+            learnt = read_learnt(found.painted_run(), self.suite.one("train").index())
         return Rehearsal(
             painted,
             found.class_names,
             found.models,
             found.store,
-            recipe,
+            recipe or found.recipe,
             self.workspace,
             learnt,
         )

@@ -1,0 +1,104 @@
+"""The recipe plus: what each of its parts brings, and whether the painted pictures do.
+
+Every part is added alone to the recipe at hand without any of them, and taken alone from all of
+them together. All lines share one run: its pictures, its words, the choices made on validation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from synood.benchmark.controls import CONTROLS
+from synood.benchmark.experiments.interface import Experiment, Outcome, variant
+from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.files import sha256_file
+from synood.images.selection import rows_by_place
+from synood.pipeline._select import Picture, more_to_learn
+from synood.pipeline.recipe import RECIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from synood.benchmark.comparing import SeedScores
+    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.methods import Method
+    from synood.pipeline._shards import Synthetic
+    from synood.settings import Recipe
+
+PARTS = {
+    "images_per_class": "more images of each class",
+    "views": "changed views of them",
+    "negatives_in_loss": "all negatives in the projection's loss",
+    "epochs": "more epochs",
+    "weight_decay": "more weight decay",
+}
+"""The fields of the projection in which plus differs from paper, and what they are called."""
+
+
+def run(stage: Stage) -> Outcome:
+    """Tune with no part, with each alone, with all, without each, and on other pictures."""
+    own = stage.synthetic()
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    methods: list[Method] = [NEGLABEL]
+
+    def add(name: str, title: str, parts: Iterable[str], pictures: Sequence[Synthetic]) -> None:
+        line = variant(name, title, SYNOOD.paper, SYNOOD.needs)
+        recipe = with_parts(stage.recipe, parts)
+        learnt = learnt_from(stage, recipe.projection.images_per_class)
+        rehearsal = stage.rehearse(stage.painted, recipe, learnt)
+        methods.append(line)
+        scores[name] = stage.scored(title, partial(rehearsal.detector, pictures))
+
+    add("paper", "SynOOD, none of the parts", (), own)
+    for part, title in PARTS.items():
+        add(f"paper+{part}", f"and {title}", (part,), own)
+    add("plus", "plus: all parts", PARTS, own)
+    for part, title in PARTS.items():
+        add(f"plus-{part}", f"without {title}", [p for p in PARTS if p != part], own)
+    for control in CONTROLS:
+        add(f"plus:{control.name}", f"plus on {control.title}", PARTS, stage.paint(control))
+
+    rows = stage.measured(methods, scores)
+    compared = (
+        stage.compared("paper", [NEGLABEL.name], scores, rows),
+        stage.compared("plus", [m.name for m in methods if m.name != "plus"], scores, rows),
+    )
+    return Outcome(tuple(methods), rows, tuple(item for some in compared for item in some))
+
+
+def with_parts(recipe: Recipe, parts: Iterable[str]) -> Recipe:
+    """Return `recipe` with these parts as in plus and the others as in paper."""
+    chosen = set(parts)
+    plus, paper = RECIPES["plus"].projection, RECIPES["paper"].projection
+    changes = {part: getattr(plus if part in chosen else paper, part) for part in PARTS}
+    return replace(recipe, projection=replace(recipe.projection, **changes))
+
+
+def learnt_from(stage: Stage, images_per_class: int | None) -> list[Picture]:
+    """Return the painted images, and as many others of each class as a run would add to them."""
+    index = stage.suite.one("train").index()
+    tuned = {item.picture.id for item in stage.painted}
+    more: list[int] = []
+    for members in rows_by_place(index.label_places(), len(index.class_names)):
+        rows = members.tolist()
+        painted = {row for row in rows if index.records[row].id in tuned}
+        more += more_to_learn(rows, painted, images_per_class)
+    records = [index.records[row] for row in sorted(more)]
+    return [
+        *(item.picture for item in stage.painted),
+        *(
+            Picture(r.id, r.path, str(r.label), sha256_file(r.path), 0.0, ("learn",))
+            for r in records
+        ),
+    ]
+
+
+PLUS = Experiment(
+    "plus",
+    "The recipe plus, part by part",
+    "What does each part bring, alone and among the others, and do the painted pictures?",
+    run,
+    benchmark="openood",
+)
