@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 
 from synood.benchmark.encoding import Encoded
 from synood.benchmark.material import Material, Words
@@ -32,7 +33,28 @@ def around(names, each, seed, spread=0.12):
 def encoded(name, group, names, each, seed, **more):
     features = around(names, each, seed)
     labels = np.repeat(np.arange(len(names)), each) if group == "id" else None
-    return Encoded(name, group, features, features[:, : len(CLASSES)].copy(), labels, **more)
+    return Placed(name, group, features, features[:, : len(CLASSES)].copy(), labels, **more)
+
+
+class Placed(Encoded):
+    """Of two places in an image one is like the whole, the other is elsewhere: three axes on."""
+
+    def patches(self):
+        yield np.stack([self.features, np.roll(self.features, 3, axis=1)], axis=1)
+
+
+class PlantedEncoder:
+    """A text is its name's direction, and what vectors before it add up to."""
+
+    name, logit_scale, dim = "planted", 10.0, DIM
+
+    def word_vectors(self, text):
+        generator = torch.Generator().manual_seed(len(text))
+        return 0.3 * torch.randn(len(text.split()), DIM, generator=generator)
+
+    def encode_contexts(self, texts, contexts):
+        names = torch.from_numpy(np.stack([direction(text.strip(".")) for text in texts]))
+        return names + contexts.sum(0)
 
 
 class Store:
@@ -44,11 +66,11 @@ class Store:
 
 
 def planted_material(**changes):
-    """Three classes of twelve images, six other names, one validation OOD set of two of them."""
+    """Three classes of twenty images, six other names, one validation OOD set of two of them."""
     words = Words(tuple(Word(name, "noun", "") for name in OTHERS), np.eye(DIM)[3:9].astype("f4"))
     given = {
         "class_names": CLASSES,
-        "train": encoded("train", "id", CLASSES, 12, 1),
+        "train": encoded("train", "id", CLASSES, 20, 1),
         "validation": encoded("validation", "id", CLASSES, 6, 2),
         "validation_ood": (encoded("v-far", "far", OTHERS[:2], 9, 3),),
         "recipe": Recipe(
@@ -56,7 +78,7 @@ def planted_material(**changes):
             mining=MiningSettings(share=1.0, quantile=0.95, prompt_set="photo"),
             score=ScoreSettings(temperature=0.1, groups=1),
         ),
-        "models": SimpleNamespace(encoder=SimpleNamespace(name="planted", logit_scale=10.0)),
+        "models": SimpleNamespace(encoder=PlantedEncoder()),
         "classifier": None,
         "store": Store(),
         "load_words": lambda mining: words,

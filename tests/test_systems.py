@@ -29,7 +29,15 @@ from synood.settings import MiningSettings, Recipe, ScoreSettings
 NAMES = ("red", "green", "blue")
 OTHERS = ("yellow", "cyan", "magenta")
 TUNED_ON_PICTURES = {"synood"}  # a run's pictures: tests/test_demo_slow.py
-TRAINED = {"lsn", "clipn", "vos", "npos"}  # tests/test_systems_trained.py
+TRAINED = {
+    "coop",
+    "cocoop",
+    "locoop",
+    "lsn",
+    "clipn",
+    "vos",
+    "npos",
+}  # tests/test_systems_trained.py
 
 
 class PatchedEncoder(ColourEncoder):

@@ -11,14 +11,25 @@ import torch
 from scipy.stats import multivariate_normal
 
 from planted import CLASSES, OTHERS, encoded, planted_material
+from small_suite import tiny_bundle, write_small_suite
 from synood import metrics
+from synood.benchmark import bench
+from synood.benchmark.suites import read_suite
 from synood.benchmark.systems import find_system
 from synood.benchmark.systems import outliers as made
 from synood.benchmark.systems._heads import EnergyHead, energy_loss
+from synood.benchmark.systems._training import few_shots
+from synood.benchmark.systems.conditioned import Mover
 from synood.benchmark.systems.negatives import clipn_loss, clipn_score, lsn_loss, lsn_score
+from synood.benchmark.systems.prompts import cross_entropy, entropy_elsewhere
 from synood.errors import InputError
+from synood.models.bundles import load_bundle
+from synood.pipeline._features import FeatureStore
+from synood.pipeline._models import Models
+from synood.pipeline._workspace import unheard
+from synood.pipeline.recipe import resolve_recipe
 
-TRAINED = ("lsn", "clipn", "vos", "npos")
+TRAINED = ("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +90,9 @@ def test_training_images_without_labels_are_refused(material, name):
 @pytest.mark.parametrize(
     ("name", "published"),
     [
+        ("coop", {"temperature": 1.0}),
+        ("cocoop", {"temperature": 1.0}),
+        ("locoop", {"temperature": 1.0, "score": "GL-MCM"}),
         ("lsn", {"temperature": 0.01}),
         ("clipn", {"temperature": 0.01, "decision": "agreeing to differ"}),
         ("npos", {"spread": 0.1}),
@@ -162,6 +176,67 @@ def test_clipn_is_what_its_formulas_say():
         np.testing.assert_allclose(clipn_score(*single, 0.1, agree), expected, atol=1e-5)
 
 
+def test_coop_and_locoop_are_what_their_formulas_say(material):
+    images, names, local = unit_rows(5, 6), unit_rows(3, 6, seed=1), unit_rows(5, 4, 6, seed=2)
+    labels = np.array([0, 2, 1, 1, 2])
+    loss = cross_entropy(material, images, labels)(torch.from_numpy(names))
+    expected = [
+        -np.log(softmax(10 * names @ image)[label])
+        for image, label in zip(images, labels, strict=True)
+    ]
+    assert float(loss) == pytest.approx(np.mean(expected), rel=1e-5)
+
+    entropies = []
+    for places, label in zip(local, labels, strict=True):
+        for place in places:
+            p = softmax(10 * names @ place)
+            if p.argmax() != label:  # a fifth of three classes is one
+                entropies.append(-(p * np.log(p + 1e-5)).sum())
+    assert 5 < len(entropies) < 20
+    found = entropy_elsewhere(material, local, labels)(torch.from_numpy(names))
+    assert float(found) == pytest.approx(np.mean(entropies), rel=1e-5)
+
+    everywhere = np.repeat(names[labels][:, None], 2, axis=1)
+    assert float(entropy_elsewhere(material, everywhere, labels)(torch.from_numpy(names))) == 0
+
+
+def test_cocoop_compares_an_image_with_the_names_it_moves():
+    rng = np.random.default_rng(0)
+    names, images = unit_rows(3, 6, seed=1).astype("f4"), unit_rows(5, 6).astype("f4")
+    layers = [rng.normal(size=shape).astype("f4") for shape in ((2, 6), (2,), (6, 2), (6,))]
+    expected = []
+    for image in images:
+        moved = names + layers[2] @ np.maximum(layers[0] @ image + layers[1], 0) + layers[3]
+        expected.append(moved @ image / np.linalg.norm(moved, axis=1))
+    found = Mover(names, tuple(layers)).cosines(3 * images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_few_shots_are_as_many_of_each_class(material, monkeypatch):
+    monkeypatch.setattr("synood.benchmark.systems._training.SHOTS", 5)
+    features, labels, shots = few_shots(material.train, 0)
+    assert np.bincount(labels).tolist() == [5, 5, 5]
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    other, _, _ = few_shots(material.train, 1)
+    assert not np.array_equal(features, other)
+    assert len(shots) == 15
+
+
+def test_prompts_are_tuned_through_a_real_text_tower(tmp_path):
+    write_small_suite(tmp_path / "suite")
+    bundle = load_bundle(tiny_bundle(tmp_path / "bundle", paints=False))
+    models = Models(bundle, "cpu")
+    where = tmp_path / "features"
+    store = FeatureStore(where, models.part_print("encoder"), lambda: models.encoder)
+    recipe = resolve_recipe("paper", bundle.recipe_defaults)
+    real, views = bench.gather(read_suite(tmp_path / "suite"), models, store, recipe, unheard)
+    for name in ("coop", "locoop"):
+        fitted = find_system(name).fit(real, 0)
+        assert fitted.chosen["loss"]["last"] < fitted.chosen["loss"]["first"]
+        assert fitted.added_parameters % 32 == 0  # vectors of 32 numbers
+        assert fitted(views.test).shape == (len(views.test),)
+
+
 def test_vos_scores_by_the_weighted_energy_its_loss_is_of():
     rng = np.random.default_rng(0)
     weight, bias, shares = rng.normal(size=(3, 6)), rng.normal(size=3), np.array([0.5, -0.2, 2.0])
@@ -215,6 +290,6 @@ def test_npos_keeps_the_farthest_noise_around_the_loneliest_images():
 
 
 def test_npos_needs_neighbours(material):
-    lonely = replace(material, train=material.train.take([0, 12, 13, 24, 25]))
+    lonely = replace(material, train=material.train.take([0, 20, 21, 40, 41]))
     with pytest.raises(InputError, match="class 0 has one image"):
         find_system("npos").fit(lonely, 0)

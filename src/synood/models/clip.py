@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from synood.errors import CheckpointError
 from synood.models.checkpoints import load_model, load_part
-from synood.models.patches import PatchTowerEncoder
+from synood.models.contexts import ContextTowerEncoder
 from synood.models.precision import chosen_dtype
 from synood.models.tokens import load_tokenizer, padded
 
@@ -50,7 +50,7 @@ class ImageTextEncoder(Protocol):
         """(N, 3, H, W) in [0, 1] -> (N, D), differentiable, resized as the tower needs."""
 
 
-class ClipEncoder(PatchTowerEncoder):
+class ClipEncoder(ContextTowerEncoder):
     """Any CLIPModel that transformers loads, from a directory or a hub id.
 
     >>> encoder = ClipEncoder.from_pretrained("openai/clip-vit-base-patch16")  # doctest: +SKIP
@@ -100,6 +100,10 @@ class ClipEncoder(PatchTowerEncoder):
                 f"{tokenizer.eos_token_id} in the tokenizer; text features are read at that token"
             )
         return cls(model, tokenizer, preprocess, path_or_id, revision)
+
+    def _word_embedding(self) -> torch.nn.Embedding:
+        embedding: torch.nn.Embedding = self._model.text_model.embeddings.token_embedding
+        return embedding
 
     def _patch_features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Let each patch of the last block keep its own value instead of attending to the others.

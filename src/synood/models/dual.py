@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_json, sha256_file
+from synood.models.contexts import standing_in, vectors_of, with_room
 from synood.models.efficientnet_lite import EfficientNetLite0
 
 if TYPE_CHECKING:
@@ -151,6 +152,18 @@ class DualEncoder:
             rows: Tensor = self._towers.text_map(self._text.encode(texts, batch_size))
             return rows.cpu().numpy()
 
+    def word_vectors(self, text: str) -> Tensor:
+        """See `models.contexts.ContextEncoder`."""
+        return vectors_of(self._text.token_rows([text])[0], self._text.word_embedding)
+
+    def encode_contexts(self, texts: Sequence[str], contexts: Tensor) -> Tensor:
+        """See `models.contexts.ContextEncoder`."""
+        tower = self._text
+        rows = with_room(tower.token_rows(texts), texts, len(contexts), tower.limit)
+        with standing_in(tower.word_embedding, contexts):
+            features: Tensor = self._towers.text_map(tower.pooled(rows))
+        return features
+
 
 class SentenceTower:
     """A BERT-type sentence encoder: mean of the last hidden states, unit length."""
@@ -158,7 +171,7 @@ class SentenceTower:
     def __init__(self, model: Any, tokenizer: Any) -> None:  # noqa: ANN401 - untyped library
         self._model = model.eval().requires_grad_(False)
         self._tokenizer = tokenizer
-        self._limit = int(model.config.max_position_embeddings)
+        self.limit = int(model.config.max_position_embeddings)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> SentenceTower:
@@ -181,21 +194,33 @@ class SentenceTower:
 
         Texts are sorted by length first, since padding costs as much as words do.
         """
-        ids = self._tokenizer(list(texts), truncation=False)["input_ids"]
-        for text, row in zip(texts, ids, strict=True):
-            if len(row) > self._limit:
-                raise InputError(
-                    f"prompt of {len(row)} tokens ({text[:40]!r}...): the text tower takes "
-                    f"{self._limit}; shorten it"
-                )
+        ids = self.token_rows(texts)
         order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
         result = torch.empty(len(ids), self._model.config.hidden_size, device=self._model.device)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            result[chosen] = self._pooled([ids[index] for index in chosen])
+            result[chosen] = self.pooled([ids[index] for index in chosen])
         return result
 
-    def _pooled(self, rows: list[list[int]]) -> Tensor:
+    def token_rows(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return each text's tokens with start and end; too many are an `InputError`."""
+        ids: list[list[int]] = self._tokenizer(list(texts), truncation=False)["input_ids"]
+        for text, row in zip(texts, ids, strict=True):
+            if len(row) > self.limit:
+                raise InputError(
+                    f"prompt of {len(row)} tokens ({text[:40]!r}...): the text tower takes "
+                    f"{self.limit}; shorten it"
+                )
+        return ids
+
+    @property
+    def word_embedding(self) -> nn.Embedding:
+        """The layer that turns tokens into vectors."""
+        layer: nn.Embedding = self._model.get_input_embeddings()
+        return layer
+
+    def pooled(self, rows: list[list[int]]) -> Tensor:
+        """Encode rows of tokens (N, D), of unit length; differentiable in what the layers see."""
         length = max(len(row) for row in rows)
         device = self._model.device
         tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=device)

@@ -18,7 +18,7 @@ from synood.errors import CheckpointError, InputError
 from synood.files import read_json
 from synood.images.reading import PREPROCESS, Preprocess
 from synood.models.checkpoints import load_file
-from synood.models.patches import PatchTowerEncoder
+from synood.models.contexts import ContextTowerEncoder
 from synood.models.precision import chosen_dtype
 from synood.models.resnet_towers import ResNetClip, Sizes
 from synood.models.tokens import load_tokenizer, padded
@@ -32,7 +32,7 @@ WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
 _UNUSED = ("input_resolution", "context_length", "vocab_size", "attn_mask", "num_batches_tracked")
 
 
-class ResNetClipEncoder(PatchTowerEncoder):
+class ResNetClipEncoder(ContextTowerEncoder):
     """CLIP with a ResNet image tower, from a directory or a hub id.
 
     >>> ResNetClipEncoder.from_pretrained("timm/resnet50_clip.openai").dim  # doctest: +SKIP
@@ -69,6 +69,10 @@ class ResNetClipEncoder(PatchTowerEncoder):
     def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self._model.visual(inputs)
         return features
+
+    def _word_embedding(self) -> torch.nn.Embedding:
+        embedding: torch.nn.Embedding = self._model.token_embedding
+        return embedding
 
     def _patch_features(self, inputs: torch.Tensor) -> torch.Tensor:
         local: torch.Tensor = self._model.visual.local(inputs)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def registry() -> tuple[System | StreamSystem, ...]:
     """All systems in the order of the tables: classifiers' scores first, SynOOD last."""
     from synood.benchmark.systems import (
+        conditioned,
         described,
         distances,
         gradients,
@@ -21,13 +22,14 @@ def registry() -> tuple[System | StreamSystem, ...]:
         negatives,
         outliers,
         places,
+        prompts,
         shaping,
         streams,
         synood,
     )
 
     untrained = (logits, gradients, shaping, distances, names, places, described)
-    trained = (negatives, outliers, synood)
+    trained = (prompts, conditioned, negatives, outliers, synood)
     families = (*untrained, streams, *trained)
     systems: list[System | StreamSystem] = []
     for family in families:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from synood import scores
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from synood.benchmark.encoding import Encoded
+
+SHOTS = 16  # of each class: CoOp, CoCoOp and LoCoOp
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,12 @@ def labelled(train: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     if train.labels is None or (train.labels < 0).any():
         raise InputError(f"set {train.name!r}: has no class labels to learn from")
     return scores.normalise(train.features), train.labels
+
+
+def few_shots(train: Encoded, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64], Encoded]:
+    """Draw up to `SHOTS` images of each class: unit features (N, D), classes (N,), the set."""
+    _, labels = labelled(train)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    drawn = [order[labels[order] == label][:SHOTS] for label in np.unique(labels)]
+    shots = train.take(np.sort(np.concatenate(drawn)))
+    return *labelled(shots), shots

@@ -6,6 +6,7 @@ image-text encoder's and stay as they are, and a head on them is trained: in the
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,9 +88,10 @@ class TiedGaussians:
         How likely a sample is depends on its whitened length alone, whose square is chi-squared;
         so the longest of n is drawn at once, as the (u ** (1 / n))-quantile, without the others.
         """
-        from synood.models.checkpoints import optional
-
-        chi2 = optional("scipy.stats", "bench").chi2
+        try:
+            chi2 = import_module("scipy.stats").chi2
+        except ImportError:
+            raise InputError("VOS needs scipy: pip install 'synood[bench]'") from None
         count, dim = self.means.shape
         directions = rng.normal(size=(count, dim))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -31,7 +31,7 @@ GL_MCM = Method(
 
 def fit_gl_mcm(material: Material, seed: int) -> Fitted:
     """Choose the temperature on validation images, else keep the published 1."""
-    matching = _Matching(material.class_features)
+    matching = Matching(material.class_features)
     options = [
         Option({"temperature": t, "local_weight": 1.0}, matching.scorer(place))
         for place, t in enumerate(MCM_TEMPERATURES)
@@ -39,7 +39,7 @@ def fit_gl_mcm(material: Material, seed: int) -> Fitted:
     return best_of(material, options)
 
 
-class _Matching:
+class Matching:
     """Scores of a set at every temperature; its places, many times its size, are seen once."""
 
     def __init__(self, class_features: NDArray[np.float32]) -> None:
@@ -47,6 +47,7 @@ class _Matching:
         self._seen: WeakKeyDictionary[Encoded, NDArray[np.float32]] = WeakKeyDictionary()
 
     def scorer(self, place: int) -> Scorer:
+        """Return the scorer at one of `MCM_TEMPERATURES`."""
         return lambda encoded: self._scores(encoded)[:, place]
 
     def _scores(self, encoded: Encoded) -> NDArray[np.float32]:
