@@ -25,8 +25,10 @@ from synood.benchmark.methods import titles
 from synood.benchmark.rehearsal import read_learnt
 from synood.benchmark.results import read_results
 from synood.benchmark.suites import read_suite
+from synood.benchmark.systems import find_system
 from synood.cli import main
 from synood.errors import InputError
+from synood.metrics import auroc
 from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
 from synood.pipeline._tune import tune
@@ -83,6 +85,25 @@ def test_table_4_tunes_every_half_on_every_kind(stage):
         for kind, method in (("neg-image", find("neg-image")), ("unguided", find("unguided")))
     }
     assert not any(map(np.array_equal, pictures["neg-image"], pictures["unguided"]))
+
+
+def test_a_system_is_tuned_on_pictures_of_negative_labels(stage):
+    made = stage.paint(find("neg-image"))
+    before = {item.path: item.path.stat().st_mtime_ns for item in made}
+    system = find_system("dreamood")
+    fitted = system.fit(stage.material, 0)
+    assert before == {item.path: item.path.stat().st_mtime_ns for item in made}
+    assert fitted.chosen["pictures"] == len(made) == len(stage.painted)
+    assert fitted.chosen["loss"]["last"] < fitted.chosen["loss"]["first"]
+    inside = fitted(stage.material.train)
+    images = [Image.open(item.path).convert("RGB") for item in made]
+    features = stage.material.encoder.encode_images(images)
+    beyond = fitted(replace(stage.material.train, features=features))
+    assert auroc(inside, beyond) > 0.9  # of what it was trained on
+    assert (
+        fitted(stage.views.test).tobytes()
+        == system.fit(stage.material, 0)(stage.views.test).tobytes()
+    )
 
 
 def find(name):

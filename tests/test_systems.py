@@ -28,7 +28,8 @@ from synood.settings import MiningSettings, Recipe, ScoreSettings
 
 NAMES = ("red", "green", "blue")
 OTHERS = ("yellow", "cyan", "magenta")
-TUNED_ON_PICTURES = {"synood"}  # a run's pictures: tests/test_demo_slow.py
+# on a run's pictures: tests/test_demo_slow.py, tests/test_experiments.py
+TUNED_ON_PICTURES = {"synood", "dreamood"}
 TRAINED = {
     "coop",
     "cocoop",

@@ -216,10 +216,11 @@ def test_without_validation_ood_the_published_settings_are_kept(gathered):
     assert "tried" not in find_system("neglabel").fit(blind, 0).chosen
 
 
-def test_synood_needs_painted_pictures(gathered):
+@pytest.mark.parametrize("name", ["synood", "dreamood"])
+def test_some_systems_need_painted_pictures(gathered, name):
     _, material, _ = gathered
     with pytest.raises(InputError, match="give a finished run"):
-        find_system("synood").fit(material, 0)
+        find_system(name).fit(material, 0)
 
 
 def test_registering_loads_no_torch():

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.benchmark.bench import class_features
+from synood.benchmark.controls import NEG_IMAGE, Studio, as_labels, control_orders
 from synood.files import read_jsonl
+from synood.pipeline import run as pipeline
 from synood.pipeline import stages
 from synood.pipeline._select import Picture, is_learnt
 from synood.pipeline._shards import Order, Synthetic, read_synthetic
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from synood.benchmark.material import Material
+    from synood.benchmark.methods import Method
     from synood.detector import OODDetector
     from synood.images.sources import ImageIndex
     from synood.pipeline._features import FeatureStore
@@ -66,6 +70,19 @@ def read_learnt(run: Path, index: ImageIndex) -> list[Picture]:
     paths = {record.id: record.path for record in index.records}
     pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
     return [picture for picture in pictures if is_learnt(picture)]
+
+
+def paint_control(
+    control: Method, painted: Sequence[Painted], material: Material, workspace: Workspace
+) -> list[Synthetic]:
+    """Paint a control's pictures, one for each of the run's, or find them painted in its folder."""
+    guidance = material.recipe.guidance
+    studio = Studio(material.models, material.classifier, guidance, pipeline.BATCH_SIZE)
+    orders = control_orders(control, [item.order() for item in painted])
+    if control == NEG_IMAGE:
+        orders = as_labels(orders, [item.negative_prompt for item in painted])
+    place = workspace.root / "controls" / control.name
+    return stages.synthesize(place, orders, lambda: studio.painter(control), workspace)
 
 
 class Rehearsal:

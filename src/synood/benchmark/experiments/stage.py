@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from synood.benchmark import bench
 from synood.benchmark.comparing import compare
-from synood.benchmark.controls import NEG_IMAGE, Studio, as_labels, control_orders
-from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted
+from synood.benchmark.rehearsal import Rehearsal, paint_control, read_learnt, read_painted
 from synood.benchmark.tables import columns
 from synood.pipeline import run as pipeline
-from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
 from synood.pipeline._models import Models
 from synood.pipeline._workspace import Workspace, opened
@@ -100,13 +98,7 @@ class Stage:
 
     def paint(self, control: Method) -> list[Synthetic]:
         """Paint a control's pictures, one for each of the run's, or find them painted."""
-        found = self.material
-        studio = Studio(found.models, found.classifier, self.recipe.guidance, pipeline.BATCH_SIZE)
-        orders = control_orders(control, [item.order() for item in self.painted])
-        if control == NEG_IMAGE:
-            orders = as_labels(orders, [item.negative_prompt for item in self.painted])
-        place = self.workspace.root / "controls" / control.name
-        return stages.synthesize(place, orders, lambda: studio.painter(control), self.workspace)
+        return paint_control(control, self.painted, self.material, self.workspace)
 
     def scored(
         self, title: str, make: Callable[[int], OODDetector], seeds: Sequence[int] | None = None

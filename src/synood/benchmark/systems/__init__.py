@@ -16,6 +16,7 @@ def registry() -> tuple[System | StreamSystem, ...]:
         conditioned,
         described,
         distances,
+        dreamed,
         gradients,
         logits,
         names,
@@ -29,7 +30,7 @@ def registry() -> tuple[System | StreamSystem, ...]:
     )
 
     untrained = (logits, gradients, shaping, distances, names, places, described)
-    trained = (prompts, conditioned, negatives, outliers, synood)
+    trained = (prompts, conditioned, negatives, outliers, dreamed, synood)
     families = (*untrained, streams, *trained)
     systems: list[System | StreamSystem] = []
     for family in families:
