@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from planted import CLASSES, DIM, OTHERS, encoded, planted_material
 from synood import metrics, scores
-from synood.benchmark.systems import find_system
+from synood.benchmark.systems import activated, find_system
+from synood.benchmark.systems.activated import noise_pictures, otsu
 from synood.benchmark.systems.interface import stream_of
 from synood.benchmark.systems.streams import MEMORY, Memory
 
-STREAMED = ("adaneg",)
+STREAMED = ("adaneg", "tanl")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,90 @@ def test_a_full_label_keeps_the_images_least_in_doubt():
         least.store(1, np.array([0, 0, 1, doubt], np.float32), 0.0)
     np.testing.assert_allclose(found, least.cosines(image, texts @ image), rtol=1e-6)
     assert found[0] == pytest.approx(0.6)  # nothing was stored there
+
+
+def within(values, threshold):
+    """The mean variance of the two sides, as the authors weigh them."""
+    sides = [[v for v in values if v >= threshold], [v for v in values if v < threshold]]
+    if not all(sides):
+        return np.inf
+    return sum(len(side) / len(values) * np.var(side) for side in sides)
+
+
+@given(st.lists(st.integers(0, 999).map(lambda n: n / 999), min_size=2, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_the_threshold_is_one_of_least_variance(values):
+    found = otsu(values)
+    if max(values) >= 0.01 and within(values, found) < np.inf:
+        best = min(within(values, t / 100) for t in range(100))
+        assert within(values, found) == pytest.approx(best, abs=1e-9)
+    else:
+        assert all(within(values, t / 100) == np.inf for t in range(100))
+
+
+def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
+    """A straight-line twin, with queues and picks small enough to be full."""
+    monkeypatch.setattr(activated, "QUEUE", 5)
+    monkeypatch.setattr(activated, "PICKED", 4)
+    material = planted_material(validation_ood=())
+    scorer = find_system("tanl").fit(material, 0).scorer
+    stream = stream_of(*sets, 3)
+    texts = np.eye(DIM)[:9]
+
+    def unit(rows):
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float64)
+
+    def activation(x):
+        powers = np.exp(texts @ x / 0.1)
+        return (powers / powers.sum())[3:]
+
+    def share(x, labels):
+        powers = np.exp(texts @ x / 0.1)
+        return np.mean(
+            [
+                powers[:3].sum() / (powers[:3].sum() + powers[3:][labels[:m]].sum())
+                for m in range(1, 5)
+            ]
+        )
+
+    def best(inside, beyond):
+        return np.argsort(inside - beyond, kind="stable")[:4]
+
+    encoder = material.encoder
+    noise = unit(encoder.encode_images(noise_pictures(encoder.image_size, 0)))
+    names = texts[:3][np.random.default_rng(0).permutation(3)]
+    known = [activation(x) for x in names]
+    unknown = [activation(x) for x in noise][-5:]
+    start = best(np.mean(known, 0), np.mean(unknown, 0))
+    seen = [share(x, start) for x in (*names, *noise)]
+    expected = np.empty(len(stream.images))
+    for row in stream.order:
+        x = unit(stream.images.features)[row]
+        inside, beyond = np.mean(known[-5:], 0), np.mean(unknown[-5:], 0)
+        first = share(x, best(inside, beyond))
+        seen.append(first)
+        threshold = otsu(seen)
+        if first > threshold + 0.5 * (1 - threshold):
+            inside = 0.95 * inside + 0.05 * activation(x)
+            known.append(activation(x))
+        if first < 0.5 * threshold:
+            beyond = 0.95 * beyond + 0.05 * activation(x)
+            unknown.append(activation(x))
+        expected[row] = share(x, best(inside, beyond))
+    assert min(len(known), len(unknown)) > 6
+    np.testing.assert_allclose(
+        scorer.score_stream(stream.images, stream.order), expected, atol=1e-4
+    )
+
+
+def test_noise_is_of_five_kinds_that_fill_the_range():
+    pictures = noise_pictures(16, 0)
+    assert len(pictures) == 15
+    assert len({picture.tobytes() for picture in pictures}) == 15
+    assert all(picture.size == (16, 16) for picture in pictures)
+    for kind in range(0, 15, 3):
+        values = np.concatenate([np.asarray(one).ravel() for one in pictures[kind : kind + 3]])
+        assert (values.min(), values.max()) == (0, 255)
 
 
 def test_without_validation_ood_the_published_settings_are_kept():

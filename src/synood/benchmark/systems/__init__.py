@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def registry() -> tuple[System | StreamSystem, ...]:
     """All systems in the order of the tables: classifiers' scores first, SynOOD last."""
     from synood.benchmark.systems import (
+        activated,
         conditioned,
         described,
         distances,
@@ -31,7 +32,7 @@ def registry() -> tuple[System | StreamSystem, ...]:
 
     untrained = (logits, gradients, shaping, distances, names, places, described)
     trained = (prompts, conditioned, negatives, outliers, dreamed, synood)
-    families = (*untrained, streams, *trained)
+    families = (*untrained, streams, activated, *trained)
     systems: list[System | StreamSystem] = []
     for family in families:
         systems += family.SYSTEMS
