@@ -16,7 +16,7 @@ from synood.benchmark import writing
 from synood.benchmark.experiments import experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
 from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
-from synood.benchmark.experiments.stage import prepare
+from synood.benchmark.experiments.stage import prepare, usual
 from synood.benchmark.experiments.table_4 import TUNED, half
 from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
@@ -104,6 +104,16 @@ def test_a_system_is_tuned_on_pictures_of_negative_labels(stage):
         fitted(stage.views.test).tobytes()
         == system.fit(stage.material, 0)(stage.views.test).tobytes()
     )
+
+
+def test_test_time_systems_are_measured_but_not_held_against_inductive_ones(stage):
+    names = ("neglabel", "mcm", "adaneg", "tanl")
+    scores = {name: stage.system(name)[0] for name in names}
+    methods = [find_system(name).method for name in names]
+    outcome = usual(stage, methods, scores, against="neglabel")
+    assert {item.method for item in outcome.comparisons} == {"mcm"}
+    streams = {(row.method, row.stream["seed"]) for row in outcome.rows if row.stream}
+    assert streams == {(name, seed) for name in ("adaneg", "tanl") for seed in SEEDS}
 
 
 def find(name):

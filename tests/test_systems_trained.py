@@ -289,6 +289,13 @@ def test_npos_keeps_the_farthest_noise_around_the_loneliest_images():
     np.testing.assert_allclose(found[:2], best, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["lsn", "clipn"])
+def test_what_a_class_is_not_needs_other_classes(material, name):
+    single = replace(material, class_names=CLASSES[:1], train=material.train.take(range(20)))
+    with pytest.raises(InputError, match="one class alone"):
+        find_system(name).fit(single, 0)
+
+
 def test_npos_needs_neighbours(material):
     lonely = replace(material, train=material.train.take([0, 20, 21, 40, 41]))
     with pytest.raises(InputError, match="class 0 has one image"):

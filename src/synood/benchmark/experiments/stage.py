@@ -199,16 +199,17 @@ def usual(
     against: str | None = None,
     **more: Any,  # noqa: ANN401 - further fields of an Outcome
 ) -> Outcome:
-    """Measure the methods; with `against`, hold each other one against that one."""
+    """Measure the methods; with `against`, hold each other one of its kind against that one."""
     from synood.benchmark.experiments.interface import Outcome
 
     rows = stage.measured(methods, scores)
     comparisons: tuple[Comparison, ...] = ()
     if against is not None:
+        kind = next(method.kind for method in methods if method.name == against)
         comparisons = tuple(
             comparison
             for method in methods
-            if method.name != against
+            if method.name != against and method.kind == kind
             for comparison in stage.compared(method.name, [against], scores, rows)
         )
     return Outcome(tuple(methods), rows, comparisons, **more)

@@ -17,6 +17,7 @@ from synood.benchmark.methods import ENCODER, IMAGES, NAMES, Method
 from synood.benchmark.systems._choosing import Option, best_of
 from synood.benchmark.systems._training import Losses, Schedule, labelled
 from synood.benchmark.systems.interface import Fitted, System
+from synood.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +200,8 @@ def _on_torch(material: Material) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     import torch
 
     images, labels = labelled(material.train)
+    if len(material.class_names) < 2:
+        raise InputError("one class alone: what it is not is learned from images of the others")
     return (
         torch.from_numpy(images),
         torch.from_numpy(labels),
