@@ -18,6 +18,7 @@ from synood.benchmark.encoding import classify
 from synood.benchmark.page import evenly
 from synood.benchmark.results import read_results
 from synood.benchmark.suites import read_suite
+from synood.cli import main
 from synood.errors import InputError
 from synood.models.bundles import load_bundle
 from synood.pipeline._features import FeatureStore
@@ -133,6 +134,33 @@ def test_the_page_shows_pairs_strips_and_the_choices(finished):
     assert html.count('class="strip"') == 4
     assert "only " in html
     assert "Chosen on validation pictures alone" in html
+
+
+def test_the_page_is_made_again_from_the_files_alone(finished, tmp_path):
+    out = finished[0]
+    shown = (out / "report.html").read_bytes()
+    assert main(["report", str(out), "--out", str(tmp_path / "again.html")]) == 0
+    assert (tmp_path / "again.html").read_bytes() == shown
+
+
+def test_the_saved_detectors_surest_mistakes_are_shown(finished, bundle):
+    out = finished[0]
+    suite = read_suite(out / "suite")
+    detector = OODDetector.from_pretrained(out / "detector", models=str(bundle))
+    html = (out / "report.html").read_text()
+    for item in suite.ood("test"):
+        found = detector.predict(item.path)
+        highest = max(found, key=lambda one: one.score)
+        block = html[html.index(f"<h3>{item.name.replace('-', ' ')}\n") :]
+        first = block[block.index("<li>") : block.index("</li>")]
+        assert f"{highest.score:.4f}" in first
+        assert highest.path.name in first
+        assert highest.label in first
+        wrong = sum(one.score >= detector.threshold for one in found)
+        assert f"{wrong} of 10 let through" in block[: block.index("<ul")]
+    lowest = min(detector.predict(suite.one("test").path), key=lambda one: one.score)
+    block = html[html.index("<h3>In-distribution pictures that score lowest") :]
+    assert f"{lowest.score:.4f}" in block[: block.index("</li>")]
 
 
 def test_progress_names_the_stages_in_their_order_and_each_is_finished(finished):

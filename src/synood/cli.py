@@ -27,6 +27,7 @@ from synood._commands_evaluate import Preprocess, evaluate
 from synood._commands_export import synthesize
 from synood._commands_labels import mine, zero_shot
 from synood._commands_models import models as list_models
+from synood._commands_report import report
 from synood._commands_reproduce import reproduce
 from synood._commands_runs import status
 from synood._console import Format, deliver, detector_text, predictions_text, reporter
@@ -67,6 +68,7 @@ app.command(zero_shot, sort_key=2)
 app.command(mine, sort_key=6)
 app.command(synthesize, sort_key=1)
 app.command(reproduce, sort_key=7)
+app.command(report, sort_key=7)
 app.command(list_models, name="models", sort_key=8)
 app.command(status, sort_key=8)
 app.command(cache)

@@ -7,7 +7,7 @@ holds the suite and the controls' pictures; interrupted, the same call goes on w
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from synood.benchmark import bench, tables
@@ -15,10 +15,12 @@ from synood.benchmark.comparing import compare
 from synood.benchmark.controls import CONTROLS, Studio, control_orders
 from synood.benchmark.methods import BASELINES, NEGLABEL, SYNOOD, titles
 from synood.benchmark.mini import prepare_mini
-from synood.benchmark.page import Evidence, make_report
+from synood.benchmark.page import load_report
+from synood.benchmark.records import comparisons_to_json, methods_to_json
 from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted
 from synood.benchmark.report import write_report
-from synood.benchmark.results import DIGITS, Results, write_results
+from synood.benchmark.results import Results, write_results
+from synood.benchmark.verdicts import SCORES, judge, write_judged
 from synood.errors import InputError
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
@@ -30,7 +32,7 @@ from synood.pipeline._workspace import Workspace, opened
 from synood.pipeline.recipe import resolve_recipe, with_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from synood.benchmark.bench import Choices, Views
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from synood.benchmark.report import Report
     from synood.benchmark.suites import Suite
     from synood.benchmark.systems.interface import Scorer
+    from synood.benchmark.verdicts import Judged
     from synood.detector import OODDetector
     from synood.models.bundles import Bundle
     from synood.models.classifier import Classifier
@@ -78,10 +81,10 @@ def run_demo(
     """Run the method on the mini suite and measure it; return what is to be printed.
 
     Writes into `out` everything of a run (`detector/` and all that led to it), the suite, the
-    controls' pictures, `results.json` and `report.html`. `seeds` (at least 3) tunings share one
-    synthesis. The same call gives the same bytes; interrupted, it goes on where it stopped.
-    `resamples` bound the figures for other test pictures; `writer` draws the suite in place of the
-    mini world.
+    controls' pictures, `results.json`, `scores.jsonl` and `report.html`. `seeds` (at least 3)
+    tunings share one synthesis. The same call gives the same bytes; interrupted, it goes on where
+    it stopped. `resamples` bound the figures for other test pictures; `writer` draws the suite in
+    place of the mini world.
 
     Raises `InputError` for fewer seeds, and for an `out` that holds other things or another suite.
     """
@@ -154,11 +157,9 @@ def _measure_and_tell(
     others = [NEGLABEL.name, *(control.name for control in CONTROLS)]
     comparisons = tuple(compare(SYNOOD.name, others, scores, tables.columns(rows), resamples))
     record = _record(out, room, detector, seeds, comparisons)
-    evidence = Evidence(
-        room.suite, scores[SYNOOD.name][0], detector.threshold or 0.0, painted, pictures
-    )
-    report = make_report(METHODS, Results(record, rows), comparisons, evidence)
-    write_results(out / "results.json", report.results)
+    write_judged(out / SCORES, _judged(room, detector))
+    write_results(out / "results.json", Results(record, rows))
+    report = load_report(out)
     write_report(out / "report.html", report)
     workspace.stage("report")(1, 1, "")
     return _told(out, report)
@@ -209,6 +210,13 @@ def _tune_all(
     return scores
 
 
+def _judged(room: _Room, detector: OODDetector) -> Iterator[Judged]:
+    """Yield what the saved detector says of every test picture."""
+    sets = [room.suite.one("test"), *room.suite.ood("test")]
+    for item, seen in zip(sets, [room.views.test, *room.views.test_ood], strict=True):
+        yield from judge(detector, item, seen)
+
+
 def _scorer(detector: OODDetector) -> Scorer:
     return lambda encoded: detector.score_features(encoded.features)
 
@@ -243,15 +251,8 @@ def _record(
         },
         "choices": room.choices.to_json(),
         "threshold": detector.threshold,
-        "comparisons": [_rounded(comparison) for comparison in comparisons],
-    }
-
-
-def _rounded(comparison: Comparison) -> dict[str, Any]:
-    values = asdict(comparison)
-    return {
-        name: round(value, DIGITS) if isinstance(value, float) else value
-        for name, value in values.items()
+        "methods": methods_to_json(METHODS),
+        "comparisons": comparisons_to_json(comparisons),
     }
 
 

@@ -1,150 +1,129 @@
-"""From a finished demo to its report: which pictures are shown, and the page's sentences."""
+"""From what lies on disk to a page: a finished run with its pictures, or a results file alone."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
-from synood.benchmark.controls import CONTROLS
-from synood.benchmark.methods import SYNOOD
-from synood.benchmark.reading import read_numbers
-from synood.benchmark.report import Distribution, Pair, Report, Strip
-from synood.benchmark.tables import title_of
-from synood.images.reading import read_image
+from synood.benchmark._page_run import run_report
+from synood.benchmark._thumbnails import evenly
+from synood.benchmark.methods import titles
+from synood.benchmark.reading import read_comparisons
+from synood.benchmark.records import comparisons_of, methods_of
+from synood.benchmark.report import Pair, Picture, Report
+from synood.benchmark.results import read_results
+from synood.benchmark.verdicts import SCORES
+from synood.errors import InputError
+from synood.files import read_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
-    from typing import TypeVar
 
-    from synood.benchmark.comparing import Comparison, SeedScores
-    from synood.benchmark.methods import Method
-    from synood.benchmark.rehearsal import Painted
     from synood.benchmark.results import Results
-    from synood.benchmark.suites import Suite
-    from synood.pipeline._shards import Synthetic
 
-    T = TypeVar("T")
+__all__ = ["evenly", "load_report"]
 
-PAIRS = 16  # shown of all that were painted
-STRIPS = 4
-LARGEST = 128  # pixels a side of an embedded picture
+RESULTS = "results.json"
+LARGEST_FILE = 2**24  # bytes of a chart or picture beside a results file
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What the page shows beside the rows.
+def load_report(path: Path) -> Report:
+    """Read what a page shows, from a results file or the directory that holds `results.json`.
 
-    `scores` are those of the saved detector with its `threshold`; `pictures` are what was tuned
-    on, by method, in the order of `painted`.
+    Beside the results of a demo lie its test scores and pictures, beside those of an experiment
+    its charts; a results file by itself gives the tables, the comparisons and the record. Raises
+    `InputError` for a file that is not as this version writes it.
     """
+    file = path / RESULTS if path.is_dir() else path
+    results, place = read_results(file), file.parent
+    try:
+        whole = file.name == RESULTS and "choices" in results.run and "threshold" in results.run
+        if whole and (place / SCORES).is_file() and (place / "suite").is_dir():
+            return run_report(place, results)
+        return _results_report(place, results)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{file}: `run` is not as this version writes it ({type(error).__name__}: {error})"
+        ) from None
 
-    suite: Suite
-    scores: SeedScores
-    threshold: float
-    painted: Sequence[Painted]
-    pictures: Mapping[str, Sequence[Synthetic]]
 
-
-def make_report(
-    methods: tuple[Method, ...],
-    results: Results,
-    comparisons: tuple[Comparison, ...],
-    evidence: Evidence,
-) -> Report:
-    """Put the page together; what it shows of many is evenly spaced, never picked."""
-    groups = {item.name: item.group for item in evidence.suite.ood("test")}
+def _results_report(place: Path, results: Results) -> Report:
+    run = results.run
+    methods, comparisons = methods_of(results), comparisons_of(results)
+    headline = str(run.get("title") or _headline(results, len(methods)))
     return Report(
         results=results,
         methods=methods,
         comparisons=comparisons,
-        reading=read_numbers(results.rows, comparisons, methods),
-        distributions=tuple(
-            Distribution(title_of(name), groups[name], evidence.scores.in_distribution, scores)
-            for name, scores in evidence.scores.ood.items()
+        reading=read_comparisons(results.rows, comparisons, titles(methods), headline),
+        pairs=_pairs(place, run.get("details", {})),
+        facts=_facts(results),
+        notes=tuple(str(note) for note in (*run.get("notes", ()), *run.get("remarks", ()))),
+        pictures=tuple(
+            Picture(str(item["file"]), str(item["words"]), _beside(place, item["file"]))
+            for item in run.get("shown", ())
         ),
-        threshold=evidence.threshold,
-        pairs=tuple(_pair(item) for item in evenly(evidence.painted, PAIRS)),
-        strips=tuple(
-            _strip(place, evidence) for place in evenly(range(len(evidence.painted)), STRIPS)
-        ),
-        facts=_facts(results.run, evidence),
-        notes=_notes(results.run),
+        text=str(run.get("table") or ""),
     )
 
 
-def evenly(items: Sequence[T], count: int) -> list[T]:
-    """Return at most `count` items, each from the middle of an equal part of the sequence.
-
-    >>> evenly(range(10), 2)
-    [2, 7]
-    """
-    taken = min(count, len(items))
-    return [items[(2 * i + 1) * len(items) // (2 * taken)] for i in range(taken)]
+def _headline(results: Results, methods: int) -> str:
+    sets = len({row.ood_set for row in results.rows})
+    plural = "s" if methods != 1 else "", "s" if sets != 1 else ""
+    return f"{methods} method{plural[0]} on {sets} OOD set{plural[1]}"
 
 
-def _pair(item: Painted) -> Pair:
-    made = item.synthetic
-    return Pair(
-        source=_png(item.picture.path),
-        synthetic=_png(made.path),
-        label=item.picture.label,
-        prompt=made.prompt,
-        negative_label=item.negative_prompt,
-        source_energy=made.source_energy,
-        energies=made.energies,
-        stop=made.stop,
+def _facts(results: Results) -> dict[str, str]:
+    run = results.run
+    suite = run.get("suite", {})
+    where = [
+        f"{suite['name']}, {suite['split']}" if suite else str(run.get("benchmark", "")),
+        _named("bundle", run.get("models", {}).get("bundle")),
+        _named("recipe", run.get("recipe", {}).get("name")),
+    ]
+    seeds = sorted({row.seed for row in results.rows})
+    several = (
+        f"± is the 95 % interval of the mean over up to {len(seeds)} seeds (Student’s t); a method "
+        "with one seed has none."
     )
-
-
-def _strip(place: int, evidence: Evidence) -> Strip:
-    source = evidence.painted[place].picture
-    pictures = [("source", _png(source.path))]
-    for method in (SYNOOD, *CONTROLS):
-        pictures.append((method.title, _png(evidence.pictures[method.name][place].path)))
-    return Strip(source.label, tuple(pictures))
-
-
-def _png(path: Path) -> bytes:
-    picture = read_image(path)
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
-    return file.getvalue()
-
-
-def _facts(run: Mapping[str, Any], evidence: Evidence) -> dict[str, str]:
-    suite, painted = evidence.suite, evidence.painted
-    ood = suite.ood("test")
-    near = sum(item.group == "near" for item in ood)
-    shown = min(PAIRS, len(painted))
     return {
-        "eyebrow": f"{suite.name} world, {suite.split} split · bundle {run['models']['bundle']} · "
-        f"recipe {run['recipe']['name']}",
-        "lede": f"{len(suite.one('train').index().class_names)} known classes with "
-        f"{suite.one('test').n:,} test pictures, against {sum(item.n for item in ood):,} pictures "
-        f"of other things in {near} near and {len(ood) - near} far sets. SynOOD was tuned on "
-        f"{len(painted):,} in-distribution pictures and as many painted from them.",
-        "intervals": f"± is the 95 % interval of the mean over {len(run['seeds'])} tuning seeds "
-        "(Student’s t); a method without randomness has none.",
-        "pairs": f"{shown} of {len(painted):,} pairs, evenly spaced through the list, not picked "
-        "by eye.",
+        "eyebrow": " · ".join(part for part in where if part),
+        "lede": str(run.get("asks", "")),
+        "intervals": several if len(seeds) > 1 else "",
     }
 
 
-def _notes(run: Mapping[str, Any]) -> tuple[str, ...]:
-    neglabel, mcm = run["choices"]["neglabel"], run["choices"]["mcm"]
-    return (
-        f"Chosen on validation pictures alone: NegLabel keeps {100 * neglabel['share']:.0f} % of "
-        f"the candidate words at temperature {neglabel['temperature']:g}, MCM scores at "
-        f"temperature {mcm['temperature']:g}. SynOOD and the controls take over NegLabel’s "
-        "choice as it is. Test pictures were only scored.",
-        "One synthesis serves all seeds: the intervals hold what the tuning draws at random, not "
-        "what the painting draws. The controls stand on the same images, negative labels and "
-        "tuning; only the pictures differ.",
-        "The world is small and mostly drawn. The figures show how the parts work together here; "
-        "they say nothing about ImageNet.",
+def _named(kind: str, name: object) -> str:
+    return f"{kind} {name}" if name else ""
+
+
+def _pairs(place: Path, details: Mapping[str, Any]) -> tuple[Pair, ...]:
+    """Return the pairs that an experiment lists, where their pictures lie beside the results."""
+    listed = details.get("pairs", ())
+    return tuple(
+        Pair(
+            source=_beside(place, row["source"]),
+            synthetic=_beside(place, row["synthetic"]),
+            label=str(row["class"]),
+            prompt=str(row["prompt"]),
+            negative_label=str(row["negative_label"]),
+            source_energy=float(row["energy_before"]),
+            energies=tuple(float(value) for value in row["energies"]),
+            stop=str(row["stop"]),
+        )
+        for row in listed
+        if "source" in row and (place / _inside(row["source"])).is_file()
     )
+
+
+def _beside(place: Path, name: object) -> bytes:
+    return read_bounded(place / _inside(name), LARGEST_FILE)
+
+
+def _inside(name: object) -> str:
+    """Return a name that cannot lead out of its folder, or refuse it."""
+    path = PurePosixPath(str(name))
+    if path.is_absolute() or ".." in path.parts or "\\" in str(name):
+        raise InputError(f"results: {name!r} must name a file beside the results")
+    return str(path)

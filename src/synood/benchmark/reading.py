@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark import tables
+from synood.benchmark.results import Kind
 
 if TYPE_CHECKING:
     from synood.benchmark.comparing import Comparison, Verdict
@@ -54,6 +55,35 @@ def read_numbers(
             _best_finding(rows, methods),
         ),
     )
+
+
+def read_comparisons(
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    titles: Mapping[str, str],
+    headline: str,
+) -> Reading:
+    """Say of every comparison over all sets which way it went, and which method is best.
+
+    Inductive and test-time methods are not held against each other for the best.
+    """
+    by_key = {(c.method, c.other, c.metric): c for c in comparisons if c.column == ALL}
+    findings = []
+    for method, other in dict.fromkeys((method, other) for method, other, _ in by_key):
+        found = [
+            by_key[method, other, metric] for metric in _NAMES if (method, other, metric) in by_key
+        ]
+        told = "; ".join(f"{_NAMES[item.metric]} {_gain(item)}" for item in found)
+        verdict = _joint(found[0].verdict, found[-1].verdict)
+        names = titles.get(method, method), titles.get(other, other)
+        findings.append(Finding(verdict, f"{names[0]} against {names[1]}, all sets: {told}."))
+    for kind in get_args(Kind):
+        own = [row for row in rows if row.kind == kind]
+        if len({row.method for row in own}) > 1:
+            winners = _winners(own, titles)
+            text = f"Best {kind} methods on average: {_best_text(winners)}"
+            findings.append(Finding("even", text))
+    return Reading(headline, tuple(findings))
 
 
 _ByKey = Mapping[tuple[str, str, str], "Comparison"]
@@ -137,16 +167,26 @@ def _control_finding(by_key: _ByKey, control: Method) -> Finding:
 
 def _best_finding(rows: Sequence[Row], methods: Sequence[Method]) -> Finding:
     titles = {method.name: method.title for method in methods}
+    winners = _winners(rows, titles)
+    first = [titles[OURS] in winners[metric] for metric in _NAMES]
+    verdict: Verdict = "better" if all(first) else "even" if any(first) else "worse"
+    if winners["auroc"] == winners["fpr95"]:
+        return Finding(verdict, f"Best on average in both measures: {_listed(winners['auroc'])}.")
+    return Finding(verdict, f"Best on average: {_best_text(winners)}")
+
+
+def _winners(rows: Sequence[Row], titles: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the titles of the best methods on average, for each measure."""
     winners = {}
     for metric in _NAMES:
-        top = tables.best(tables.table(rows, metric), metric)[ALL]
-        winners[metric] = [name for name in titles if name in top]
-    auroc, fpr95 = (_listed([titles[n] for n in winners[metric]]) for metric in _NAMES)
-    first = [OURS in winners[metric] for metric in _NAMES]
-    verdict: Verdict = "better" if all(first) else "even" if any(first) else "worse"
-    if auroc == fpr95:
-        return Finding(verdict, f"Best on average in both measures: {auroc}.")
-    return Finding(verdict, f"Best on average: {auroc} in AUROC, {fpr95} in FPR95.")
+        cells = tables.table(rows, metric)
+        top = tables.best(cells, metric)[ALL]
+        winners[metric] = [titles.get(name, name) for name in cells if name in top]
+    return winners
+
+
+def _best_text(winners: Mapping[str, Sequence[str]]) -> str:
+    return f"{_listed(winners['auroc'])} in AUROC, {_listed(winners['fpr95'])} in FPR95."
 
 
 def _gain(comparison: Comparison) -> str:

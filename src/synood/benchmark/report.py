@@ -11,42 +11,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from synood.benchmark import svg, tables
-from synood.benchmark.reading import ALL, OURS, Reading
+from synood.benchmark import _page_charts, _page_tables, svg, tables
+from synood.benchmark._page_charts import Distribution
+from synood.benchmark.beside import sources
+from synood.benchmark.records import published_of
+from synood.errors import InputError
 from synood.files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from markupsafe import Markup
-
     from synood.benchmark.comparing import Comparison
     from synood.benchmark.methods import Method
+    from synood.benchmark.reading import Reading
     from synood.benchmark.results import Results
 
-_METRICS = {"auroc": ("AUROC", "higher is better"), "fpr95": ("FPR95", "lower is better")}
+__all__ = ["Distribution", "Mistake", "Mistakes", "Pair", "Picture", "Report", "Strip"]
+
 _STOPS = {
     "rounds": "all rounds used",
     "target": "target energy reached",
 }
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """The scores of one detector on one OOD set, beside those of the in-distribution test set."""
-
-    name: str
-    group: str
-    in_distribution: np.ndarray
-    ood: np.ndarray
+_ELSEWHERE = {"title", "asks", "titles", "table", "notes", "remarks", "shown"}  # on the page
+_KINDS = {b"\x89PNG": "png", b"RIFF": "webp", b"<svg": "svg+xml"}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An in-distribution picture and what the synthesis made of it; both PNG bytes.
+    """An in-distribution picture and what the synthesis made of it, both PNG or WebP bytes.
 
     `source_energy` and `energies` (one per round) are energies: higher is further out.
     """
@@ -63,26 +57,65 @@ class Pair:
 
 @dataclass(frozen=True)
 class Strip:
-    """The same source as each tuning set shows it: titles and PNG bytes, in the order shown."""
+    """The same source as each tuning set shows it: titles and encoded pictures, as shown."""
 
     label: str
     pictures: tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """A test picture of which the detector is surer than it should be; `label` is its true class.
+
+    `wrong` says whether it lies on the wrong side of the threshold.
+    """
+
+    picture: bytes
+    image: str
+    score: float
+    nearest_class: str
+    nearest_negative: str
+    wrong: bool
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The worst pictures of one set, the most confident first; `count` of `total` are wrong."""
+
+    name: str
+    group: str
+    count: int
+    total: int
+    shown: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart or picture by itself: its file name, what it shows in words, and its bytes."""
+
+    name: str
+    words: str
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Report:
-    """Everything that the page shows."""
+    """Everything that the page shows; what is empty has no section."""
 
     results: Results
     methods: tuple[Method, ...]
     comparisons: tuple[Comparison, ...]
     reading: Reading
-    distributions: tuple[Distribution, ...]
-    threshold: float
-    pairs: tuple[Pair, ...]
+    distributions: tuple[Distribution, ...] = ()
+    threshold: float = 0.0
+    pairs: tuple[Pair, ...] = ()
     strips: tuple[Strip, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    mistakes: tuple[Mistakes, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    text: str = ""  # a table that has no OOD sets for columns, as plain text
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -92,6 +125,33 @@ def write_report(path: Path, report: Report) -> None:
 
 def render(report: Report) -> str:
     """Return the page as HTML."""
+    rows, others = report.results.rows, published_of(report.results)
+    layout = tables.shown_columns(rows) if rows else ()
+    titles = {method.name: method.title for method in report.methods}
+    named = (rows, report.methods, others)
+    page: str = template("report.html.jinja").render(
+        report=report,
+        run=report.results.run,
+        layout=layout,
+        spans=_page_tables.spans(layout),
+        starts=_page_tables.column_classes(layout),
+        blocks=_page_tables.blocks(*named, _page_tables.METRICS) if rows else [],
+        more=_page_tables.blocks(*named, _page_tables.MORE) if rows else [],
+        published=bool(others),
+        sources=sources(others, titles),
+        gains=_page_charts.gain_plots(report.comparisons, titles),
+        sets=_page_charts.set_charts(report.distributions, report.threshold),
+        mistakes=[_mistakes(item) for item in report.mistakes],
+        pictures=[(item.name, item.words, data_uri(item.data)) for item in report.pictures],
+        pairs=[_pair(pair) for pair in report.pairs],
+        strips=[_strip(strip) for strip in report.strips],
+        settings=flatten({k: v for k, v in report.results.run.items() if k not in _ELSEWHERE}),
+    )
+    return page
+
+
+def template(name: str) -> Any:  # noqa: ANN401 - a jinja2 template
+    """Return one of the package's templates; what it is given is shown as text, never as markup."""
     environment = Environment(
         loader=PackageLoader("synood.benchmark"),
         autoescape=True,
@@ -99,20 +159,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    layout = tables.columns(report.results.rows)
-    return environment.get_template("report.html.jinja").render(
-        report=report,
-        run=report.results.run,
-        layout=layout,
-        spans=_spans(layout),
-        starts=_column_classes(layout),
-        blocks=_blocks(report),
-        gains=_gain_plots(report),
-        histograms=[_histogram(item, report) for item in report.distributions],
-        pairs=[_pair(pair) for pair in report.pairs],
-        strips=[_strip(strip) for strip in report.strips],
-        settings=flatten(report.results.run),
-    )
+    return environment.get_template(name)
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -141,115 +188,12 @@ def _plain(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-@dataclass(frozen=True)
-class _Cell:
-    text: str
-    spread: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class _Line:
-    method: Method
-    cells: tuple[_Cell, ...]
-    ours: bool
-
-
-@dataclass(frozen=True)
-class _Block:
-    name: str
-    direction: str
-    baselines: tuple[_Line, ...]
-    controls: tuple[_Line, ...]
-
-
-def _spans(layout: Sequence[tables.Column]) -> list[tuple[str, int]]:
-    """Return the headings over the columns and how many columns each covers."""
-    names = ["Average" if c.is_average else f"{c.group.capitalize()} OOD" for c in layout]
-    return [(name, names.count(name)) for name in dict.fromkeys(names)]
-
-
-def _column_classes(layout: Sequence[tables.Column]) -> list[str]:
-    """Return each column's CSS classes: whether it is an average, and whether it opens a span."""
-    names = [c.is_average or c.group for c in layout]
-    return [
-        " ".join(["average"] * c.is_average + ["first"] * (names.index(names[i]) == i))
-        for i, c in enumerate(layout)
-    ]
-
-
-def _blocks(report: Report) -> list[_Block]:
-    rows = report.results.rows
-    layout = tables.columns(rows)
-    blocks = []
-    for metric, (name, direction) in _METRICS.items():
-        cells = tables.table(rows, metric)
-        winners = tables.best(cells, metric)
-        lines = [
-            _Line(
-                method,
-                tuple(
-                    _cell(cells[method.name][c.key], method.name in winners[c.key]) for c in layout
-                ),
-                method.name == OURS,
-            )
-            for method in report.methods
-        ]
-        plain = tuple(line for line in lines if not line.method.is_control)
-        controls = tuple(line for line in lines if line.method.is_control)
-        blocks.append(_Block(name, direction, plain, controls))
-    return blocks
-
-
-def _cell(value: tables.Estimate, best: bool) -> _Cell:
-    spread = "" if value.half_width is None else f"±{100 * value.half_width:.1f}"
-    return _Cell(f"{100 * value.mean:.1f}", spread, best)
-
-
-def _gain_plots(report: Report) -> list[tuple[str, Markup]]:
-    names = {method.name: method.title for method in report.methods}
-    shown = [c for c in report.comparisons if c.column == ALL]
-    plots = []
-    for metric, (name, _) in _METRICS.items():
-        rows = [
-            (names[c.other], 100 * c.gain, 100 * c.low, 100 * c.high, c.verdict)
-            for c in shown
-            if c.metric == metric
-        ]
-        label = f"Gain of SynOOD in {name}, points: " + "; ".join(
-            f"over {other} {gain:+.1f} ({low:+.1f} to {high:+.1f})"
-            for other, gain, low, high, _ in rows
-        )
-        plots.append((name, svg.gain_plot(rows, label)))
-    return plots
-
-
-def _histogram(item: Distribution, report: Report) -> dict[str, object]:
-    everything = [item.in_distribution, *(other.ood for other in report.distributions)]
-    axis = svg.axis_of(np.concatenate(everything))
-    kept = float(np.mean(item.in_distribution >= report.threshold))
-    accepted = float(np.mean(item.ood >= report.threshold))
-    label = (
-        f"Scores on {item.name}: {100 * kept:.0f} % of in-distribution pictures and "
-        f"{100 * accepted:.0f} % of OOD pictures lie above the threshold"
-    )
-    chart = svg.mirrored_histogram(item.in_distribution, item.ood, axis, report.threshold, label)
-    return {
-        "name": item.name,
-        "group": item.group,
-        "kept": f"{100 * kept:.1f}",
-        "accepted": f"{100 * accepted:.1f}",
-        "n_ood": len(item.ood),
-        "chart": chart,
-    }
-
-
 def _pair(pair: Pair) -> dict[str, object]:
     path = ", ".join(f"{energy:.1f}" for energy in pair.energies)
     label = f"Energy of the source {pair.source_energy:.1f}, then round by round {path}"
     return {
-        "source": _data_uri(pair.source),
-        "synthetic": _data_uri(pair.synthetic),
+        "source": data_uri(pair.source),
+        "synthetic": data_uri(pair.synthetic),
         "label": pair.label,
         "prompt": pair.prompt,
         "negative_label": pair.negative_label,
@@ -261,9 +205,33 @@ def _pair(pair: Pair) -> dict[str, object]:
 
 
 def _strip(strip: Strip) -> dict[str, object]:
-    pictures: Sequence[tuple[str, str]] = [(title, _data_uri(png)) for title, png in strip.pictures]
+    pictures: Sequence[tuple[str, str]] = [
+        (title, data_uri(data)) for title, data in strip.pictures
+    ]
     return {"label": strip.label, "pictures": pictures}
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def _mistakes(item: Mistakes) -> dict[str, object]:
+    shown = [
+        {**vars(one), "uri": data_uri(one.picture), "score": _score(one.score)}
+        for one in item.shown
+    ]
+    return {**vars(item), "shown": shown}
+
+
+def _score(value: float) -> str:
+    """Four digits, and more for a score so near to 1 or 0 that it would be shown as 1 or 0.
+
+    >>> _score(0.91234), _score(0.9999991), _score(1.0)
+    ('0.9123', '0.9999991', '1.0000')
+    """
+    plain = f"{value:.4f}"
+    return f"{value:.7f}" if plain in ("1.0000", "0.0000") and value not in (0, 1) else plain
+
+
+def data_uri(data: bytes) -> str:
+    """Return an image as a data URI, its kind read from its first bytes: PNG, WebP or SVG."""
+    kind = _KINDS.get(data[:4])
+    if kind is None:
+        raise InputError("a picture of the page is neither PNG, WebP nor SVG")
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+BESIDE = 16  # characters of a name that fit beside an interval
 _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
@@ -65,16 +66,17 @@ def mirrored_histogram(
     for x, tick in _apart([(width * float(axis.place(tick)), tick) for tick in axis.ticks()]):
         anchor = "start" if x < 14 else "end" if x > width - 14 else "middle"
         parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="146" y2="150"/>')
-        parts.append(_text(x, 163, _number(tick), "tick-label", anchor))
-    return _chart(width, height, label, parts)
+        parts.append(text(x, 163, _number(tick), "tick-label", anchor))
+    return chart(width, height, label, parts)
 
 
 def gain_plot(rows: Sequence[tuple[str, float, float, float, str]], label: str) -> Markup:
     """Draw one dot and interval per row (name, gain, low, high, verdict), in points.
 
-    The axis spans all intervals and zero.
+    The axis spans all intervals and zero. Long names stand above their intervals.
     """
-    width, left, step = 340.0, 104.0, 26.0
+    above = max((len(name) for name, *_ in rows), default=0) > BESIDE
+    width, left, step = (340.0, 8.0, 38.0) if above else (340.0, 104.0, 26.0)
     base = step * len(rows) + 6
     ends = [0.0, *(value for row in rows for value in row[2:4])]
     margin = 0.04 * (max(ends) - min(ends)) or 1.0
@@ -85,14 +87,14 @@ def gain_plot(rows: Sequence[tuple[str, float, float, float, str]], label: str) 
 
     parts = [f'<line class="zero" x1="{place(0):.1f}" x2="{place(0):.1f}" y1="2" y2="{base:g}"/>']
     for i, (name, gain, low, high, verdict) in enumerate(rows):
-        y = step * i + 15
-        parts.append(_text(0, y + 4, name, "row-label", "start"))
+        y = step * i + (29 if above else 15)
+        parts.append(text(0, y - 11 if above else y + 4, name, "row-label", "start"))
         span = f'x1="{place(low):.1f}" x2="{place(high):.1f}" y1="{y:g}" y2="{y:g}"'
         parts.append(f'<line class="whisker {verdict}" {span}/>')
         parts.append(f'<circle class="dot {verdict}" cx="{place(gain):.1f}" cy="{y:g}" r="4.5"/>')
     for tick in axis.ticks():
-        parts.append(_text(place(tick), base + 17, _signed(tick), "tick-label", "middle"))
-    return _chart(width, base + 24, label, parts)
+        parts.append(text(place(tick), base + 17, _signed(tick), "tick-label", "middle"))
+    return chart(width, base + 24, label, parts)
 
 
 def energy_path(source: float, energies: Sequence[float], label: str) -> Markup:
@@ -107,23 +109,25 @@ def energy_path(source: float, energies: Sequence[float], label: str) -> Markup:
     for i, (x, y) in enumerate(points):
         kind = "id" if i == 0 else "ood"
         parts.append(f'<circle class="mark {kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-    return _chart(96, 32, label, parts)
+    return chart(96, 32, label, parts)
 
 
-def _chart(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
+def chart(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
+    """Put parts into an SVG image of its own size in units, named `label` for who cannot see it."""
     opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
     return Markup(opening + "".join(parts) + "</svg>")
 
 
-def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
+def text(x: float, y: float, words: str, kind: str, anchor: str) -> str:
+    """Return words at a place, of the CSS class `kind`."""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text class="{kind}" {place}>{escape(text)}</text>'
+    return f'<text class="{kind}" {place}>{escape(words)}</text>'
 
 
 def _threshold(x: float, width: float) -> str:
     anchor, shift = ("end", -5.0) if x > width / 2 else ("start", 5.0)
     line = f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="2" y2="146"/>'
-    return line + _text(x + shift, 9, "threshold", "threshold-label", anchor)
+    return line + text(x + shift, 9, "threshold", "threshold-label", anchor)
 
 
 def _apart(ticks: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

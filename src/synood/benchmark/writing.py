@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from synood.benchmark import tables
+from synood.benchmark.beside import sources
+from synood.benchmark.methods import titles
+from synood.benchmark.records import methods_of, published_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synood.benchmark.published import Published
-    from synood.benchmark.results import Row
+    from synood.benchmark.results import Results, Row
 
 HEADINGS = {
     "auroc": "AUROC, % (higher is better)",
@@ -22,8 +25,35 @@ _SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\
             "\\": r"\textbackslash{}"}  # fmt: skip
 
 
+Form = Literal["md", "tex", "text"]
+
+
+def whole(results: Results, form: Form) -> str:
+    """Return all tables of a results file in one form, under its title where it has one.
+
+    Published figures that the file holds stand under their methods' lines, with their sources.
+    """
+    named, others = titles(methods_of(results)), published_of(results)
+    if not results.rows:
+        return str(results.run.get("table") or "") + "\n"
+    title = str(results.run.get("title") or "")
+    told = [f"Published figures: {source}." for source in sources(others, named)]
+    if form == "text":
+        blocks = [
+            tables.text_block(results.rows, metric, heading, named, others)
+            for metric, heading in HEADINGS.items()
+        ]
+        return "\n\n".join([*([title] if title else []), *blocks, *told]) + "\n"
+    if form == "md":
+        blocks = [markdown(results.rows, named, metric, others) for metric in HEADINGS]
+        told = [f"- {line}" for line in told]
+        return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *told])
+    blocks = [latex(results.rows, named, metric, others) for metric in HEADINGS]
+    return "\n".join([*blocks, *(f"% {line}" for line in told)])
+
+
 def markdown(
-    rows: Sequence[Row], titles: Mapping[str, str], metric: str, others: Sequence[Published] = ()
+    rows: Sequence[Row], named: Mapping[str, str], metric: str, others: Sequence[Published] = ()
 ) -> str:
     """Return one metric as Markdown tables; the best of each column is bold.
 
@@ -31,7 +61,7 @@ def markdown(
     """
     head = ["", *(column.title for column in tables.shown_columns(rows))]
     parts = []
-    for group in tables.groups(rows, metric, titles, others):
+    for group in tables.groups(rows, metric, named, others):
         lines = [[line.title, *_marked(line, "**{}**")] for line in group.lines]
         whole = [head, ["---", *("---:" for _ in head[1:])], *lines]
         body = "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
@@ -42,7 +72,7 @@ def markdown(
 
 
 def latex(
-    rows: Sequence[Row], titles: Mapping[str, str], metric: str, others: Sequence[Published] = ()
+    rows: Sequence[Row], named: Mapping[str, str], metric: str, others: Sequence[Published] = ()
 ) -> str:
     """Return one metric as a LaTeX `tabular` (package booktabs); the best of each column is bold.
 
@@ -53,7 +83,7 @@ def latex(
     """
     head = ["", *(tex(column.title) for column in tables.shown_columns(rows))]
     body = [r"\toprule", _tex_line(head)]
-    for group in tables.groups(rows, metric, titles, others):
+    for group in tables.groups(rows, metric, named, others):
         body.append(r"\midrule")
         if group.kind != "inductive":
             heading = tex(tables.TEST_TIME.capitalize())
