@@ -96,7 +96,7 @@ def _draw(svg: str) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGBA")
 
 
-def _cropped(image: Image.Image) -> Image.Image | None:
+def cropped(image: Image.Image) -> Image.Image | None:
     """Crop to the ink and shrink to the largest size kept; None where there is no ink."""
     box = image.getchannel("A").point(lambda value: 255 * (value > 8)).getbbox()
     if box is None or min(box[2] - box[0], box[3] - box[1]) < 4:
@@ -106,7 +106,7 @@ def _cropped(image: Image.Image) -> Image.Image | None:
     return image
 
 
-class _Iconify:
+class IconPackage:
     """One npm package of SVG icons, found by code point or by the spelling of the name."""
 
     def __init__(self, folder: Path) -> None:
@@ -137,7 +137,7 @@ def _squash(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _named_concepts(modules: Path) -> list[tuple[str, str, str]]:
+def named_concepts(modules: Path) -> list[tuple[str, str, str]]:
     """Return (code point, concept, subgroup) of the standard's pictures, in its order."""
     folder = modules / "emojibase-data"
     names = json.loads((folder / "meta/groups.json").read_text(encoding="utf-8"))
@@ -156,16 +156,18 @@ def _named_concepts(modules: Path) -> list[tuple[str, str, str]]:
 
 def draw_all(modules: Path) -> Iterator[Sprite]:
     """Draw every concept by every vendor from an npm `node_modules` folder."""
-    icons = {v: _Iconify(modules / "@iconify-json" / v) for v in VENDORS if v != "fluent-emoji-3d"}
+    icons = {
+        v: IconPackage(modules / "@iconify-json" / v) for v in VENDORS if v != "fluent-emoji-3d"
+    }
     folder = modules / "@lobehub/fluent-emoji-3d/assets"
     solid = {file.stem.replace("-fe0f", ""): file for file in sorted(folder.glob("*.webp"))}
-    for code, concept, subgroup in _named_concepts(modules):
+    for code, concept, subgroup in named_concepts(modules):
         for vendor in VENDORS:
             if vendor != "fluent-emoji-3d":
                 image = icons[vendor].find(code, concept)
             else:
                 image = Image.open(solid[code]).convert("RGBA") if code in solid else None
-            image = _cropped(image) if image is not None else None
+            image = cropped(image) if image is not None else None
             if image is not None:
                 yield Sprite(concept, part(concept, subgroup), subgroup, vendor, image)
 

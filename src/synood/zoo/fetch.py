@@ -58,9 +58,15 @@ def _run(*command: str, folder: Path) -> None:
 
 
 def fetch_npm(work: Path) -> None:
-    """Install the artwork's packages into WORK/node_modules, running none of their scripts."""
+    """Install the artwork's packages into WORK/node_modules."""
+    fetch_packages(work, NPM)
+
+
+def fetch_packages(work: Path, packages: Sequence[str]) -> None:
+    """Install npm packages into WORK/node_modules, running none of their scripts."""
     if not (work / "node_modules").is_dir():
-        _run("npm", "install", "--ignore-scripts", "--no-save", "--prefix", ".", *NPM, folder=work)
+        _run("npm", "install", "--ignore-scripts", "--no-save", "--prefix", ".", *packages,
+             folder=work)  # fmt: skip
 
 
 def fetch_wheel(name: str, into: Path) -> Path:

@@ -79,16 +79,8 @@ class SuiteWriter:
 
     def write(self) -> None:
         """Write all sets and, last, suite.json."""
+        self.write_seen()
         counts = self.counts
-        self._classes("train", "train", self.seen, counts.train, 0)
-        self._classes("validation", "validation/id", self.seen, counts.validation, 1)
-        for stream, (name, part) in enumerate(
-            [("validation-near", "validation-near"), ("validation-far", "validation-far")], start=2
-        ):
-            group: Literal["near", "far"] = "near" if stream == 2 else "far"
-            self._subjects(
-                name, group, "validation", self.seen, part, counts.validation_ood, stream
-            )
         self._classes("test", "test/id", self.test, counts.test, 10)
         self._subjects("near-natural", "near", "test", self.test, "near-natural", counts.ood, 11)
         self._subjects("near-made", "near", "test", self.test, "near-made", counts.ood, 12)
@@ -101,6 +93,19 @@ class SuiteWriter:
             "schema": SCHEMA, "name": "mini", "seed": self.seed, "split": self.split,
             "sets": [asdict(entry) for entry in self.sets],
         })  # fmt: skip
+
+    def write_seen(self) -> None:
+        """Write what is learnt from and chosen on: drawings that the models have seen."""
+        counts = self.counts
+        self._classes("train", "train", self.seen, counts.train, 0)
+        self._classes("validation", "validation/id", self.seen, counts.validation, 1)
+        for stream, (name, part) in enumerate(
+            [("validation-near", "validation-near"), ("validation-far", "validation-far")], start=2
+        ):
+            group: Literal["near", "far"] = "near" if stream == 2 else "far"
+            self._subjects(
+                name, group, "validation", self.seen, part, counts.validation_ood, stream
+            )
 
     def _classes(self, role: Role, path: str, world: World, each: int, stream: int) -> None:
         rng = self.rng(stream)
