@@ -36,7 +36,9 @@ class ColourBundle(Bundle):
         return self.candidates
 
 
-COLOUR_BUNDLE = ColourBundle("colours", None, {"prompts": "photo"})
+COLOUR_BUNDLE = ColourBundle(
+    "colours", None, {"encoder": {"type": "clip", "id": "colours"}, "prompts": "photo"}
+)
 
 
 def colour_detector(classes=CLASSES, negatives=NEGATIVES, **options):

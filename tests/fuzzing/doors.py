@@ -220,7 +220,7 @@ def _make_results(folder: Path) -> None:
 
 def _run_doors() -> list[Door]:
     def make(folder: Path) -> None:
-        order = Order("cat/1.png", folder / "no.png", "a tree", 7, "0123456789abcdef")
+        order = Order("cat/1.png", folder / "no.png", "0" * 64, "a tree", 7, "0123456789abcdef")
         image = np.zeros((8, 8, 3), np.uint8)
         write_shard(
             folder / "synthesize", [order], [Rendered(image, (0.5,), (1.0,), 2.0, "rounds")]

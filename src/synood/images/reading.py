@@ -98,10 +98,11 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
             return
         # O_NONBLOCK (not on Windows): a named pipe would keep us until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise InputError(f"{name}: cannot be read (not a plain file)")
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{name}: cannot be read (not a plain file)")
             yield file, _bounded(status.st_size, name)
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror or error})") from None
