@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 from dataclasses import replace
@@ -15,13 +17,14 @@ from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood.benchmark import writing
 from synood.benchmark.experiments import experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
+from synood.benchmark.experiments.interface import Outcome
 from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
 from synood.benchmark.experiments.stage import prepare, usual
 from synood.benchmark.experiments.table_4 import TUNED, half
 from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
 from synood.benchmark.line_chart import line_chart
-from synood.benchmark.methods import titles
+from synood.benchmark.methods import NEGLABEL, SYNOOD, titles
 from synood.benchmark.rehearsal import read_learnt
 from synood.benchmark.results import read_results
 from synood.benchmark.suites import read_suite
@@ -244,18 +247,54 @@ def test_figure_4_is_a_sheet_of_pairs(stage, tmp_path):
     pairs = read_results(tmp_path / "results.json").run["details"]["pairs"]
     assert {pair["class"] for pair in pairs} == set(CLASSES)
     assert all(pair["prompt"] in text for pair in pairs)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<article>") == len(pairs)
+    assert page.count("data:image/webp") == 2 * len(pairs)
+    assert all(html.escape(pair["prompt"]) in page for pair in pairs)
 
 
 def test_an_outcome_is_written_whole(stage, tmp_path):
     experiment = find_experiment("table-5")
     text = write_outcome(tmp_path, experiment, stage, experiment.run(stage))
-    names = ["results.json", "table.md", "table.tex", "table.txt"]
+    names = ["report.html", "results.json", "table.md", "table.tex", "table.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / "table.txt").read_text() == text
     run = read_results(tmp_path / "results.json").run
     assert run["experiment"] == "table-5"
     assert run["choices"] == json.loads(json.dumps(stage.choices))
     assert len(run["comparisons"]) > 0
+    page = (tmp_path / "report.html").read_text()
+    assert experiment.asks in page
+    assert page.count("<svg") == 2  # the gains in AUROC and in FPR95
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "again.html")]) == 0
+    assert (tmp_path / "again.html").read_text() == page
+
+
+def test_charts_are_on_the_page_and_said_in_words(stage, tmp_path):
+    experiment = find_experiment("figure-3")
+    outcome = experiment.run(stage)
+    write_outcome(tmp_path, experiment, stage, outcome)
+    page = (tmp_path / "report.html").read_text()
+    for chart in outcome.charts:
+        assert base64.b64encode(chart.svg.encode()).decode() in page
+        assert f'alt="{html.escape(chart.words)}"' in page
+
+
+def test_published_figures_stand_beside_measured_ones(stage, tmp_path):
+    experiment = find_experiment("table-5")
+    row = rows_of(planted_scores({"synood": 2.0}))[-1]
+    rows = tuple(
+        replace(row, method=name, ood_set=ood, group="far")
+        for name in ("neglabel", "synood")
+        for ood in ("iNaturalist", "SUN", "Places", "Textures")
+    )
+    known = replace(stage, suite=replace(stage.suite, name="imagenet-4"))
+    text = write_outcome(tmp_path, experiment, known, Outcome((NEGLABEL, SYNOOD), rows))
+    for form in (text, *((tmp_path / f).read_text() for f in ("table.md", "report.html"))):
+        assert "SynOOD, published" in form
+        assert "97.01" in form
+        assert "14.27" in form
+    assert read_results(tmp_path / "results.json").published
 
 
 def test_markdown_and_latex_hold_the_same_figures():
@@ -284,7 +323,13 @@ def test_the_command_line_lists_and_runs(place, tmp_path, capsys):
     ]
     assert main(["reproduce", "cost", "--out", str(tmp_path / "o"), "--seeds", "1", *given]) == 0
     assert "parameters added" in capsys.readouterr().out
-    assert (tmp_path / "o" / "reproduce" / "cost" / "results.json").is_file()
+    place = tmp_path / "o" / "reproduce"
+    assert (place / "cost" / "results.json").is_file()
+    page = (place / "cost" / "report.html").read_text()
+    assert "parameters added" in page
+    index = (place / "index.html").read_text()
+    assert re.findall(r'href="([^"]+)"', index) == ["cost/report.html"]
+    assert find_experiment("cost").asks in index
     assert main(["reproduce", "table-9", *given]) == 2
     assert "there are table-1" in capsys.readouterr().err
 

@@ -52,6 +52,7 @@ def reproduce(
     """
     from synood._console import deliver, reporter
     from synood.benchmark.experiments import experiments, find_experiment
+    from synood.benchmark.experiments.index import write_index
     from synood.benchmark.experiments.stage import prepare
     from synood.benchmark.experiments.writing import write_outcome
     from synood.benchmark.layouts import open_benchmark
@@ -85,4 +86,5 @@ def reproduce(
             outcome = experiment.run(stage)
         place = out / "reproduce" / experiment.name
         deliver(f"{write_outcome(place, experiment, stage, outcome)}\n{place}\n\n")
+    deliver(f"{write_index(out / 'reproduce')}\n")
     return 0

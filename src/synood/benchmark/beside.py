@@ -35,7 +35,7 @@ def table_beside(results: Results, benchmark: str, titles: Mapping[str, str]) ->
     blocks = [
         tables.text_block(results.rows, metric, _BLOCKS[metric], titles, others) for metric in shown
     ]
-    return "\n\n".join([*blocks, *_told(others, titles)])
+    return "\n\n".join([*blocks, *sources_told(others, titles)])
 
 
 def _has(others: Sequence[Published], metric: str) -> bool:
@@ -51,7 +51,8 @@ def sources(others: Sequence[Published], titles: Mapping[str, str]) -> list[str]
     return list(found)
 
 
-def _told(others: Sequence[Published], titles: Mapping[str, str]) -> list[str]:
+def sources_told(others: Sequence[Published], titles: Mapping[str, str]) -> list[str]:
+    """Return the sources as one block of plain text, or nothing where there is none."""
     lines = [f"  {line}" for line in sources(others, titles)]
     return (
         ["\n".join(["Published figures, of CLIP ViT-B/16, not measured here:", *lines])]

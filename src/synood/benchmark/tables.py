@@ -240,16 +240,20 @@ def _published(
     return [Line(method, f"{title}, published", texts, (False,) * len(layout), published=True)]
 
 
-def text_table(rows: Sequence[Row], titles: Mapping[str, str] | None = None) -> str:
+def text_table(
+    rows: Sequence[Row],
+    titles: Mapping[str, str] | None = None,
+    others: Sequence[Published] = (),
+) -> str:
     """Return AUROC and FPR95 in percent as plain text, one block per metric, best marked with *.
 
     `titles` maps a method's name to what is printed for it. Test-time methods have blocks of
-    their own.
+    their own; `others` are published figures.
     """
     return "\n\n".join(
         [
-            text_block(rows, "auroc", "AUROC, % (higher is better)", titles or {}),
-            text_block(rows, "fpr95", "FPR95, % (lower is better)", titles or {}),
+            text_block(rows, "auroc", "AUROC, % (higher is better)", titles or {}, others),
+            text_block(rows, "fpr95", "FPR95, % (lower is better)", titles or {}, others),
         ]
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome, variant
 from synood.benchmark.experiments.stage import Stage, usual
 from synood.benchmark.experiments.table_4 import half
-from synood.benchmark.line_chart import line_chart
+from synood.benchmark.line_chart import in_words, line_chart
 from synood.benchmark.methods import NEGLABEL, SYNOOD
 from synood.benchmark.tables import columns, table
 
@@ -73,7 +73,9 @@ def _chart(rows: Sequence[Row], counts: Sequence[int], metric: str) -> Chart:
     baseline = cells[NEGLABEL.name][everything.key].mean
     lines["NegLabel, no picture"] = [(count, baseline) for count in (counts[0], counts[-1])]
     label = {"fpr95": "FPR95, %", "auroc": "AUROC, %"}[metric]
-    return Chart(f"figure-3-{metric}", line_chart(lines, "synthetic pictures", label))
+    across = "synthetic pictures"
+    words = in_words(lines, across, label)
+    return Chart(f"figure-3-{metric}", line_chart(lines, across, label), words)
 
 
 FIGURE_3 = Experiment(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from synood.benchmark._thumbnails import thumbnail
 from synood.benchmark.experiments.interface import Experiment, Outcome
 from synood.images.reading import read_image
 
@@ -27,13 +28,20 @@ def run(stage: Stage) -> Outcome:
     sheet = draw(chosen)
     data = io.BytesIO()
     sheet.save(data, "WEBP", quality=80)
-    details = {"pairs": [_row(item) for item in chosen]}
+    pictures = {"pairs.webp": data.getvalue()}
+    rows = []
+    for number, item in enumerate(chosen):
+        names = {side: f"pairs/{number:02d}-{side}.webp" for side in ("source", "synthetic")}
+        pictures[names["source"]] = thumbnail(item.picture.path)
+        pictures[names["synthetic"]] = thumbnail(item.synthetic.path)
+        rows.append({**_row(item), **names})
+    details = {"pairs": rows}
     table = "\n".join(
         f"{row['class']}: {row['prompt']} -> {row['negative_label']}, "
         f"energy {row['energy_before']:.2f} -> {row['energy_after']:.2f}"
         for row in details["pairs"]
     )
-    return Outcome((), (), details=details, table=table, pictures={"pairs.webp": data.getvalue()})
+    return Outcome((), (), details=details, table=table, pictures=pictures)
 
 
 def draw(pairs: list[Painted]) -> Image.Image:
@@ -68,6 +76,8 @@ def _row(item: Painted) -> dict[str, object]:
         "negative_label": item.negative_prompt,
         "energy_before": made.source_energy,
         "energy_after": made.energies[-1],
+        "energies": list(made.energies),
+        "stop": made.stop,
     }
 
 

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart as an SVG file: `name` is its stem, `svg` the whole document."""
+    """A line chart as an SVG file: `name` is its stem, `svg` the whole document.
+
+    `words` say what it shows, its figures among them, to those who cannot see it.
+    """
 
     name: str
     svg: str
+    words: str
 
 
 @dataclass(frozen=True)

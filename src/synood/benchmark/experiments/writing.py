@@ -1,54 +1,64 @@
-"""What an experiment leaves behind: results.json, the table as text, Markdown and LaTeX, charts."""
+"""What an experiment leaves behind: results.json, a page, the table as text, Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from synood.benchmark import tables
+from synood.benchmark.beside import sources_told
 from synood.benchmark.methods import titles
-from synood.benchmark.results import DIGITS, Results, write_results
-from synood.benchmark.writing import HEADINGS, latex, markdown
+from synood.benchmark.page import load_report
+from synood.benchmark.published import published
+from synood.benchmark.records import comparisons_to_json, methods_to_json
+from synood.benchmark.report import write_report
+from synood.benchmark.results import Results, write_results
+from synood.benchmark.writing import whole
 from synood.files import read_text, write_bytes, write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from synood.benchmark.comparing import Comparison
     from synood.benchmark.experiments.interface import Experiment, Outcome
     from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.published import Published
 
 
 def write_outcome(place: Path, experiment: Experiment, stage: Stage, outcome: Outcome) -> str:
-    """Write everything into `place` and return what is to be printed."""
-    text = told(experiment, outcome)
-    write_results(
-        place / "results.json", Results(_record(experiment, stage, outcome), outcome.rows)
+    """Write everything into `place`, a page to look at among it; return what is to be printed."""
+    others = published(stage.suite.name, [method.name for method in outcome.methods])
+    text = told(experiment, outcome, others)
+    results = Results(
+        _record(experiment, stage, outcome), outcome.rows, tuple(row.to_json() for row in others)
     )
-    write_text(place / "table.txt", text)
-    if outcome.rows:
-        named = titles(outcome.methods)
-        blocks = [markdown(outcome.rows, named, metric) for metric in HEADINGS]
-        write_text(place / "table.md", "\n".join([f"# {experiment.title}\n", *blocks]))
-        blocks = [latex(outcome.rows, named, metric) for metric in HEADINGS]
-        write_text(place / "table.tex", "\n".join(blocks))
     for chart in outcome.charts:
         write_text(place / f"{chart.name}.svg", chart.svg)
     for name, data in outcome.pictures.items():
         write_bytes(place / name, data)
+    write_results(place / "results.json", results)
+    write_text(place / "table.txt", text)
+    if outcome.rows:
+        for form in ("md", "tex"):
+            write_text(place / f"table.{form}", whole(results, form))
+    write_report(place / "report.html", load_report(place))
     return text
 
 
-def told(experiment: Experiment, outcome: Outcome) -> str:
-    """Return the table, what is clearly better or worse on average, and the notes, as text."""
+def told(experiment: Experiment, outcome: Outcome, others: Sequence[Published] = ()) -> str:
+    """Return the table, what is clearly better or worse on average, and the notes, as text.
+
+    `others` are published figures, which stand under their methods' own with their sources.
+    """
     parts = [f"{experiment.title}\n{experiment.asks}"]
     if outcome.table is not None:
         parts.append(outcome.table)
     if outcome.rows:
-        parts.append(tables.text_table(outcome.rows, titles(outcome.methods)))
+        parts.append(tables.text_table(outcome.rows, titles(outcome.methods), others))
         parts.append("± is the 95 % interval of the mean over the seeds, * the best of a column.")
     named = titles(outcome.methods)
+    parts += sources_told(others, named)
     found = [_sentence(item, named) for item in outcome.comparisons if _is_headline(item)]
     if found:
         parts.append("\n".join(found))
@@ -72,6 +82,8 @@ def _record(experiment: Experiment, stage: Stage, outcome: Outcome) -> dict[str,
     del run["schema"]  # of run.toml; results.json has its own
     return {
         "experiment": experiment.name,
+        "title": experiment.title,
+        "asks": experiment.asks,
         **run,
         "seeds": list(stage.seeds),
         "suite": {
@@ -82,14 +94,13 @@ def _record(experiment: Experiment, stage: Stage, outcome: Outcome) -> dict[str,
         },
         "choices": dict(stage.choices),
         "titles": dict(titles(outcome.methods)),
-        "comparisons": [_rounded(asdict(item)) for item in outcome.comparisons],
+        "methods": methods_to_json(outcome.methods),
+        "comparisons": comparisons_to_json(outcome.comparisons),
         "details": dict(outcome.details),
         "notes": list(outcome.notes),
-    }
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: round(value, DIGITS) if isinstance(value, float) else value
-        for name, value in values.items()
+        "table": outcome.table,
+        "shown": [
+            {"file": f"{chart.name}.svg", "words": chart.words or chart.name}
+            for chart in outcome.charts
+        ],
     }

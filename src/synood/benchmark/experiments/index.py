@@ -1,0 +1,43 @@
+"""`index.html` beside the experiments' folders: what each asks, what it found, and its page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synood.benchmark.experiments import experiments
+from synood.benchmark.page import RESULTS, load_report
+from synood.benchmark.report import template
+from synood.files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOUND = 3  # sentences of an experiment
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment on the index: the folder of its page, and sentences on what it found."""
+
+    name: str
+    title: str
+    asks: str
+    sentences: tuple[str, ...]
+
+
+def write_index(place: Path) -> Path:
+    """List the experiments that `place` holds, in the paper's order; return the page's path.
+
+    Of many findings the last are told, which say what is best.
+    """
+    entries, where = [], ""
+    for name, item in experiments().items():
+        if (place / name / RESULTS).is_file():
+            found = load_report(place / name)
+            sentences = tuple(finding.text for finding in found.reading.findings[-FOUND:])
+            entries.append(Entry(name, item.title, item.asks, sentences))
+            where = where or found.facts["eyebrow"]
+    page: str = template("index.html.jinja").render(entries=entries, where=where)
+    write_text(place / "index.html", page)
+    return place / "index.html"
