@@ -95,6 +95,7 @@ def test_training_images_without_labels_are_refused(material, name):
         ("locoop", {"temperature": 1.0, "score": "GL-MCM"}),
         ("lsn", {"temperature": 0.01}),
         ("clipn", {"temperature": 0.01, "decision": "agreeing to differ"}),
+        ("vos", {"length": 10.0}),
         ("npos", {"spread": 0.1}),
     ],
 )
@@ -245,8 +246,8 @@ def test_vos_scores_by_the_weighted_energy_its_loss_is_of():
     def energy(logits):
         return np.log(0.5 * np.exp(logits[0]) + 2.0 * np.exp(logits[2]))  # relu drops the second
 
-    expected = [energy(weight @ image + bias) for image in images]
-    head = EnergyHead(weight, bias, shares)
+    expected = [energy(weight @ (2 * image) + bias) for image in images]
+    head = EnergyHead(weight, bias, shares, length=2.0)
     np.testing.assert_allclose(head.score(7 * images.astype("f4")), expected, atol=1e-5)
 
     inside, outside = rng.normal(size=(4, 3)), rng.normal(size=(2, 3))

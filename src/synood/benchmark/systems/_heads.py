@@ -38,11 +38,15 @@ class Outliers(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class EnergyHead:
-    """A linear classifier (C, D) of unit features, scored by its energy, classes weighted (C,)."""
+    """A linear classifier (C, D) of features of one length, scored by its energy.
+
+    `shares` (C,) weigh the classes in the energy.
+    """
 
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
     shares: NDArray[np.float64]
+    length: float = 1.0
 
     @property
     def size(self) -> int:
@@ -51,7 +55,7 @@ class EnergyHead:
 
     def score(self, features: Floats) -> Floats:
         """Score (N, D): log sum over classes of relu(w) exp(logit), (N,)."""
-        logits = scores.normalise(features) @ self.weight.T + self.bias
+        logits = self.length * scores.normalise(features) @ self.weight.T + self.bias
         top = logits.max(axis=1, keepdims=True)
         total = (np.maximum(self.shares, 0) * np.exp(logits - top)).sum(axis=1)
         found: Floats = (top[:, 0] + np.log(total)).astype(np.float32)
@@ -68,15 +72,19 @@ class EnergyHead:
         labels: NDArray[np.int64],
         classes: int,
         outliers: Outliers,
+        length: float,
         seed: int,
         losses: Losses,
     ) -> EnergyHead:
-        """Train on unit images (N, D) and their classes (N,); each step draws new outliers."""
+        """Train on unit images (N, D), made `length` long as the outliers are, and classes (N,).
+
+        Each step draws new outliers.
+        """
         import torch
 
         from synood.tuning._loop import epoch_count, minimise
 
-        rows, targets = torch.from_numpy(images), torch.from_numpy(labels)
+        rows, targets = length * torch.from_numpy(images), torch.from_numpy(labels)
         generator = torch.Generator().manual_seed(seed)
         linear = torch.nn.Linear(images.shape[1], classes)
         torch.nn.init.zeros_(linear.weight)
@@ -103,8 +111,9 @@ class EnergyHead:
             nesterov=True,
         )
         minimise(loss_of, sgd, len(rows), ENERGY, seed, losses)
-        found = (linear.weight, linear.bias, shares)
-        return cls(*(value.detach().double().numpy() for value in found))
+        learned = (linear.weight, linear.bias, shares)
+        weight, bias, weighed = (value.detach().double().numpy() for value in learned)
+        return cls(weight, bias, weighed, length)
 
 
 def energy_loss(

@@ -43,6 +43,7 @@ NPOS = Method(
 # VOS, train_virtual.py: of so many samples of each class the least likely one; added to the
 # covariance's diagonal
 SAMPLED, RIDGE = 10_000, 1e-4
+LENGTHS = (10.0, 3.0, 1.0)  # ours: a trained network's features are not of unit length
 # NPOS, train_npos.py: noise around each boundary image, of which the two farthest are kept;
 # K and select were 400 and 300 of 1,000 images of each class
 CANDIDATES, KEPT = 1_000, 2
@@ -51,12 +52,19 @@ SPREADS = (0.1, 0.05, 0.02)  # cov_mat, 0.1 in theirs
 
 
 def fit_vos(material: Material, seed: int) -> Fitted:
-    """Train classes and energy together, on images and on unlikely samples of their Gaussians."""
+    """Train classes and energy together, on images and on unlikely samples of their Gaussians.
+
+    How long the features are made, which the head's rate belongs to, is chosen on validation.
+    """
     images, labels = labelled(material.train)
-    losses = Losses()
-    gaussians = TiedGaussians(images, labels)
-    head = EnergyHead.fit(images, labels, len(material.class_names), gaussians, seed, losses)
-    return Fitted(head.of_set, {"loss": losses.to_json()}, head.size)
+    options, size = [], 0
+    for length in LENGTHS[: 1 if not material.validation_ood else None]:
+        losses, gaussians = Losses(), TiedGaussians(length * images, labels)
+        classes = len(material.class_names)
+        head = EnergyHead.fit(images, labels, classes, gaussians, length, seed, losses)
+        options.append(Option({"length": length, "loss": losses.to_json()}, head.of_set))
+        size = head.size
+    return best_of(material, options, size)
 
 
 def fit_npos(material: Material, seed: int) -> Fitted:
