@@ -5,7 +5,7 @@ gradient after the last one too. Both paint the same pictures (checked) in one p
 with the models of a bundle or, by default, random ones of the mini bundle's size. The figures are
 CPU time, so other work on the machine counts little.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/guidance.py [--repeats 5] [--bundle mini]
+    OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/guidance.py [--bundle mini] [--batch 4]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SETTINGS = GuidanceSettings(rounds=3, step_size=1.0, target=5.0)
-SIZE, CHANNELS, BATCH = 64, (64, 128), 4
+SIZE, CHANNELS = 64, (64, 128)
 
 
 class Work(NamedTuple):
@@ -99,10 +99,10 @@ def bundled_models(name: str) -> tuple[Inpainter, Classifier]:
     return bundle.inpainter(), classifier
 
 
-def work_for(inpainter: Inpainter, classifier: Classifier) -> Work:
+def work_for(inpainter: Inpainter, classifier: Classifier, batch: int) -> Work:
     size = inpainter.image_size
-    pixels = torch.rand(BATCH, 3, size, size, generator=torch.Generator().manual_seed(0))
-    return Work(inpainter, classifier, pixels, ["a photo of a cat"] * BATCH, range(BATCH))
+    pixels = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return Work(inpainter, classifier, pixels, ["a photo of a cat"] * batch, range(batch))
 
 
 def measure(work: Work, repeats: int) -> dict[str, float]:
@@ -122,15 +122,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--bundle")
+    parser.add_argument("--batch", type=int, default=4)
     options = parser.parse_args()
     if options.bundle is None:
         with tempfile.TemporaryDirectory() as place:
             models = random_models(Path(place))
     else:
         models = bundled_models(options.bundle)
-    medians = measure(work_for(*models), options.repeats)
+    medians = measure(work_for(*models, options.batch), options.repeats)
     for name, seconds in medians.items():
-        print(f"{name:8} {seconds / BATCH:7.3f} CPU s an image")
+        print(f"{name:8} {seconds / options.batch:7.3f} CPU s an image")
     print(f"twin / guided = {medians['twin'] / medians['guided']:.3f}")
     print(f"load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} thread(s)")
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_TEMPLATE = (
+TEMPLATE = (
     "{% for m in messages %}{{ m['role'].upper() }}: {% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}IMAGE{% else %}{{ c['text'] }}{% endif %}"
     "{% endfor %} {% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
@@ -23,7 +23,7 @@ _TEXT = {
 }
 
 
-def _tokenizer(specials: Sequence[str]) -> Any:
+def byte_tokenizer(specials: Sequence[str]) -> Any:
     """Every byte a token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -41,7 +41,7 @@ def _tokenizer(specials: Sequence[str]) -> Any:
     )
 
 
-def _special_ids(tokenizer: Any) -> dict[str, int]:
+def special_ids(tokenizer: Any) -> dict[str, int]:
     return {
         f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
     }
@@ -58,9 +58,9 @@ def tiny_llava(directory: Path, seed: int = 0, template: bool = True) -> Path:
         LlavaProcessor,
     )
 
-    tokenizer = _tokenizer(["<image>"])
+    tokenizer = byte_tokenizer(["<image>"])
     vision = CLIPVisionConfig(**_TEXT, image_size=32, patch_size=8, projection_dim=16)
-    text = LlamaConfig(**_TEXT, vocab_size=len(tokenizer), **_special_ids(tokenizer))
+    text = LlamaConfig(**_TEXT, vocab_size=len(tokenizer), **special_ids(tokenizer))
     config = LlavaConfig(
         vision_config=vision,
         text_config=text,
@@ -76,7 +76,7 @@ def tiny_llava(directory: Path, seed: int = 0, template: bool = True) -> Path:
         patch_size=8,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=_TEMPLATE.replace("IMAGE", "<image>\n") if template else None,
+        chat_template=TEMPLATE.replace("IMAGE", "<image>\n") if template else None,
     )
     processor.save_pretrained(directory)
     return directory
@@ -87,7 +87,7 @@ def tiny_qwen(directory: Path, seed: int = 0) -> Path:
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     marks = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
-    tokenizer = _tokenizer(marks)
+    tokenizer = byte_tokenizer(marks)
     start, image, end, video = tokenizer.convert_tokens_to_ids(list(marks))
     rope = {"rope_type": "default", "type": "mrope", "mrope_section": [1, 1, 2]}
     config = Qwen2VLConfig(
@@ -106,7 +106,7 @@ def tiny_qwen(directory: Path, seed: int = 0) -> Path:
             "vocab_size": len(tokenizer),
             "num_key_value_heads": 2,
             "rope_parameters": rope,
-            **_special_ids(tokenizer),
+            **special_ids(tokenizer),
         },
         image_token_id=image,
         video_token_id=video,
@@ -130,6 +130,6 @@ def tiny_qwen(directory: Path, seed: int = 0) -> Path:
             "image_std": [0.5, 0.5, 0.5],
         },
     )
-    template = _TEMPLATE.replace("IMAGE", "".join(marks[:3]))
+    template = TEMPLATE.replace("IMAGE", "".join(marks[:3]))
     tiny.write_json(directory / "chat_template.json", {"chat_template": template})
     return directory
