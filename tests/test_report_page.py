@@ -235,6 +235,39 @@ def test_many_methods_against_one_are_drawn_over_that_one(tmp_path):
     assert "MCM -2.0" in labels[0]
 
 
+def test_no_test_time_method_is_held_against_an_inductive_one(tmp_path):
+    made = results_with()
+    late = [replace(row, method="late", kind="test-time") for row in made.rows if row.seed == 0
+            and row.method == "synood"]  # fmt: skip
+    listed = [
+        {"method": "late", "other": other, "metric": "auroc", "column": "average:all",
+         "gain": 0.5, "low": 0.4, "high": 0.6}
+        for other in ("neglabel", "late")
+    ]  # fmt: skip
+    run = {**made.run, "methods": [], "comparisons": listed}
+    write_results(tmp_path / "results.json", Results(run, (*made.rows, *late)))
+    report = load_report(tmp_path)
+    assert [item.other for item in report.comparisons] == ["late"]
+
+
+def test_many_findings_are_folded_and_those_of_synood_come_first(tmp_path):
+    scores = dict.fromkeys(("msp", "energy", "mcm", "unguided", "synood"), 0.01)
+    listed = [
+        {"method": name, "other": other, "metric": "fpr95", "column": "average:all",
+         "gain": gain, "low": gain - 0.02, "high": gain + 0.02}
+        for name, gain in scores.items()
+        for other in ("neglabel", "jigsaw", "energy")
+    ]  # fmt: skip
+    write_results(tmp_path / "results.json", results_with(comparisons=listed))
+    report = load_report(tmp_path)
+    texts = [finding.text for finding in report.reading.findings]
+    assert texts[0].startswith("Best inductive methods on average: ")
+    assert all(text.startswith("SynOOD against") for text in texts[1:4])
+    html = render(report)
+    assert html.index("4 more comparisons") < html.index(texts[-1])
+    assert html.index(texts[11]) < html.index("4 more comparisons")
+
+
 @pytest.mark.parametrize("name", ["../secret.svg", "/etc/hostname", "..\\x", "absent.svg"])
 def test_a_results_file_shows_nothing_from_elsewhere(tmp_path, name):
     (tmp_path / "secret.svg").write_text("<svg></svg>")

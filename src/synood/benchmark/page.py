@@ -50,7 +50,11 @@ def load_report(path: Path) -> Report:
 
 def _results_report(place: Path, results: Results) -> Report:
     run = results.run
-    methods, comparisons = methods_of(results), comparisons_of(results)
+    methods = methods_of(results)
+    kinds = {row.method: row.kind for row in results.rows}
+    comparisons = tuple(  # none between an inductive method and a test-time one
+        item for item in comparisons_of(results) if kinds.get(item.method) == kinds.get(item.other)
+    )
     headline = str(run.get("title") or _headline(results, len(methods)))
     return Report(
         results=results,

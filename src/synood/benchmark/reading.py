@@ -63,26 +63,31 @@ def read_comparisons(
     titles: Mapping[str, str],
     headline: str,
 ) -> Reading:
-    """Say of every comparison over all sets which way it went, and which method is best.
+    """Say which method is best, and of every comparison over all sets which way it went.
 
-    Inductive and test-time methods are not held against each other for the best.
+    SynOOD's own comparisons come first. Inductive and test-time methods are not held against each
+    other for the best.
     """
-    by_key = {(c.method, c.other, c.metric): c for c in comparisons if c.column == ALL}
     findings = []
-    for method, other in dict.fromkeys((method, other) for method, other, _ in by_key):
+    for kind in get_args(Kind):
+        own = [row for row in rows if row.kind == kind]
+        if len({row.method for row in own}) > 1:
+            text = f"Best {kind} methods on average: {_best_text(_winners(own, titles))}"
+            findings.append(Finding("even", text))
+    by_key = {(c.method, c.other, c.metric): c for c in comparisons if c.column == ALL}
+    pairs = dict.fromkeys((method, other) for method, other, _ in by_key)
+    for method, other in sorted(pairs, key=lambda pair: pair[0] != OURS):
         found = [
             by_key[method, other, metric] for metric in _NAMES if (method, other, metric) in by_key
         ]
         told = "; ".join(f"{_NAMES[item.metric]} {_gain(item)}" for item in found)
-        verdict = _joint(found[0].verdict, found[-1].verdict)
         names = titles.get(method, method), titles.get(other, other)
-        findings.append(Finding(verdict, f"{names[0]} against {names[1]}, all sets: {told}."))
-    for kind in get_args(Kind):
-        own = [row for row in rows if row.kind == kind]
-        if len({row.method for row in own}) > 1:
-            winners = _winners(own, titles)
-            text = f"Best {kind} methods on average: {_best_text(winners)}"
-            findings.append(Finding("even", text))
+        findings.append(
+            Finding(
+                _joint(found[0].verdict, found[-1].verdict),
+                f"{names[0]} against {names[1]}, all sets: {told}.",
+            )
+        )
     return Reading(headline, tuple(findings))
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Distribution", "Mistake", "Mistakes", "Pair", "Picture", "Report", "Strip"]
 
+FINDINGS = 12  # shown at once, the others behind a fold
 _STOPS = {
     "rounds": "all rounds used",
     "target": "target energy reached",
@@ -139,6 +140,7 @@ def render(report: Report) -> str:
         more=_page_tables.blocks(*named, _page_tables.MORE) if rows else [],
         published=bool(others),
         sources=sources(others, titles),
+        first=FINDINGS,
         gains=_page_charts.gain_plots(report.comparisons, titles),
         sets=_page_charts.set_charts(report.distributions, report.threshold),
         mistakes=[_mistakes(item) for item in report.mistakes],

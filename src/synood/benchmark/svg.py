@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BESIDE = 16  # characters of a name that fit beside an interval
+BESIDE = 22  # characters of a name that fit beside an interval
 _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
@@ -75,8 +75,10 @@ def gain_plot(rows: Sequence[tuple[str, float, float, float, str]], label: str) 
 
     The axis spans all intervals and zero. Long names stand above their intervals.
     """
-    above = max((len(name) for name, *_ in rows), default=0) > BESIDE
-    width, left, step = (340.0, 8.0, 38.0) if above else (340.0, 104.0, 26.0)
+    longest = max((len(name) for name, *_ in rows), default=0)
+    above = longest > BESIDE
+    width, step = 340.0, 38.0 if above else 26.0
+    left = 8.0 if above else max(104.0, 6.8 * longest + 6)
     base = step * len(rows) + 6
     ends = [0.0, *(value for row in rows for value in row[2:4])]
     margin = 0.04 * (max(ends) - min(ends)) or 1.0

@@ -29,13 +29,13 @@ class Entry:
 def write_index(place: Path) -> Path:
     """List the experiments that `place` holds, in the paper's order; return the page's path.
 
-    Of many findings the last are told, which say what is best.
+    Of many findings the first are told: what is best, and how SynOOD compares.
     """
     entries, where = [], ""
     for name, item in experiments().items():
         if (place / name / RESULTS).is_file():
             found = load_report(place / name)
-            sentences = tuple(finding.text for finding in found.reading.findings[-FOUND:])
+            sentences = tuple(finding.text for finding in found.reading.findings[:FOUND])
             entries.append(Entry(name, item.title, item.asks, sentences))
             where = where or found.facts["eyebrow"]
     page: str = template("index.html.jinja").render(entries=entries, where=where)
