@@ -149,6 +149,18 @@ def test_test_time_methods_and_published_figures_stand_apart(html):
     assert "a paper &lt;1&gt;" in html
 
 
+def test_intervals_over_test_pictures_are_those_of_the_rows(report, html):
+    block = html[html.index("Intervals for other test pictures") :]
+    block = block[block.index("<caption>AUROC") : block.index("<caption>FPR95")]
+    for name, title in (("neglabel", "NegLabel"), ("synood", "SynOOD")):
+        line = re.search(rf'<th scope="row">{title}</th>(.*?)</tr>', block, re.DOTALL)[1]
+        shown = re.findall(r"([\d.]+)–([\d.]+)", line)
+        for ood, ends in zip(SETS, shown, strict=True):
+            own = [r.ci95["auroc"] for r in report.results.rows
+                   if r.method == name and r.ood_set == ood]  # fmt: skip
+            assert tuple(map(float, ends)) == pytest.approx(100 * np.mean(own, axis=0), abs=0.051)
+
+
 def test_both_conventions_of_fpr95_are_on_the_page(report, page):
     for row in report.results.rows:
         if (row.method, row.seed) == ("synood", 0):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark import tables
 from synood.benchmark.reading import OURS
+from synood.benchmark.results import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,19 +67,24 @@ class Block:
     sections: tuple[Section, ...]
 
 
-def spans(layout: Sequence[tables.Column]) -> list[tuple[str, int]]:
-    """Return the headings over the columns and how many columns each covers."""
+@dataclass(frozen=True)
+class Heads:
+    """The columns of a table, the headings that span them, and the CSS classes of each column."""
+
+    layout: tuple[tables.Column, ...]
+    spans: tuple[tuple[str, int], ...]
+    classes: tuple[str, ...]
+
+
+def heads_of(layout: Sequence[tables.Column]) -> Heads:
+    """Say which headings span how many columns; a class marks averages, and where a span opens."""
     names = ["Average" if c.is_average else f"{c.group.capitalize()} OOD" for c in layout]
-    return [(name, names.count(name)) for name in dict.fromkeys(names)]
-
-
-def column_classes(layout: Sequence[tables.Column]) -> list[str]:
-    """Return each column's CSS classes: whether it is an average, and whether it opens a span."""
-    names = [c.is_average or c.group for c in layout]
-    return [
+    spans = tuple((name, names.count(name)) for name in dict.fromkeys(names))
+    classes = tuple(
         " ".join(["average"] * c.is_average + ["first"] * (names.index(names[i]) == i))
         for i, c in enumerate(layout)
-    ]
+    )
+    return Heads(tuple(layout), spans, classes)
 
 
 def blocks(
@@ -99,6 +105,44 @@ def blocks(
         ]
         found.append(Block(name, direction, tuple(sections)))
     return found
+
+
+def interval_blocks(
+    rows: Sequence[Row], methods: Sequence[Method], layout: Sequence[tables.Column]
+) -> list[Block]:
+    """Return AUROC's and FPR95's intervals over test pictures for the sets of `layout`, in percent.
+
+    Of a method with several seeds the ends are averaged over them.
+    """
+    found = []
+    for metric, (name, _) in METRICS.items():
+        sections = []
+        for kind in get_args(Kind):
+            lines = [
+                _interval_line(method, rows, layout, metric)
+                for method in methods
+                if method.kind == kind
+            ]
+            heading = "" if kind == "inductive" else "Test-time methods"
+            sections += [Section(heading, tuple(lines))] if lines else []
+        direction = "from – to, for other test pictures (95 %, bootstrap)"
+        found.append(Block(name, direction, tuple(sections)))
+    return found
+
+
+def _interval_line(
+    method: Method, rows: Sequence[Row], layout: Sequence[tables.Column], metric: str
+) -> ShownLine:
+    cells = []
+    for column in layout:
+        ends = [
+            row.ci95[metric]
+            for row in rows
+            if row.method == method.name and row.ood_set == column.key
+        ]
+        low, high = (100 * sum(side) / len(ends) for side in zip(*ends, strict=True))
+        cells.append(Cell(f"{low:.1f}–{high:.1f}", "", best=False))
+    return ShownLine(method.title, tuple(cells), method.name == OURS, published=False)
 
 
 def _sections(group: tables.Group, controls: set[str]) -> list[Section]:

@@ -191,6 +191,8 @@ def _winners(rows: Sequence[Row], titles: Mapping[str, str]) -> dict[str, list[s
 
 
 def _best_text(winners: Mapping[str, Sequence[str]]) -> str:
+    if winners["auroc"] == winners["fpr95"]:
+        return f"{_listed(winners['auroc'])} in both measures."
     return f"{_listed(winners['auroc'])} in AUROC, {_listed(winners['fpr95'])} in FPR95."
 
 

@@ -128,16 +128,17 @@ def render(report: Report) -> str:
     """Return the page as HTML."""
     rows, others = report.results.rows, published_of(report.results)
     layout = tables.shown_columns(rows) if rows else ()
+    sets = [column for column in layout if not column.is_average]
     titles = {method.name: method.title for method in report.methods}
     named = (rows, report.methods, others)
     page: str = template("report.html.jinja").render(
         report=report,
         run=report.results.run,
-        layout=layout,
-        spans=_page_tables.spans(layout),
-        starts=_page_tables.column_classes(layout),
+        heads=_page_tables.heads_of(layout),
+        set_heads=_page_tables.heads_of(sets),
         blocks=_page_tables.blocks(*named, _page_tables.METRICS) if rows else [],
         more=_page_tables.blocks(*named, _page_tables.MORE) if rows else [],
+        intervals=_page_tables.interval_blocks(rows, report.methods, sets),
         published=bool(others),
         sources=sources(others, titles),
         first=FINDINGS,
