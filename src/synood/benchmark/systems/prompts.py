@@ -33,19 +33,19 @@ _TOWER = f"{ENCODER} whose text tower takes vectors for words"
 COOP = Method(
     "coop",
     "CoOp",
-    "Zhou et al., IJCV 2022, arXiv 2109.01134, scored as MCM",
+    "Zhou et al., IJCV 2022, arXiv 2109.01134, on features without crops, scored as MCM",
     "inductive",
     (_TOWER, NAMES, IMAGES),
 )
 LOCOOP = Method(
     "locoop",
     "LoCoOp",
-    "Miyai et al., NeurIPS 2023, arXiv 2306.01293",
+    "Miyai et al., NeurIPS 2023, arXiv 2306.01293, on features without crops",
     "inductive",
     (f"{_TOWER}, with features of single places", NAMES, IMAGES),
 )
 START = "a photo of a"  # configs/trainers/CoOp/vit_b16_ctxv1.yaml and CoCoOp's
-STEPS = Schedule(epochs=100, batch_size=1_000_000, learning_rate=2e-3)  # ours but for the rate
+STEPS = Schedule(epochs=100, batch_size=1, learning_rate=2e-3)  # ours but for the rate
 LOCAL_WEIGHT = 0.25  # LoCoOp: lambda
 TOP_SHARE = 0.2  # LoCoOp: the 200 likeliest of 1,000 classes
 
