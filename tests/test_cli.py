@@ -94,7 +94,8 @@ def test_help_is_quick_and_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "fit", "zero-shot", "score", "calibrate", "evaluate", "mine", "synthesize"]
+    "command",
+    ["demo", "fit", "zero-shot", "score", "calibrate", "evaluate", "mine", "synthesize", "report"],
 )
 def test_every_option_is_explained(command, capsys):
     arguments = app[command].assemble_argument_collection(parse_docstring=True)
