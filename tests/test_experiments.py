@@ -125,6 +125,19 @@ def find(name):
     return next(kind for kind in (*CONTROLS, NEG_IMAGE) if kind.name == name)
 
 
+def test_a_label_that_is_too_long_for_the_painter_loses_its_last_words(stage):
+    from synood.benchmark.controls import fitting
+
+    inpainter = stage.material.models.inpainter
+    assert fitting(inpainter, "a photo of a cat") == "a photo of a cat"
+    words = ["tree"] * 500
+    kept = fitting(inpainter, " ".join(words)).split()
+    assert 2 < len(kept) < 80
+    with pytest.raises(InputError):
+        inpainter.check_prompts([" ".join([*kept, "tree"])])
+    assert fitting(inpainter, "x" * 999).strip("x") == ""
+
+
 def test_half_of_the_tuning_taken_back_is_a_detector_tuned_by_half(stage):
     features = stage.views.test.features
     whole = stage.rehearsal.detector(stage.synthetic(), 0)

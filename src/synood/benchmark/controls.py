@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.inpainting import Inpainter
     from synood.pipeline._models import Models
+    from synood.pipeline._quarantine import Lost
     from synood.pipeline._shards import Order
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Rendered
@@ -98,8 +99,9 @@ class Studio:
         """Return who paints the pictures of `control`, one of `CONTROLS` or `NEG_IMAGE`."""
         if control in (UNGUIDED, NEG_IMAGE):
             unguided = replace(self.guidance, step_size=0.0, rounds=1)
-            if control == NEG_IMAGE:
-                unguided = replace(unguided, strength=1.0)  # nothing of the source is left
+            if control == NEG_IMAGE:  # at full strength nothing of the source is left
+                whole = replace(unguided, strength=1.0)
+                return _Labeller(self.inpainter, self.classifier, whole, self.batch_size)
             return Painter(self.inpainter, self.classifier, unguided, self.batch_size)
         return _Changer(self, self._round_trip if control == VAE else _jigsaws)
 
@@ -112,6 +114,34 @@ class Studio:
             (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         )
         return changed
+
+
+class _Labeller(Painter):
+    """Paints negative labels, which nobody has chosen to fit the painter's text tower."""
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Nothing to check: what is too long is cut."""
+
+    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Lost]:
+        """Paint the labels, each without the last words that the text tower cannot take."""
+        return super().paint(
+            [replace(order, prompt=fitting(self._inpainter, order.prompt)) for order in orders]
+        )
+
+
+def fitting(inpainter: Inpainter, prompt: str) -> str:
+    """Return the prompt without as many of its last words as it takes for the text tower.
+
+    One word that is too long by itself loses its last letters.
+    """
+    while True:
+        try:
+            inpainter.check_prompts([prompt])
+        except InputError:
+            shorter, _, _ = prompt.rpartition(" ")
+            prompt = shorter or prompt[:-4]
+        else:
+            return prompt
 
 
 class _Changer(Painter):

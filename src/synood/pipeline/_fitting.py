@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 LEANER: dict[Memory, Memory] = {"plain": "slice", "slice": "checkpoint"}
 CLASSIFIER_SHARE = 1.25  # of the decoder's gradient: what the classifier's comes to, and a margin
-AT_MOST = 64  # pictures at a time on an accelerator; more is hardly faster
-AT_MOST_ON_CPU = 8  # likewise
+AT_MOST = 64  # pictures at a time on an accelerator: a bound to the search, not a measurement
+AT_MOST_ON_CPU = 8  # what is usual; larger batches were not measured
 SPARE = 0.9  # of the largest number that ran when it was tried: fragments take room later
 
 
@@ -93,8 +93,8 @@ def fitting_batch_size(
 ) -> int:
     """Return how many pictures of `most` to paint at a time.
 
-    On an accelerator as many as fit, found by trying. On a CPU, where more than `AT_MOST_ON_CPU`
-    bring nothing, that number or as many as half the memory holds.
+    On an accelerator as many as fit, found by trying. On a CPU `AT_MOST_ON_CPU`, or as many as
+    half the memory holds.
     """
     if inpainter.device.type != "cpu":
         return largest_tried(inpainter, classifier, settings, min(most, AT_MOST))
