@@ -124,6 +124,8 @@ def test_assignments_are_typed_by_their_field(assignment, section, field, value)
         ("select.per_class=true", "must be a whole number, not True"),
         ("select.per_class=0", "must be at least 1, not 0"),
         ("guidance.strength=1.5", "greater than 0 and at most 1"),
+        ("projection.images_per_class=0", "must be at least 1, not 0"),
+        ("projection.views=-1", "must be 0 or more, not -1"),
         ("guidance.target=nan", "must be a number"),
         ("guidance.objective=engery", "'energy' or 'uniformity', not 'engery'"),
         ("describe.template=no slot", "one {} in it"),

@@ -42,7 +42,7 @@ def reproduce(
     root
         Folder that holds the benchmark's sets.
     recipe
-        The hyperparameters: "paper", "released", or a TOML file.
+        The hyperparameters: "paper", "plus", "released", or a TOML file.
     seeds
         How many times what is drawn or tuned is repeated.
     set_

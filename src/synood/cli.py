@@ -95,7 +95,7 @@ def demo(
         Whose drawings the test scenes show: "hard", a vendor's that no model has seen, or "main",
         those that the models have seen in other scenes, where nearly all methods are near 100 %.
     recipe
-        The hyperparameters: "paper", "released", or a TOML file.
+        The hyperparameters: "paper", "plus", "released", or a TOML file.
     """
     from synood.benchmark.demo import run_demo
     from synood.pipeline.run import pick_device
@@ -142,7 +142,7 @@ def fit(
     out
         Directory of the run; the detector will be in its folder "detector".
     recipe
-        The hyperparameters: "paper", "released", or a TOML file (a run.toml as well).
+        The hyperparameters: "paper", "plus", "released", or a TOML file (a run.toml as well).
     benchmark
         Name of a benchmark (`synood benchmark list`) whose training images are taken instead.
     root

@@ -112,10 +112,11 @@ def resolve_recipe(
 ) -> Recipe:
     """Return the recipe that a run uses.
 
-    Four layers, each over the one before: the named recipe ("paper", "released"), what the bundle
-    brings for its models, the fields of a TOML file, the `field=value` assignments. A `Recipe` is
-    taken as it is, except for the assignments. Raises `InputError` for an unknown name, a missing
-    file, an unknown field (naming the nearest one) or a value of the wrong kind or range.
+    Four layers, each over the one before: the named recipe ("paper", "released", "plus"), what the
+    bundle brings for its models, the fields of a TOML file, the `field=value` assignments. A
+    `Recipe` is taken as it is, except for the assignments. Raises `InputError` for an
+    unknown name, a missing file, an unknown field (naming the nearest one) or a value of the wrong
+    kind or range.
     """
     changes = [(_parse_assignment(text), f"--set {text}") for text in assignments]
     if isinstance(recipe, Recipe):
