@@ -355,7 +355,7 @@ def test_unknown_experiments_are_refused():
 def test_plus_adds_each_part_and_takes_each_away(stage):
     outcome = find_experiment("plus").run(stage)
     parts = {"images_per_class", "views", "negatives_in_loss", "epochs", "weight_decay"}
-    kinds = {"plus:unguided", "plus:vae", "plus:jigsaw"}
+    kinds = {"plus:no-pictures", "plus:unguided", "plus:vae", "plus:jigsaw"}
     lines = {"paper", "plus", *kinds, *(f"paper+{p}" for p in parts), *(f"plus-{p}" for p in parts)}
     found = rows_by_method(outcome)
     assert set(found) == {"neglabel", *lines}

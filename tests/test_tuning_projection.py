@@ -104,6 +104,17 @@ def test_equals_the_straight_line_twin(start, epochs, batch_size):
     np.testing.assert_allclose(unit(tuned.apply(data[0])), expected, rtol=0, atol=1e-6)
 
 
+def test_without_synthetic_images_all_labels_still_compete():
+    ids, own, synthetic, theirs, classes, negatives = planted()
+    settings = ProjectionSettings(epochs=2, batch_size=16)
+    made = tune_projection(ids, own, synthetic[:0], theirs[:0], classes, negatives, settings, 3)
+    data = ids, own, synthetic[:0], theirs[:0], classes, negatives
+    for mine, twin in zip(arrays_of(made), straight_line(data, 2, 16, 3, "random"), strict=True):
+        np.testing.assert_allclose(mine, twin, rtol=0, atol=1e-6)
+    fewer = tune_projection(ids, own, synthetic[:0], [], classes, negatives[:1], settings, 3)
+    assert not np.array_equal(made.weight, fewer.weight)
+
+
 @pytest.mark.parametrize("dim", [24, 512])
 def test_numpy_apply_equals_the_torch_modules(dim):
     generator = torch.Generator().manual_seed(0)
@@ -278,7 +289,7 @@ def test_a_projection_with_a_wrong_array_is_refused():
         (0, lambda a: a * np.nan, "in-distribution features: .* not finite"),
         (1, lambda a: a + 1, "in-distribution targets: 1 to 5 do not all name one of 5"),
         (1, lambda a: a[1:], "in-distribution targets: need one for each of 100"),
-        (2, lambda a: a[:0], "synthetic features: need shape"),
+        (2, lambda a: a[:, 1:], "synthetic features: need shape"),
         (3, lambda a: a - 1, "synthetic targets: -1 to 5"),
         (5, lambda a: a[:3], "synthetic targets: 0 to 6 do not all name one of 3"),
     ],

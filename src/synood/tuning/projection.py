@@ -94,7 +94,8 @@ def tune_projection(
     (n, D) targets below M', which index `negative_features`. To let all negatives compete, as
     `negatives_in_loss = "all"` asks for, pass all and targets into all. Image features come as the
     encoder gives them, since their length sets the weight of the residual; text features (C, D)
-    and (M', D) are frozen and brought to unit length here.
+    and (M', D) are frozen and brought to unit length here. Without synthetic images, (0, D), the
+    classes are learnt against labels that no image shows.
 
     Adam with L2 decay, the rate a cosine per epoch, everything in float32 on the CPU; equal
     arguments give equal bytes on one machine. After each epoch `validate` gets the projection and
@@ -110,16 +111,13 @@ def tune_projection(
     classes = as_features("class features", class_features)
     dim = classes.shape[1]
     negatives = as_features("negative features", negative_features, dim)
-    ids = as_features("in-distribution features", id_features, dim)
-    synthetic = as_features("synthetic features", synthetic_features, dim)
-    images = torch.cat([ids, synthetic])
-    targets = torch.cat(
-        [
-            as_targets("in-distribution targets", id_targets, len(ids), len(classes)),
-            as_targets("synthetic targets", synthetic_targets, len(synthetic), len(negatives))
-            + len(classes),
-        ]
-    )
+    images = as_features("in-distribution features", id_features, dim)
+    targets = as_targets("in-distribution targets", id_targets, len(images), len(classes))
+    if np.shape(synthetic_features) != (0, dim):
+        synthetic = as_features("synthetic features", synthetic_features, dim)
+        theirs = as_targets("synthetic targets", synthetic_targets, len(synthetic), len(negatives))
+        images = torch.cat([images, synthetic])
+        targets = torch.cat([targets, theirs + len(classes)])
     texts = F.normalize(torch.cat([classes, negatives]))
     module = ResidualProjection(dim, settings.start, torch.Generator().manual_seed(seed))
 

@@ -16,16 +16,24 @@ from synood.benchmark.methods import NEGLABEL, SYNOOD
 from synood.files import sha256_file
 from synood.images.selection import rows_by_place
 from synood.pipeline._select import Picture, more_to_learn
+from synood.pipeline._tune import tune
 from synood.pipeline.recipe import RECIPES
+from synood.tuning.projection import tune_projection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from synood.benchmark.comparing import SeedScores
     from synood.benchmark.experiments.stage import Stage
     from synood.benchmark.methods import Method
     from synood.pipeline._shards import Synthetic
+    from synood.pipeline._tune import Tune, TuningData
+    from synood.pipeline._workspace import Workspace
     from synood.settings import Recipe
+    from synood.tuning.projection import Projection
 
 PARTS = {
     "images_per_class": "more images of each class",
@@ -43,13 +51,19 @@ def run(stage: Stage) -> Outcome:
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
 
-    def add(name: str, title: str, parts: Iterable[str], pictures: Sequence[Synthetic]) -> None:
+    def add(
+        name: str,
+        title: str,
+        parts: Iterable[str],
+        pictures: Sequence[Synthetic],
+        tune: Tune = tune,
+    ) -> None:
         line = variant(name, title, SYNOOD.paper, SYNOOD.needs)
         recipe = with_parts(stage.recipe, parts)
         learnt = learnt_from(stage, recipe.projection.images_per_class)
         rehearsal = stage.rehearse(stage.painted, recipe, learnt)
         methods.append(line)
-        scores[name] = stage.scored(title, partial(rehearsal.detector, pictures))
+        scores[name] = stage.scored(title, partial(rehearsal.detector, pictures, tune=tune))
 
     add("paper", "SynOOD, none of the parts", (), own)
     for part, title in PARTS.items():
@@ -57,6 +71,7 @@ def run(stage: Stage) -> Outcome:
     add("plus", "plus: all parts", PARTS, own)
     for part, title in PARTS.items():
         add(f"plus-{part}", f"without {title}", [p for p in PARTS if p != part], own)
+    add("plus:no-pictures", "plus on no synthetic pictures", PARTS, own, without_pictures)
     for control in CONTROLS:
         add(f"plus:{control.name}", f"plus on {control.title}", PARTS, stage.paint(control))
 
@@ -66,6 +81,23 @@ def run(stage: Stage) -> Outcome:
         stage.compared("plus", [m.name for m in methods if m.name != "plus"], scores, rows),
     )
     return Outcome(tuple(methods), rows, tuple(item for some in compared for item in some))
+
+
+def without_pictures(
+    data: TuningData, recipe: Recipe, seed: int, workspace: Workspace
+) -> tuple[Projection, NDArray[np.float32]]:
+    """Tune the projection on in-distribution images alone, against all negatives; leave those."""
+    projection = tune_projection(
+        data.id_features,
+        data.id_targets,
+        data.synthetic_features[:0],
+        data.assignment.targets[:0],
+        data.projection_classes,
+        data.negatives.features,
+        recipe.projection,
+        seed,
+    )
+    return projection, data.negatives.features[data.assignment.used]
 
 
 def with_parts(recipe: Recipe, parts: Iterable[str]) -> Recipe:
