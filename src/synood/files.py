@@ -150,4 +150,4 @@ def sha256_file(path: Path) -> str:
 def fingerprint(*parts: Any) -> str:  # noqa: ANN401 - any JSON values
     """Return 16 hex digits that change when any JSON-like part changes."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
-    return sha256_bytes(text.encode())[:16]
+    return sha256_bytes(text.encode(errors="surrogatepass"))[:16]

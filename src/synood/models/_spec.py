@@ -127,7 +127,7 @@ def _check_part(key: str, part: object, kinds: Mapping[str, Kind], where: str) -
         raise CheckpointError(f"{where}: `{key}` must be an object")
     possible = list(kinds.values())
     if "type" in part:
-        if part["type"] not in kinds:
+        if not isinstance(part["type"], str) or part["type"] not in kinds:
             known = ", ".join(kinds)
             raise CheckpointError(f"{where}: `{key}.type` is {part['type']!r}, not one of {known}")
         possible = [kinds[part["type"]]]
