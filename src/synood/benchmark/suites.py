@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from synood.errors import InputError
@@ -11,7 +13,6 @@ from synood.images.sources import ImageIndex, find_images, folder_per_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 SCHEMA = 1
 GROUPS = ("id", "near", "far")
@@ -139,8 +140,11 @@ def _read_set(root: Path, value: object, where: str) -> ImageSet:
     _one_of(value, "role", ROLES, where)
     if not isinstance(value.get("n"), int) or value["n"] < 1:
         raise InputError(f"{where}: 'n' must be the number of images, not {value.get('n')!r}")
-    path = root / value["path"]
-    if not path.is_dir():
+    inside = Path(value["path"])
+    if inside.is_absolute() or ".." in inside.parts:
+        raise InputError(f"{where}: {value['path']!r} leads out of the suite's folder")
+    path = root / inside
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name too long
         raise InputError(f"{path}: the folder of the set {value['name']!r} is missing")
     group, role = cast("Group", value["group"]), cast("Role", value["role"])
     return ImageSet(value["name"], group, role, path, value["n"])
