@@ -28,7 +28,7 @@ from synood.benchmark.methods import NEGLABEL, SYNOOD, titles
 from synood.benchmark.rehearsal import read_learnt
 from synood.benchmark.results import read_results
 from synood.benchmark.suites import read_suite
-from synood.benchmark.systems import find_system
+from synood.benchmark.systems import find_system, registry
 from synood.cli import main
 from synood.errors import InputError
 from synood.metrics import auroc
@@ -62,6 +62,36 @@ def rows_by_method(outcome):
     for row in outcome.rows:
         found.setdefault(row.method, set()).add((row.seed, row.ood_set))
     return found
+
+
+def test_table_1_holds_every_system_and_plus_after_synood(stage):
+    outcome = find_experiment("table-1").run(stage)
+    names = [method.name for method in outcome.methods]
+    place = names.index("synood")
+    assert names[place + 1] == "synood-plus"
+    registered = {system.method.name: system.method.title for system in registry()}
+    missing = registered.keys() - set(names)
+    assert all(any(registered[name] in note for note in outcome.notes) for name in missing)
+    assert len(missing) == len(outcome.notes) < 5
+    found = rows_by_method(outcome)
+    assert found["synood-plus"] == found["synood"]
+    inductive = {m.name for m in outcome.methods if m.kind == "inductive"} - {"neglabel"}
+    assert {item.method for item in outcome.comparisons} == inductive
+    scores = {
+        name: [row.auroc for row in outcome.rows if row.method == name]
+        for name in ("synood", "synood-plus")
+    }
+    assert scores["synood"] != scores["synood-plus"]
+
+
+def test_table_1_has_plus_once_when_it_is_the_recipe_at_hand(stage, monkeypatch):
+    only = (find_system("neglabel"), find_system("synood"))
+    monkeypatch.setattr("synood.benchmark.systems.registry", lambda: only)
+    projection = replace(RECIPES["plus"].projection, logit_scale=10.0)
+    recipe = replace(stage.recipe, projection=projection)
+    at_hand = replace(stage, material=replace(stage.material, recipe=recipe))
+    outcome = find_experiment("table-1").run(at_hand)
+    assert [method.name for method in outcome.methods] == ["neglabel", "synood"]
 
 
 def test_a_second_stage_on_the_same_run_paints_nothing(stage, place):

@@ -44,6 +44,8 @@ PARTS = {
 }
 """The fields of the projection in which plus differs from paper, and what they are called."""
 
+SYNOOD_PLUS = variant("synood-plus", "SynOOD plus", f"{SYNOOD.paper}; recipe plus", SYNOOD.needs)
+
 
 def run(stage: Stage) -> Outcome:
     """Tune with no part, with each alone, with all, without each, and on other pictures."""
@@ -58,12 +60,8 @@ def run(stage: Stage) -> Outcome:
         pictures: Sequence[Synthetic],
         tune: Tune = tune,
     ) -> None:
-        line = variant(name, title, SYNOOD.paper, SYNOOD.needs)
-        recipe = with_parts(stage.recipe, parts)
-        learnt = learnt_from(stage, recipe.projection.images_per_class)
-        rehearsal = stage.rehearse(stage.painted, recipe, learnt)
-        methods.append(line)
-        scores[name] = stage.scored(title, partial(rehearsal.detector, pictures, tune=tune))
+        methods.append(variant(name, title, SYNOOD.paper, SYNOOD.needs))
+        scores[name] = scored_with(stage, title, parts, pictures, tune)
 
     add("paper", "SynOOD, none of the parts", (), own)
     for part, title in PARTS.items():
@@ -81,6 +79,20 @@ def run(stage: Stage) -> Outcome:
         stage.compared("plus", [m.name for m in methods if m.name != "plus"], scores, rows),
     )
     return Outcome(tuple(methods), rows, tuple(item for some in compared for item in some))
+
+
+def scored_with(
+    stage: Stage,
+    title: str,
+    parts: Iterable[str],
+    pictures: Sequence[Synthetic],
+    tune: Tune = tune,
+) -> list[SeedScores]:
+    """Tune the stage's recipe with these parts of plus on `pictures`, and score every test set."""
+    recipe = with_parts(stage.recipe, parts)
+    learnt = learnt_from(stage, recipe.projection.images_per_class)
+    rehearsal = stage.rehearse(stage.painted, recipe, learnt)
+    return stage.scored(title, partial(rehearsal.detector, pictures, tune=tune))
 
 
 def without_pictures(

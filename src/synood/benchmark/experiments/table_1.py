@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome
+from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
 from synood.benchmark.experiments.stage import Stage, usual
-from synood.benchmark.methods import NEGLABEL
+from synood.benchmark.methods import NEGLABEL, SYNOOD
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def run(stage: Stage) -> Outcome:
-    """Score every system of the registry; one whose needs the bundle cannot meet is named."""
+    """Score every system of the registry, and the recipe plus beside the one at hand.
+
+    A system whose needs the bundle cannot meet is named in a note.
+    """
     from synood.benchmark.systems import registry
 
     scores: dict[str, list[SeedScores]] = {}
@@ -32,6 +36,11 @@ def run(stage: Stage) -> Outcome:
         except InputError as error:
             absent.append(f"{system.method.title} is not in the table: {error}")
         advance(done, len(systems), system.method.title)
+    if SYNOOD.name in scores and with_parts(stage.recipe, PARTS) != stage.recipe:
+        place = methods.index(SYNOOD) + 1
+        methods.insert(place, SYNOOD_PLUS)
+        title = SYNOOD_PLUS.title
+        scores[SYNOOD_PLUS.name] = scored_with(stage, title, PARTS, stage.synthetic())
     return usual(
         stage, methods, scores, NEGLABEL.name, details={"chosen": chosen}, notes=tuple(absent)
     )
