@@ -280,6 +280,20 @@ def test_many_findings_are_folded_and_those_of_synood_come_first(tmp_path):
     assert html.index(texts[11]) < html.index("4 more comparisons")
 
 
+def test_gains_are_told_before_losses_and_synood_before_both(tmp_path):
+    gains = {"msp": -0.3, "energy": 0.05, "mcm": 0.0, "unguided": 0.04, "synood": -0.1}
+    listed = [
+        {"method": name, "other": "neglabel", "metric": "fpr95", "column": "average:all",
+         "gain": gain, "low": gain - 0.02, "high": gain + 0.02}
+        for name, gain in gains.items()
+    ]  # fmt: skip
+    write_results(tmp_path / "results.json", results_with(comparisons=listed))
+    findings = load_report(tmp_path).reading.findings[1:]
+    assert [finding.text.split(" ")[0] for finding in findings] == [
+        "SynOOD", "Energy", "unguided", "MCM", "MSP",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["../secret.svg", "/etc/hostname", "..\\x", "absent.svg"])
 def test_a_results_file_shows_nothing_from_elsewhere(tmp_path, name):
     (tmp_path / "secret.svg").write_text("<svg></svg>")

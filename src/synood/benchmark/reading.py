@@ -18,6 +18,7 @@ OURS = "synood"
 RIVAL = "neglabel"
 ALL = "average:all"
 _NAMES = {"auroc": "AUROC", "fpr95": "FPR95"}
+_ORDER: tuple[Verdict, ...] = ("better", "even", "worse")
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def read_comparisons(
 ) -> Reading:
     """Say which method is best, and of every comparison over all sets which way it went.
 
-    SynOOD's own comparisons come first. Inductive and test-time methods are not held against each
-    other for the best.
+    SynOOD's own comparisons come first, then gains, what is even, and losses. Inductive and
+    test-time methods are not held against each other for the best.
     """
     findings = []
     for kind in get_args(Kind):
@@ -75,20 +76,17 @@ def read_comparisons(
             text = f"Best {kind} methods on average: {_best_text(_winners(own, titles))}"
             findings.append(Finding("even", text))
     by_key = {(c.method, c.other, c.metric): c for c in comparisons if c.column == ALL}
-    pairs = dict.fromkeys((method, other) for method, other, _ in by_key)
-    for method, other in sorted(pairs, key=lambda pair: pair[0] != OURS):
+    told: list[tuple[str, Finding]] = []
+    for method, other in dict.fromkeys((method, other) for method, other, _ in by_key):
         found = [
             by_key[method, other, metric] for metric in _NAMES if (method, other, metric) in by_key
         ]
-        told = "; ".join(f"{_NAMES[item.metric]} {_gain(item)}" for item in found)
+        gains = "; ".join(f"{_NAMES[item.metric]} {_gain(item)}" for item in found)
         names = titles.get(method, method), titles.get(other, other)
-        findings.append(
-            Finding(
-                _joint(found[0].verdict, found[-1].verdict),
-                f"{names[0]} against {names[1]}, all sets: {told}.",
-            )
-        )
-    return Reading(headline, tuple(findings))
+        text = f"{names[0]} against {names[1]}, all sets: {gains}."
+        told.append((method, Finding(_joint(found[0].verdict, found[-1].verdict), text)))
+    told.sort(key=lambda item: (item[0] != OURS, _ORDER.index(item[1].verdict)))
+    return Reading(headline, (*findings, *(finding for _, finding in told)))
 
 
 _ByKey = Mapping[tuple[str, str, str], "Comparison"]

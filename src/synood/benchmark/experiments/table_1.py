@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome
@@ -13,6 +14,8 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from synood.benchmark.comparing import SeedScores
     from synood.benchmark.methods import Method
+
+STRONGEST = (SYNOOD.name, "csp")  # what plus is held against beside NegLabel
 
 
 def run(stage: Stage) -> Outcome:
@@ -36,14 +39,19 @@ def run(stage: Stage) -> Outcome:
         except InputError as error:
             absent.append(f"{system.method.title} is not in the table: {error}")
         advance(done, len(systems), system.method.title)
-    if SYNOOD.name in scores and with_parts(stage.recipe, PARTS) != stage.recipe:
-        place = methods.index(SYNOOD) + 1
-        methods.insert(place, SYNOOD_PLUS)
+    plus = SYNOOD.name in scores and with_parts(stage.recipe, PARTS) != stage.recipe
+    if plus:
+        methods.insert(methods.index(SYNOOD) + 1, SYNOOD_PLUS)
         title = SYNOOD_PLUS.title
         scores[SYNOOD_PLUS.name] = scored_with(stage, title, PARTS, stage.synthetic())
-    return usual(
+    outcome = usual(
         stage, methods, scores, NEGLABEL.name, details={"chosen": chosen}, notes=tuple(absent)
     )
+    if not plus:
+        return outcome
+    others = [name for name in STRONGEST if name in scores]
+    more = stage.compared(SYNOOD_PLUS.name, others, scores, outcome.rows)
+    return replace(outcome, comparisons=(*outcome.comparisons, *more))
 
 
 TABLE_1 = Experiment(
