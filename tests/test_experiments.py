@@ -86,6 +86,7 @@ def test_table_1_holds_every_system_and_plus_after_synood(stage):
         for name in ("synood", "synood-plus")
     }
     assert scores["synood"] != scores["synood-plus"]
+    assert all(method.title in outcome.charts[0].words for method in outcome.methods)
 
 
 def test_table_1_has_plus_once_when_it_is_the_recipe_at_hand(stage, monkeypatch):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from synood.benchmark.experiments.interface import Experiment, Outcome
+from synood.benchmark.experiments.interface import Chart, Experiment, Outcome
 from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
 from synood.benchmark.experiments.stage import Stage, usual
 from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.rank_chart import Ranked, in_words, rank_chart
+from synood.benchmark.results import Kind
+from synood.benchmark.tables import table
 from synood.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from synood.benchmark.comparing import SeedScores
     from synood.benchmark.methods import Method
+    from synood.benchmark.results import Row
 
 STRONGEST = (SYNOOD.name, "csp")  # what plus is held against beside NegLabel
 
@@ -47,11 +53,33 @@ def run(stage: Stage) -> Outcome:
     outcome = usual(
         stage, methods, scores, NEGLABEL.name, details={"chosen": chosen}, notes=tuple(absent)
     )
+    outcome = replace(outcome, charts=(ranking(methods, outcome.rows),))
     if not plus:
         return outcome
     others = [name for name in STRONGEST if name in scores]
     more = stage.compared(SYNOOD_PLUS.name, others, scores, outcome.rows)
     return replace(outcome, comparisons=(*outcome.comparisons, *more))
+
+
+def ranking(methods: Sequence[Method], rows: Sequence[Row]) -> Chart:
+    """Draw every method's FPR95, inductive and test-time methods apart, the best of each first."""
+    cells = table(rows, "fpr95")
+    groups: dict[str, list[Ranked]] = {kind: [] for kind in get_args(Kind)}
+    for method in methods:
+        found = cells[method.name]
+        everything = found["average:all"]
+        near, far = (found.get(f"average:{group}") for group in ("near", "far"))
+        groups[method.kind].append(
+            Ranked(
+                method.title,
+                everything.mean,
+                everything.percent(),
+                near.mean if near else None,
+                far.mean if far else None,
+                method.name in (SYNOOD.name, SYNOOD_PLUS.name),
+            )
+        )
+    return Chart("fpr95-by-method", rank_chart(groups, "FPR95"), in_words(groups, "FPR95"))
 
 
 TABLE_1 = Experiment(
