@@ -68,10 +68,9 @@ def reproduce(
         raise InputError(f"seeds: needs at least 1, not {seeds}")
     bundle = load_bundle(models)
     resolved = resolve_recipe(recipe, bundle.recipe_defaults, set_)
+    embedded = models.partition("+")[0] == "mini"
     for experiment in experiments().values() if name == "all" else [find_experiment(name)]:
-        suite = open_benchmark(
-            benchmark or ("mini" if models == "mini" else experiment.benchmark), root
-        )
+        suite = open_benchmark(benchmark or ("mini" if embedded else experiment.benchmark), root)
         with reporter() as progress:
             stage = prepare(
                 out if experiment.pictures == 1 else out / f"run-x{experiment.pictures}",
