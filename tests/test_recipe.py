@@ -127,7 +127,7 @@ def test_assignments_are_typed_by_their_field(assignment, section, field, value)
         ("projection.images_per_class=0", "must be at least 1, not 0"),
         ("projection.views=-1", "must be 0 or more, not -1"),
         ("guidance.target=nan", "must be a number"),
-        ("guidance.objective=engery", "'energy' or 'uniformity', not 'engery'"),
+        ("guidance.objective=engery", "'energy' or 'uniformity' or 'margin', not 'engery'"),
         ("describe.template=no slot", "one {} in it"),
         ("calibration.tpr=1", "between 0 and 1"),
         ("score.groups", "write it as field=value"),
@@ -237,3 +237,5 @@ def test_a_bundles_target_of_energies_is_left_out_where_the_objective_is_another
     assert released.select.per_class == 3
     changed = resolve_recipe("paper", defaults, ["guidance.objective=uniformity"])
     assert changed.guidance.target_quantile is None
+    margin = resolve_recipe("paper", defaults, ["guidance.objective=margin"])
+    assert margin.guidance.target_quantile == 0.9

@@ -29,17 +29,21 @@ class DescribeSettings:
 
 @dataclass(frozen=True)
 class GuidanceSettings:
-    """Energy-guided in-painting (paper §3.3, equations 5 to 10)."""
+    """Energy-guided in-painting (paper §3.3, equations 5 to 10).
+
+    With the objective "margin" the encoder guides in the classifier's place: E is then the log odds
+    of the negative labels against the class names, at `score.temperature`.
+    """
 
     strength: float = 0.6  # [P] §4.1
     num_inference_steps: int = 20  # [P] §4.1
     guidance_scale: float = 8.0  # [C] generate_near_ood_sample.py, default; not in the paper
     rounds: int = 3  # [P] §4.1; the last round's gradient is never used
     step_size: float = 10.0  # [P] r * rho = 10, per image
-    objective: Literal["energy", "uniformity"] = "energy"  # [P] eq. 7, sign mended
+    objective: Literal["energy", "uniformity", "margin"] = "energy"  # [P] eq. 7; "margin" [ours]
     target: float = -5.0  # m_out; [C] generate_near_ood_sample.py:73
     target_quantile: float | None = None  # [ours] target = this quantile of the images' energies
-    temperature: float = 1.0  # tau of eq. 7
+    temperature: float = 1.0  # tau of eq. 7; "margin" has score.temperature
     renormalise: bool = False  # [ours] rescale the noise to unit deviation after each update
     stop_at_target: bool = False  # [ours] an image that has reached the target is left alone
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from synood import scores
 from synood.benchmark.encoding import classify
 from synood.benchmark.methods import SYNOOD, Method
 from synood.errors import InputError
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.models.classifier import Classifier
+    from synood.models.guide import Guide
     from synood.models.inpainting import Inpainter
     from synood.pipeline._models import Models
     from synood.pipeline._quarantine import Lost
@@ -81,12 +80,12 @@ class Studio:
     def __init__(
         self,
         models: Models,
-        classifier: Classifier,
+        guide: Guide,
         guidance: GuidanceSettings,
         batch_size: int,
     ) -> None:
         self._models = models
-        self.classifier = classifier
+        self.guide = guide
         self.guidance = guidance
         self.batch_size = batch_size
 
@@ -101,8 +100,8 @@ class Studio:
             unguided = replace(self.guidance, step_size=0.0, rounds=1)
             if control == NEG_IMAGE:  # at full strength nothing of the source is left
                 whole = replace(unguided, strength=1.0)
-                return _Labeller(self.inpainter, self.classifier, whole, self.batch_size)
-            return Painter(self.inpainter, self.classifier, unguided, self.batch_size)
+                return _Labeller(self.inpainter, self.guide, whole, self.batch_size)
+            return Painter(self.inpainter, self.guide, unguided, self.batch_size)
         return _Changer(self, self._round_trip if control == VAE else _jigsaws)
 
     def _round_trip(self, pictures: Pictures, seeds: Sequence[int]) -> Pictures:
@@ -150,7 +149,7 @@ class _Changer(Painter):
     def __init__(
         self, studio: Studio, change: Callable[[Pictures, Sequence[int]], Pictures]
     ) -> None:
-        super().__init__(studio.inpainter, studio.classifier, studio.guidance, studio.batch_size)
+        super().__init__(studio.inpainter, studio.guide, studio.guidance, studio.batch_size)
         self._studio = studio
         self._change = change
 
@@ -170,11 +169,15 @@ class _Changer(Painter):
         ]
 
     def _energies(self, pictures: Pictures) -> list[float]:
-        logits = classify(
-            [Image.fromarray(picture) for picture in pictures], self._studio.classifier
-        )
-        energies: list[float] = (-scores.energy(logits, self._studio.guidance.temperature)).tolist()
-        return energies
+        import torch
+
+        from synood.synthesis.objectives import ENERGIES
+
+        guidance = self._studio.guidance
+        logits = classify([Image.fromarray(picture) for picture in pictures], self._studio.guide)
+        energies = ENERGIES[guidance.objective](torch.from_numpy(logits), guidance.temperature)
+        found: list[float] = energies.tolist()
+        return found
 
 
 def control_orders(control: Method, orders: Sequence[Order]) -> list[Order]:

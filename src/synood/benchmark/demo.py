@@ -17,7 +17,7 @@ from synood.benchmark.methods import BASELINES, NEGLABEL, SYNOOD, titles
 from synood.benchmark.mini import prepare_mini
 from synood.benchmark.page import load_report
 from synood.benchmark.records import comparisons_to_json, methods_to_json
-from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted
+from synood.benchmark.rehearsal import Rehearsal, guide_of, read_learnt, read_painted
 from synood.benchmark.report import write_report
 from synood.benchmark.results import Results, write_results
 from synood.benchmark.verdicts import SCORES, judge, write_judged
@@ -170,7 +170,9 @@ def _paint_control(
 ) -> list[Synthetic]:
     """Paint a control's pictures, one per image that the run painted."""
     own = Workspace(workspace.root, _Renamed(workspace, f"control: {control.title}"))
-    studio = Studio(room.models, room.classifier, room.recipe.guidance, pipeline.BATCH_SIZE)
+    names = room.suite.one("train").index().class_names
+    guide = guide_of(room.recipe, room.models, room.store, names, room.classifier)
+    studio = Studio(room.models, guide, room.recipe.guidance, pipeline.BATCH_SIZE)
     orders = control_orders(control, [item.order() for item in painted])
     return stages.synthesize(
         workspace.root / "controls" / control.name, orders, lambda: studio.painter(control), own

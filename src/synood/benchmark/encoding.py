@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from synood.images.sources import ImageIndex, ImageRecord
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
+    from synood.models.guide import Guide
     from synood.pipeline._features import FeatureStore
 
 BATCH_SIZE = 64  # pictures read and sent through a network at a time
@@ -242,8 +243,8 @@ def labels_of(index: ImageIndex) -> NDArray[np.int64]:
     return np.array([place.get(record.label or "", -1) for record in index.records], np.int64)
 
 
-def classify(images: Sequence[Image.Image], classifier: Classifier) -> NDArray[np.float32]:
-    """Return the classifier's logits (N, C) for RGB images of any sizes, without gradients."""
+def classify(images: Sequence[Image.Image], classifier: Guide) -> NDArray[np.float32]:
+    """Return the logits (N, C) of a classifier or another guide for RGB images of any sizes."""
     import torch
 
     logits = []

@@ -14,6 +14,7 @@ import numpy as np
 from synood.benchmark.bench import class_features
 from synood.benchmark.controls import NEG_IMAGE, Studio, as_labels, control_orders
 from synood.files import read_jsonl
+from synood.pipeline import _work as work
 from synood.pipeline import run as pipeline
 from synood.pipeline import stages
 from synood.pipeline._select import Picture, is_learnt
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from synood.benchmark.methods import Method
     from synood.detector import OODDetector
     from synood.images.sources import ImageIndex
+    from synood.models.classifier import Classifier
+    from synood.models.guide import Guide
     from synood.pipeline._features import FeatureStore
     from synood.pipeline._models import Models
     from synood.pipeline._tune import Tune
@@ -76,13 +79,33 @@ def paint_control(
     control: Method, painted: Sequence[Painted], material: Material, workspace: Workspace
 ) -> list[Synthetic]:
     """Paint a control's pictures, one for each of the run's, or find them painted in its folder."""
-    guidance = material.recipe.guidance
-    studio = Studio(material.models, material.classifier, guidance, pipeline.BATCH_SIZE)
+    guidance, classifier = material.recipe.guidance, material.classifier
+    guide = guide_of(
+        material.recipe, material.models, material.store, material.class_names, classifier
+    )
+    studio = Studio(material.models, guide, guidance, pipeline.BATCH_SIZE)
     orders = control_orders(control, [item.order() for item in painted])
     if control == NEG_IMAGE:
         orders = as_labels(orders, [item.negative_prompt for item in painted])
     place = workspace.root / "controls" / control.name
     return stages.synthesize(place, orders, lambda: studio.painter(control), workspace)
+
+
+def guide_of(
+    recipe: Recipe,
+    models: Models,
+    store: FeatureStore,
+    class_names: tuple[str, ...],
+    classifier: Classifier,
+) -> Guide:
+    """Return what judges pictures under a recipe: the classifier, or the encoder's margin."""
+    if recipe.guidance.objective != "margin":
+        return classifier
+    mining = recipe.mining
+    negatives = stages.mine(store, models.bundle.words(), class_names, mining, unheard)
+    classes = class_features(class_names, store, mining.prompt_set)
+    temperature = recipe.score.temperature
+    return work.guide_of(models, work.Labels(classes, unit(negatives.features), temperature))
 
 
 class Rehearsal:
@@ -128,12 +151,12 @@ class Rehearsal:
         )
 
     def _data(self, stand_ins: Sequence[Synthetic]) -> TuningData:
-        features = self._images(stand_ins)
+        features = self.features(stand_ins)
         nearest = nearest_negative(features, self._negatives.features)
         mining = self._recipe.mining.prompt_set
         views = range(self._recipe.projection.views + 1)
         return TuningData(
-            id_features=np.concatenate([self._images(self._learnt, view) for view in views]),
+            id_features=np.concatenate([self.features(self._learnt, view) for view in views]),
             id_targets=np.array(
                 [self._class_names.index(picture.label) for _ in views for picture in self._learnt],
                 np.int64,
@@ -149,9 +172,10 @@ class Rehearsal:
             assignment=stages.Assignment(*compact(nearest)),
         )
 
-    def _images(
+    def features(
         self, pictures: Sequence[Picture] | Sequence[Synthetic], view: int = 0
     ) -> NDArray[np.float32]:
+        """Return the encoder's features (N, D) of pictures, not normalised, each encoded once."""
         paths = [picture.path for picture in pictures]
         return self._store.images(paths, [picture.sha256 for picture in pictures], unheard, view)
 

@@ -33,7 +33,7 @@ _CARD = """\
 {pictures} pictures that were painted to lie at the boundary of {classes} classes:
 out-of-distribution (OOD) samples to train or test detectors with. Each began as an image of one
 class, was repainted by a diffusion model as what surrounds the subject, and was pushed by the
-gradient of a classifier's energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.10225).
+gradient of an energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.10225).
 
 ## What is in it
 
@@ -44,7 +44,7 @@ gradient of a classifier's energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.1022
 | `class`, `class_number` | class of the image it began as; the picture is meant not to show it |
 | `negative_label` | prompt of the negative label that is nearest to the picture |
 | `prompt` | what the diffusion model was asked to paint |
-| `energies`, `losses` | the classifier's energy and the objective after each round |
+| `energies`, `losses` | the energy, higher = further out, and the objective after each round |
 | `source_energy` | energy of the image it began as |
 | `stop` | `target` where the objective was met early, else `rounds` |
 | `seed` | of the picture's random numbers |
@@ -58,7 +58,7 @@ gradient of a classifier's energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.1022
 
 ## How it was made
 
-synood {version}, seed {seed}, guided by {guide} as classifier, bundle `{bundle}` (fingerprint
+synood {version}, seed {seed}, guided by {guide}, bundle `{bundle}` (fingerprint
 `{fingerprint}`). Source images: {images}, fingerprint `{inputs}`. The whole recipe:
 
 ```toml
@@ -99,7 +99,7 @@ def data_card(document: Mapping[str, Any], samples: Sequence[Sample], form: str)
         beyond=sum(beyond) / len(beyond),
         version=document["versions"]["synood"],
         seed=document["seed"],
-        guide=models["classifier_used"],
+        guide=_guide(document),
         bundle=models["bundle"],
         fingerprint=models["fingerprint"],
         images=document["inputs"]["images"],
@@ -107,6 +107,12 @@ def data_card(document: Mapping[str, Any], samples: Sequence[Sample], form: str)
         recipe=to_toml(document["recipe"]),
         models=_models(models),
     )
+
+
+def _guide(document: Mapping[str, Any]) -> str:
+    if document["recipe"]["guidance"]["objective"] == "margin":
+        return "the encoder's margin between class names and negative labels"
+    return f"{document['models']['classifier_used']} as classifier"
 
 
 def _header(pictures: int, form: str) -> str:

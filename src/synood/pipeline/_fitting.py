@@ -12,7 +12,7 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from synood.models.classifier import Classifier
+    from synood.models.guide import Guide
     from synood.models.inpainting import Inpainter
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Memory, Rendered
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     PaintSome = Callable[[int, int, Memory], list[Rendered]]
 
 LEANER: dict[Memory, Memory] = {"plain": "slice", "slice": "checkpoint"}
-CLASSIFIER_SHARE = 1.25  # of the decoder's gradient: what the classifier's comes to, and a margin
+GUIDE_SHARE = 1.25  # of the decoder's gradient: what the guide's comes to, and a margin
 AT_MOST = 64  # pictures at a time on an accelerator: a bound to the search, not a measurement
 AT_MOST_ON_CPU = 8  # what is usual; larger batches were not measured
 SPARE = 0.9  # of the largest number that ran when it was tried: fragments take room later
@@ -31,7 +31,7 @@ def gradient_memory(inpainter: Inpainter, pictures: int) -> Memory:
 
     It depends on the device's whole memory, not on what is free, so it is the same in every run.
     """
-    half, one = total_memory(str(inpainter.device)) / 2, inpainter.gradient_bytes * CLASSIFIER_SHARE
+    half, one = total_memory(str(inpainter.device)) / 2, inpainter.gradient_bytes * GUIDE_SHARE
     if pictures * one <= half:
         return "plain"
     return "slice" if one <= half else "checkpoint"
@@ -89,7 +89,7 @@ class Fitter:
 
 
 def fitting_batch_size(
-    inpainter: Inpainter, classifier: Classifier, settings: GuidanceSettings, most: int
+    inpainter: Inpainter, guide: Guide, settings: GuidanceSettings, most: int
 ) -> int:
     """Return how many pictures of `most` to paint at a time.
 
@@ -97,14 +97,12 @@ def fitting_batch_size(
     half the memory holds.
     """
     if inpainter.device.type != "cpu":
-        return largest_tried(inpainter, classifier, settings, min(most, AT_MOST))
-    held = total_memory("cpu") / 2 / (inpainter.gradient_bytes * CLASSIFIER_SHARE)
+        return largest_tried(inpainter, guide, settings, min(most, AT_MOST))
+    held = total_memory("cpu") / 2 / (inpainter.gradient_bytes * GUIDE_SHARE)
     return max(1, min(most, AT_MOST_ON_CPU, int(held)))
 
 
-def largest_tried(
-    inpainter: Inpainter, classifier: Classifier, settings: GuidanceSettings, most: int
-) -> int:
+def largest_tried(inpainter: Inpainter, guide: Guide, settings: GuidanceSettings, most: int) -> int:
     """Return `SPARE` of the largest number of grey pictures that could be painted in two steps."""
     trial = replace(
         settings,
@@ -116,14 +114,14 @@ def largest_tried(
     )
 
     def attempt(pictures: int) -> bool:
-        grey = partial(_paint_grey, inpainter, classifier, trial, pictures)
+        grey = partial(_paint_grey, inpainter, guide, trial, pictures)
         return unless_out_of_memory(grey) is not None
 
     return max(1, int(SPARE * largest_that_fits(attempt, most)))
 
 
 def _paint_grey(
-    inpainter: Inpainter, classifier: Classifier, settings: GuidanceSettings, pictures: int
+    inpainter: Inpainter, guide: Guide, settings: GuidanceSettings, pictures: int
 ) -> list[Rendered]:
     import torch
 
@@ -132,7 +130,7 @@ def _paint_grey(
     size = inpainter.image_size
     return guided_inpainting(
         inpainter,
-        classifier,
+        guide,
         torch.full((pictures, 3, size, size), 0.5),
         [""] * pictures,
         settings,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.models.classifier import Classifier
+    from synood.models.guide import Guide
     from synood.models.inpainting import Inpainter
     from synood.pipeline._shards import Order
     from synood.pipeline._workspace import Workspace
@@ -58,12 +58,12 @@ class Painter:
     def __init__(
         self,
         inpainter: Inpainter,
-        classifier: Classifier,
+        guide: Guide,
         settings: GuidanceSettings,
         batch_size: int,
     ) -> None:
         self._inpainter = inpainter
-        self._classifier = classifier
+        self._guide = guide
         self._settings = settings
         self._fitter = Fitter(inpainter)
         self.batch_size = batch_size
@@ -110,7 +110,7 @@ class Painter:
 
         return guided_inpainting(
             self._inpainter,
-            self._classifier,
+            self._guide,
             torch.from_numpy(np.stack([pixels for _, pixels in batch])),
             [order.prompt for order, _ in batch],
             self._settings,

@@ -31,7 +31,7 @@ def write_run_file(
     seed: int,
     class_names: Sequence[str],
     pictures: Sequence[Picture],
-    classifier: str,
+    guide: str,
     negatives: str | None = None,
 ) -> None:
     """Write the whole recipe, the models, the fingerprint of the images used and the versions."""
@@ -45,7 +45,7 @@ def write_run_file(
             "fingerprint": fingerprint(contents),
             **({} if negatives is None else {"negatives": negatives}),
         },
-        "models": {"classifier_used": classifier, **_models(models)},
+        "models": {"classifier_used": guide, **_models(models)},
         "versions": _versions(),
         "recipe": asdict(recipe),
     }

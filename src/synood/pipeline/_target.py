@@ -1,4 +1,4 @@
-"""Where the boundary lies: the energy up to which the classifier at hand is pushed."""
+"""Where the boundary lies: the energy up to which pictures are pushed, whoever judges them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
-from synood.pipeline._quarantine import Bad, Lost, attempt
+from synood.pipeline._quarantine import Bad, Lost, attempt, in_company
 from synood.pipeline.executors import in_order
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from synood.models.classifier import Classifier
+    from synood.models.guide import Guide
     from synood.pipeline._quarantine import Lose
     from synood.pipeline._shards import Order, Synthetic
     from synood.pipeline._workspace import Workspace
@@ -39,8 +39,8 @@ def with_own_target(
 ) -> GuidanceSettings:
     """Put the wanted quantile of the in-distribution images' energies in the place of `target`.
 
-    A target made for one classifier means nothing for another: energies are in the unit of its
-    logits. `judge` gives the energies of batches of orders. Without `target_quantile` the
+    A target made for one guide means nothing for another: energies are in the unit of its logits.
+    `judge` gives the energies of batches of orders. Without `target_quantile` the
     settings come back as they are.
 
     Raises `CompanyChanged` when images were lost: the target is that of the others, and what is
@@ -74,34 +74,48 @@ def tell_if_idle(
     """Say so when most pictures had reached the target before any guidance: none was done then."""
     guided = settings.step_size != 0 and settings.rounds > 1
     idle = sum(picture.losses[:1] == (0.0,) for picture in pictures)
-    if guided and settings.objective == "energy" and 2 * idle > len(pictures):
+    if guided and settings.objective != "uniformity" and 2 * idle > len(pictures):
         workspace.say(
             "synthesize",
             f"{idle} of {len(pictures)} pictures were beyond guidance.target from the start and "
-            "so were not guided; --set guidance.target_quantile=0.95 fits the target to the "
-            "classifier",
+            "so were not guided; --set guidance.target_quantile=0.95 fits the target to what "
+            "guides them",
         )
 
 
 def check_target(settings: GuidanceSettings) -> None:
-    """Raise an `InputError` for a quantile beside an objective that has no energy."""
-    if settings.target_quantile is not None and settings.objective != "energy":
+    """Raise an `InputError` for fields of the guidance that make no sense together."""
+    if settings.target_quantile is not None and settings.objective == "uniformity":
         raise InputError(
-            f"guidance.target_quantile: needs the objective 'energy', not {settings.objective!r}"
+            "guidance.target_quantile: needs the objective 'energy' or 'margin', not 'uniformity'"
+        )
+    if settings.temperature != 1 and settings.objective == "margin":
+        raise InputError(
+            "guidance.temperature: is the classifier's; the objective 'margin' is at "
+            "score.temperature"
         )
 
 
-def energies(
-    classifier: Classifier, pixels: NDArray[np.float32], temperature: float
-) -> list[float]:
+def energies_of(
+    guide: Guide, orders: Sequence[Order], size: int, settings: GuidanceSettings
+) -> list[float | Lost]:
+    """Return the energy of each order's in-distribution image, seen at the painter's size."""
+
+    def judged(pixels: list[NDArray[np.float32]]) -> list[float]:
+        return energies(guide, np.stack(pixels), settings)
+
+    return in_company(squares(orders, size), judged, AT_ONCE)
+
+
+def energies(guide: Guide, pixels: NDArray[np.float32], settings: GuidanceSettings) -> list[float]:
     """Return the energy of each image of `pixels` (B, 3, S, S) in [0, 1]."""
     import torch
 
-    from synood.synthesis.objectives import energy
+    from synood.synthesis.objectives import ENERGIES
 
     with torch.no_grad():
-        logits = classifier.logits(torch.from_numpy(pixels))
-        found: list[float] = energy(logits, temperature).tolist()
+        logits = guide.logits(torch.from_numpy(pixels))
+        found: list[float] = ENERGIES[settings.objective](logits, settings.temperature).tolist()
     return found
 
 

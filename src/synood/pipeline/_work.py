@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeAlias
 
 from synood.images.reading import read_image
 from synood.images.views import view_of
@@ -17,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
+    from synood.models.guide import Guide
     from synood.pipeline._models import Models
     from synood.pipeline._painting import Painted
     from synood.pipeline._select import Picture
@@ -40,6 +39,19 @@ class Probe:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The two sides of the encoder's margin as plain data: unit rows (C, D) and (M, D), float32."""
+
+    class_features: NDArray[np.float32]
+    negative_features: NDArray[np.float32]
+    temperature: float
+
+
+Guiding: TypeAlias = Probe | Labels | None
+"""What guides: a probe, the margin between labels, or None for the bundle's own classifier."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +80,16 @@ class Judge:
     """Orders in, the energies of their in-distribution images out."""
 
     models: Models
-    probe: Probe | None  # None where the bundle's own classifier judges
+    guiding: Guiding
     size: int  # of the in-painter's pictures
-    temperature: float
+    settings: GuidanceSettings
 
     def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], list[float | Lost]]:
-        """Load the classifier."""
-        from synood.pipeline._target import AT_ONCE, energies, squares
+        """Load the guide."""
+        from synood.pipeline._target import energies_of
 
-        classifier = classifier_of(self.models.on(device), self.probe)
-
-        def judged(pixels: list[NDArray[np.float32]]) -> list[float]:
-            return energies(classifier, np.stack(pixels), self.temperature)
-
-        return lambda orders: in_company(squares(orders, self.size), judged, AT_ONCE)
+        guide = guide_of(self.models.on(device), self.guiding)
+        return lambda orders: energies_of(guide, orders, self.size, self.settings)
 
 
 @dataclass(frozen=True)
@@ -89,17 +97,17 @@ class Paint:
     """Orders in, as many pictures out."""
 
     models: Models
-    probe: Probe | None
+    guiding: Guiding
     settings: GuidanceSettings
     batch_size: int
 
     def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], Painted]:
-        """Load the in-painter and the classifier."""
+        """Load the in-painter and the guide."""
         from synood.pipeline._painting import Painter
 
         models = self.models.on(device)
-        classifier = classifier_of(models, self.probe)
-        return Painter(models.inpainter, classifier, self.settings, self.batch_size).painted
+        guide = guide_of(models, self.guiding)
+        return Painter(models.inpainter, guide, self.settings, self.batch_size).painted
 
 
 @dataclass(frozen=True)
@@ -107,16 +115,16 @@ class TryOut:
     """A number of pictures in, how many of them are best painted at a time out."""
 
     models: Models
-    probe: Probe | None
+    guiding: Guiding
     settings: GuidanceSettings
 
     def begin(self, device: str | None = None) -> Callable[[int], int]:
-        """Load the in-painter and the classifier."""
+        """Load the in-painter and the guide."""
         from synood.pipeline._fitting import fitting_batch_size
 
         models = self.models.on(device)
-        classifier = classifier_of(models, self.probe)
-        return partial(fitting_batch_size, models.inpainter, classifier, self.settings)
+        guide = guide_of(models, self.guiding)
+        return partial(fitting_batch_size, models.inpainter, guide, self.settings)
 
 
 @dataclass(frozen=True)
@@ -157,12 +165,17 @@ def _with_image(picture: Picture) -> tuple[Picture, Image]:
     return picture, read_image(picture.path, picture.sha256)
 
 
-def classifier_of(models: Models, probe: Probe | None) -> Classifier:
-    """Return the linear probe on the models' encoder, or without one the bundle's classifier."""
-    if probe is None:
+def guide_of(models: Models, guiding: Guiding) -> Guide:
+    """Return what judges pictures, with the models' encoder or their classifier."""
+    if isinstance(guiding, Labels):
+        from synood.models.guide import LabelMasses
+
+        texts = guiding.class_features, guiding.negative_features
+        return LabelMasses(models.encoder, *texts, guiding.temperature)
+    if guiding is None:
         classifier = models.classifier
         assert classifier is not None, "the run has seen that the bundle has one"
         return classifier
     from synood.models.classifier import ProbeClassifier
 
-    return ProbeClassifier(models.encoder, probe.weight, probe.bias, probe.class_names)
+    return ProbeClassifier(models.encoder, guiding.weight, guiding.bias, guiding.class_names)

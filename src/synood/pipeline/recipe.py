@@ -137,11 +137,11 @@ def _changed(recipe: Recipe, changes: Iterable[tuple[Mapping[str, object], str]]
 def _fitting_defaults(defaults: Mapping[str, object], wanted: Recipe) -> dict[str, object]:
     """Return a bundle's defaults without those that make no sense for the objective wanted.
 
-    A bundle knows its models, not which recipe is asked for: a quantile of energies is a target
-    for the energy alone.
+    A bundle knows its models, not which recipe is asked for: a quantile of energies is no target
+    for the uniformity of a prediction.
     """
     flat = dict(_flat(defaults))
-    if wanted.guidance.objective != "energy":
+    if wanted.guidance.objective == "uniformity":
         flat.pop("guidance.target_quantile", None)
     return flat
 

@@ -23,7 +23,7 @@ from synood.pipeline._runfile import write_run_file
 from synood.pipeline._select import Picture, is_learnt, select
 from synood.pipeline._target import CompanyChanged, check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
-from synood.pipeline._work import Encode, Judge, Paint, Probe, TryOut
+from synood.pipeline._work import Encode, Judge, Labels, Paint, Probe, TryOut
 from synood.pipeline._workspace import STAGES, Progress, Workspace, opened, unheard
 from synood.pipeline.executors import LocalExecutor
 from synood.pipeline.recipe import resolve_recipe
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.describer import Describer
     from synood.pipeline._shards import Synthetic
+    from synood.pipeline._work import Guiding
     from synood.pipeline._workspace import Advance
     from synood.pipeline.executors import Executor
     from synood.settings import Recipe
@@ -152,13 +153,15 @@ class _Run:
     def detector(self, index: ImageIndex, batch_size: BatchSize) -> OODDetector:
         """Select, mine, describe, paint, encode, assign, tune."""
         recipe, stage = self.recipe, self.workspace.stage
-        classifier = self._own_classifier()
-        probe = classifier is None
+        by_margin = recipe.guidance.objective == "margin"
+        classifier = None if by_margin else self._own_classifier()
+        probe = classifier is None and not by_margin
         pictures = select(self.workspace, index, recipe, probe, self.quarantine)
         self._write_run_file(pictures, probe)
         negatives = self._negatives()
         tuned_on = [picture for picture in pictures if "tune" in picture.uses]
-        synthetic = self._synthetic(tuned_on, self._guide(classifier, pictures), batch_size)
+        guide = self._margin(negatives) if by_margin else self._guide(classifier, pictures)
+        synthetic = self._synthetic(tuned_on, guide, batch_size)
         features = self.store.images(
             [picture.path for picture in synthetic],
             [picture.sha256 for picture in synthetic],
@@ -207,9 +210,24 @@ class _Run:
             self.seed,
             self.class_names,
             pictures,
-            classifier="linear probe" if probe else "the bundle's",
+            guide=self._guide_name(probe),
             negatives=None if self.listed is None else self.listed.id,
         )
+
+    def _guide_name(self, probe: bool) -> str:
+        if self.recipe.guidance.objective == "margin":
+            return "none, the encoder's margin"
+        return "linear probe" if probe else "the bundle's"
+
+    def _margin(self, negatives: Negatives) -> tuple[str, Callable[[], Labels]]:
+        """Return as `_guide` what guides by the margin between class names and these negatives."""
+        names, temperature = self.class_names, self.recipe.score.temperature
+        prompt_set = self.recipe.mining.prompt_set
+        encoder = self.models.part_print("encoder")
+        texts = names, prompt_set, negatives.words, negatives.prompts
+        mark = fingerprint("margin", encoder, texts, temperature)
+        rows = self._class_features(prompt_set), unit(negatives.features)
+        return mark, lambda: Labels(*rows, temperature)
 
     def _guide(
         self, classifier: Classifier | None, pictures: Sequence[Picture]
@@ -241,11 +259,11 @@ class _Run:
     def _synthetic(
         self,
         tuned_on: Sequence[Picture],
-        guide: tuple[str, Callable[[], Probe | None]],
+        guide: tuple[str, Callable[[], Guiding]],
         batch_size: BatchSize,
     ) -> list[Synthetic]:
         """Describe and paint."""
-        guide_print, train_guide = guide
+        guide_print, make_guide = guide
         guidance, models, executor = self.recipe.guidance, self.models, self.executor
         prompts = stages.describe(
             self.root / "describe.jsonl",
@@ -263,8 +281,8 @@ class _Run:
         )
 
         def crew() -> Crew:
-            probe = train_guide()
-            judge = Judge(models, probe, models.inpainter.image_size, guidance.temperature)
+            guiding = make_guide()
+            judge = Judge(models, guiding, models.inpainter.image_size, guidance)
             fitted = with_own_target(
                 guidance,
                 orders,
@@ -274,9 +292,9 @@ class _Run:
             )
             size = batch_size
             if size == "auto":
-                ((_, size),) = executor.run(TryOut(models, probe, fitted), [len(orders)])
+                ((_, size),) = executor.run(TryOut(models, guiding, fitted), [len(orders)])
                 self.workspace.say("synthesize", f"batch size {size} fits", batch_size=size)
-            paint = Paint(models, probe, fitted, size)
+            paint = Paint(models, guiding, fitted, size)
             return Crew(executor, paint, models.inpainter, size, self.workspace)
 
         try:

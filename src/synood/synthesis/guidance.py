@@ -1,8 +1,9 @@
 """The loop that turns an in-distribution image into one near the boundary (paper §3.3).
 
-An image is noised, denoised under its prompt and decoded; the classifier judges the result; the
-gradient of the objective by the denoised latent, through classifier and decoder, is then taken off
-the noise from which the next round starts. The U-Net is skipped in that gradient: its Jacobian and
+An image is noised, denoised under its prompt and decoded; the guide judges the result: a classifier
+by its energy, or the image-text encoder by its margin between class names and negative labels. The
+gradient of the objective by the denoised latent, through guide and decoder, is then taken off the
+noise from which the next round starts. The U-Net is skipped in that gradient: its Jacobian and
 the noising stand as one constant, which is in the step size (equations 8 to 10, r times rho).
 """
 
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import torch
 
 from synood.errors import InputError
-from synood.synthesis.objectives import OBJECTIVES, energy
+from synood.synthesis.objectives import ENERGIES, OBJECTIVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy as np
 
-    from synood.models.classifier import Classifier
+    from synood.models.guide import Guide
     from synood.models.inpainting import Conditioning, Inpainter
     from synood.settings import GuidanceSettings
 
@@ -34,14 +35,14 @@ class Rendered:
 
     image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]  # (S, S, 3), RGB
     losses: tuple[float, ...]  # the objective of each round's picture; the last one is `image`
-    energies: tuple[float, ...]  # E = -T logsumexp(logits / T), likewise
+    energies: tuple[float, ...]  # E of the objective (`objectives.ENERGIES`), likewise
     source_energy: float  # of the in-distribution image
     stop: str  # "rounds" when all were used, "target" when the objective was met before
 
 
 def guided_inpainting(
     inpainter: Inpainter,
-    classifier: Classifier,
+    guide: Guide,
     pixels: torch.Tensor,
     prompts: Sequence[str],
     settings: GuidanceSettings,
@@ -50,14 +51,14 @@ def guided_inpainting(
     memory: Memory = "plain",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rendered]:
-    """Repaint each image under its prompt, `settings.rounds` times, guided by the classifier.
+    """Repaint each image under its prompt, `settings.rounds` times, judged by the guide.
 
     `pixels` is (B, 3, S, S) in [0, 1] with S the in-painter's size; `prompts` and `seeds` have B
     entries. An image's result depends on its own pixels, prompt and seed, not on the others' (to
     rounding): losses are summed, not averaged as in the authors' code, where the batch size
     changes the step (generate_near_ood_sample.py:75). Rounds differ by the noise alone, so a step
     size of 0 gives plain in-painting. The gradient after the last round is not computed, for
-    nothing uses it. `memory` says what the gradient through decoder and classifier may take: all
+    nothing uses it. `memory` says what the gradient through decoder and guide may take: all
     pictures at once ("plain"), one after the other ("slice"), or one after the other with what
     lies between the decoder's blocks computed twice ("checkpoint"); the pictures are the same to
     rounding. `progress` is called with (rounds done, rounds in all).
@@ -70,13 +71,14 @@ def guided_inpainting(
         return []
     canvas = _prepare(inpainter, pixels, prompts, seeds)
     with torch.no_grad():
-        source = energy(classifier.logits(pixels.to(canvas.latents)), settings.temperature)
+        logits = guide.logits(pixels.to(canvas.latents))
+        source = ENERGIES[settings.objective](logits, settings.temperature)
     tracks = [_Track(source_energy=value) for value in source.tolist()]
     active = list(range(len(tracks)))
     for done in range(1, settings.rounds + 1):
         latents = _render(inpainter, canvas, active, settings)
         wanted = done < settings.rounds and settings.step_size != 0
-        verdict = _judge(inpainter, classifier, latents, settings, memory, differentiate=wanted)
+        verdict = _judge(inpainter, guide, latents, settings, memory, differentiate=wanted)
         _record([tracks[index] for index in active], verdict, done)
         canvas.pictures[active] = verdict.pictures.to(canvas.pictures)
         canvas.move(active, verdict.gradient, settings)
@@ -115,7 +117,7 @@ class _Canvas:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """The classifier's opinion of one round's pictures; `gradient` is by the denoised latents."""
+    """The guide's opinion of one round's pictures; `gradient` is by the denoised latents."""
 
     pictures: torch.Tensor  # (B, 3, S, S) in [0, 1]
     losses: torch.Tensor  # (B,)
@@ -206,21 +208,21 @@ def _render(
 
 def _judge(
     inpainter: Inpainter,
-    classifier: Classifier,
+    guide: Guide,
     latents: torch.Tensor,
     settings: GuidanceSettings,
     memory: Memory,
     *,
     differentiate: bool,
 ) -> _Verdict:
-    """Decode and classify; with `differentiate`, also d sum(losses) / d latents (equation 9).
+    """Decode and judge; with `differentiate`, also d sum(losses) / d latents (equation 9).
 
     The losses are summed, so a picture's gradient is the same with and without the others.
     """
     recompute = memory == "checkpoint"
     pieces = [latents] if memory == "plain" else list(torch.split(latents, 1))
     verdicts = [
-        _judge_together(inpainter, classifier, piece, settings, recompute, differentiate)
+        _judge_together(inpainter, guide, piece, settings, recompute, differentiate)
         for piece in pieces
     ]
     return verdicts[0] if len(verdicts) == 1 else _Verdict.joined(verdicts)
@@ -228,7 +230,7 @@ def _judge(
 
 def _judge_together(
     inpainter: Inpainter,
-    classifier: Classifier,
+    guide: Guide,
     latents: torch.Tensor,
     settings: GuidanceSettings,
     recompute: bool,
@@ -237,12 +239,12 @@ def _judge_together(
     with torch.set_grad_enabled(differentiate):
         latents = latents.detach().requires_grad_(differentiate)
         pictures = inpainter.decode(latents, recompute=recompute)
-        logits = classifier.logits(pictures)
+        logits = guide.logits(pictures)
         objective = OBJECTIVES[settings.objective]
         losses = objective(logits, settings.target, settings.temperature)
     # autograd.grad, not backward: nothing is left behind on the models' own parameters
     gradient = torch.autograd.grad(losses.sum(), latents)[0] if differentiate else None
-    energies = energy(logits.detach(), settings.temperature)
+    energies = ENERGIES[settings.objective](logits.detach(), settings.temperature)
     return _Verdict(pictures.detach(), losses.detach(), energies, gradient)
 
 

@@ -1,4 +1,4 @@
-"""What a synthetic image is pulled towards: classifier logits -> one loss per image."""
+"""What a synthetic image is pulled towards: the guide's logits -> one loss per image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import torch
 
+Energy: TypeAlias = Callable[[torch.Tensor, float], torch.Tensor]
 Objective: TypeAlias = Callable[[torch.Tensor, float, float], torch.Tensor]
 
 
@@ -31,6 +32,31 @@ def energy_hinge(logits: torch.Tensor, margin: float, temperature: float = 1.0) 
     return torch.relu(margin - energy(logits, temperature)).square()
 
 
+def margin_energy(masses: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Log mass on the negative labels less the log mass on the class names, of each row.
+
+    The encoder's margin with its sign turned: like an energy it is low for in-distribution images
+    and high beyond the boundary, and 0 where the ungrouped score of equation 2 is one half; that
+    score is sigmoid(-E). `masses` is (B, 2), class names first, as `LabelMasses` gives them, and
+    the result (B,). They have their temperature in them already, and of two logits any other
+    cancels out: `temperature` changes nothing. [ours]
+
+    >>> margin_energy(torch.tensor([[2.0, -1.0]]))
+    tensor([-3.])
+    """
+    classes, negatives = masses.unbind(dim=1)
+    return negatives - classes
+
+
+def margin_hinge(masses: torch.Tensor, target: float, temperature: float = 1.0) -> torch.Tensor:
+    """Squared shortfall of each row's `margin_energy` E below `target`: relu(target - E)^2.
+
+    Lowering it takes the margin down to the boundary and no farther: there the loss is zero and
+    so is its gradient. `masses` is (B, 2), `target` in the unit of a log odds; returns (B,). [ours]
+    """
+    return torch.relu(target - margin_energy(masses)).square()
+
+
 def uniformity(
     logits: torch.Tensor, target: float = -5.0, temperature: float = 1.0
 ) -> torch.Tensor:
@@ -47,6 +73,11 @@ def uniformity(
 
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
-    {"energy": energy_hinge, "uniformity": uniformity}
+    {"energy": energy_hinge, "uniformity": uniformity, "margin": margin_hinge}
 )
 """Objective by name: (logits (B, C), target, temperature) -> loss (B,)."""
+
+ENERGIES: Mapping[str, Energy] = MappingProxyType(
+    {"energy": energy, "uniformity": energy, "margin": margin_energy}
+)
+"""What is on record of a picture, by objective: (logits (B, C), temperature) -> energy (B,)."""

@@ -1,0 +1,61 @@
+"""What judges a picture while it is painted: images in [0, 1] -> logits, differentiable.
+
+Every `Classifier` can; so can the image-text encoder itself, by how it shares its softmax between
+class names and negative labels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from synood.models.clip import ImageTextEncoder
+
+
+class Guide(Protocol):
+    """What the synthesis asks of whoever judges its pictures."""
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, K), differentiable; K is the guide's own."""
+
+
+class LabelMasses:
+    """The encoder as a guide of two logits: class names against negative labels.
+
+    The softmax of the two is the score of equation 2 without groups; their difference is the
+    encoder's margin. `class_features` are (C, D) and `negative_features` (M, D), float32 and of
+    unit length, `temperature` is the score's. An encoder's logit bias would cancel out. [ours]
+    """
+
+    def __init__(
+        self,
+        encoder: ImageTextEncoder,
+        class_features: NDArray[np.float32],
+        negative_features: NDArray[np.float32],
+        temperature: float,
+    ) -> None:
+        texts = (class_features, negative_features)
+        if any(rows.shape[1:] != (encoder.dim,) or not len(rows) for rows in texts):
+            raise InputError(
+                f"margin: class features {class_features.shape} and negative features "
+                f"{negative_features.shape} are not rows of the encoder's {encoder.dim} numbers"
+            )
+        self._encoder = encoder
+        self._texts = [torch.from_numpy(rows) for rows in texts]
+        self._temperature = temperature
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 2): log sum exp(cosine / temperature) over each side."""
+        features = F.normalize(self._encoder.encode_pixels(pixels), dim=-1)
+        cosines = (features @ texts.to(features).T for texts in self._texts)
+        masses = [torch.logsumexp(one / self._temperature, dim=1) for one in cosines]
+        return torch.stack(masses, dim=1)
