@@ -15,7 +15,8 @@ from PIL import Image
 from figures import METHODS, planted_scores, rows_of
 from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood.benchmark import writing
-from synood.benchmark.experiments import experiments, find_experiment
+from synood.benchmark.controls import Studio
+from synood.benchmark.experiments import boundary, experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
 from synood.benchmark.experiments.interface import Outcome
 from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
@@ -25,8 +26,9 @@ from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
 from synood.benchmark.line_chart import line_chart
 from synood.benchmark.methods import NEGLABEL, SYNOOD, titles
-from synood.benchmark.rehearsal import read_learnt
-from synood.benchmark.results import read_results
+from synood.benchmark.rehearsal import guide_of, paint_control, read_learnt
+from synood.benchmark.results import Results, read_results
+from synood.benchmark.sheets import sheets_of
 from synood.benchmark.suites import read_suite
 from synood.benchmark.systems import find_system, registry
 from synood.cli import main
@@ -34,6 +36,7 @@ from synood.errors import InputError
 from synood.metrics import auroc
 from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
+from synood.pipeline._shards import read_synthetic
 from synood.pipeline._tune import tune
 from synood.pipeline._workspace import Workspace
 from synood.pipeline.recipe import RECIPES, resolve_recipe
@@ -385,6 +388,146 @@ def test_the_command_line_lists_and_runs(place, tmp_path, capsys):
 def test_unknown_experiments_are_refused():
     with pytest.raises(InputError, match="table-1, table-2"):
         find_experiment("x")
+
+
+@pytest.fixture(scope="module")
+def lying(stage):
+    """The experiment with fewer strengths: of four steps 0.2 leaves none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boundary, "STRENGTHS", (0.3,))
+        patch.setattr(boundary, "MARGIN_STRENGTHS", (0.3,))
+        return find_experiment("boundary").run(stage)
+
+
+GUIDES = ("energy", "margin", "unguided")
+
+
+def test_boundary_holds_every_guide_at_every_strength_against_neglabel_and_the_run(stage, lying):
+    kinds = {f"{guide}-{strength}" for guide in GUIDES for strength in ("0.3", "0.6")}
+    kinds |= {"vae", "jigsaw", "neg-image"}
+    found = rows_by_method(lying)
+    assert set(found) == {"neglabel", *kinds}
+    assert all(len(found[name]) == len(SEEDS) * 3 for name in kinds)
+    for other in ("neglabel", "energy-0.6"):
+        held = {item.method for item in lying.comparisons if item.other == other}
+        assert held == kinds - {other}
+    titles = [line[0] for line in lying.sheets[0].lines]
+    assert titles == ["the images redrawn", *(method.title for method in lying.methods[1:])]
+
+
+def test_boundary_takes_the_runs_own_pictures_where_they_were_painted_so(stage, lying):
+    folder = stage.workspace.root / "controls"
+    assert not (folder / "energy-0.6").exists()
+    for name in ("energy-0.3", "margin-0.3", "margin-0.6", "unguided-0.3", "unguided-0.6"):
+        assert len(read_synthetic(folder / name)) == len(stage.painted)
+    plain = {one.id: one for one in read_synthetic(folder / "unguided-0.6").values()}
+    for control in stage.paint(find("unguided")):
+        pair = [
+            np.asarray(Image.open(one.path)).astype(int) for one in (control, plain[control.id])
+        ]
+        assert np.abs(pair[0] - pair[1]).max() <= 1
+    scores = {
+        name: [row.auroc for row in lying.rows if row.method == name]
+        for name in ("energy-0.6", "unguided-0.6")
+    }
+    own = stage.scored("own", lambda seed: stage.rehearsal.detector(stage.synthetic(), seed))
+    ids = [item.in_distribution for item in own]
+    oods = [list(item.ood.values()) for item in own]
+    expected = [auroc(i, o) for i, sets in zip(ids, oods, strict=True) for o in sets]
+    assert scores["energy-0.6"] == pytest.approx(expected)
+
+
+def test_boundary_says_where_pictures_lie(stage, lying):
+    """Every figure of a line anew, from the pictures on disk and the encoder."""
+    encoder, names = stage.material.encoder, stage.material.class_names
+    classes = unit(encoder.encode_texts([f"the nice {name}" for name in names]))
+    negatives = stage.rehearsal.negative_features()
+    folder = stage.workspace.root / "controls" / "margin-0.3"
+    made = {one.id: one for one in read_synthetic(folder).values()}
+    pictures = [made[item.picture.id] for item in stage.painted]
+    features = unit(encoder.encode_images([Image.open(one.path) for one in pictures]))
+    target = stage.recipe.guidance.target
+    share = [np.mean([one.energies[place] >= target for one in pictures]) for place in (0, -1)]
+    cosines = features @ np.concatenate([classes, negatives]).T
+    heat = np.exp(cosines.astype(np.float64) / stage.recipe.score.temperature)
+    odds = heat[:, len(names) :].sum(1) / heat[:, : len(names)].sum(1)
+    nearest = cosines.argmax(1)
+    right = [names.index(item.picture.label) for item in stage.painted]
+    near = next(item for item in stage.views.validation_ood if item.group == "near")
+    expected = [
+        *share, np.mean(np.log(odds) >= target), np.mean(nearest == right),
+        np.mean(nearest < len(names)), np.median(1 / (1 + odds)),
+        (unit(near.features) @ features.T).max(1).mean(),
+    ]  # fmt: skip
+    (line,) = (line for line in lying.sheets[0].lines if line[0] == "margin, strength 0.3")
+    figures = [float(cell) for cell in line[1:]]
+    np.testing.assert_allclose(figures[:5], 100 * np.array(expected[:5]), atol=0.051)
+    np.testing.assert_allclose(figures[5:], expected[5:], atol=2e-3)
+
+
+def test_boundary_says_how_the_encoder_sees_each_image_set(stage, lying):
+    lines = {line[0]: line[1:] for line in lying.sheets[1].lines}
+    sets = [stage.material.train, stage.views.validation, stage.views.test]
+    sets += [*stage.views.validation_ood, *stage.views.test_ood]
+    assert set(lines) == {item.name for item in sets}
+    texts = stage.material.class_features
+    for item in sets:
+        count, cosine, low, median, length, named = lines[item.name]
+        cosines = unit(item.features) @ texts.T
+        assert int(count) == len(item.features)
+        assert float(cosine) == pytest.approx(cosines.max(1).mean(), abs=6e-4)
+        assert float(length) == pytest.approx(np.linalg.norm(item.features, axis=1).mean(), abs=0.1)
+        assert 0 <= float(low) <= float(median) <= 1
+        assert bool(named) == (item.group == "id")
+        if named:
+            right = np.mean(cosines.argmax(1) == item.labels)
+            assert float(named) == pytest.approx(100 * right, abs=0.06)
+
+
+def test_sheets_are_in_every_form_of_the_table_and_on_the_page(stage, lying, tmp_path, capsys):
+    text = write_outcome(tmp_path, find_experiment("boundary"), stage, lying)
+    assert main(["report", str(tmp_path / "results.json"), "--format", "text"]) == 0
+    told = capsys.readouterr().out
+    forms = [(tmp_path / name).read_text() for name in ("table.md", "table.tex", "report.html")]
+    for sheet in lying.sheets:
+        for line in sheet.lines:
+            for form in (text, told, *forms):
+                cells = [cell for cell in line[1:] if cell]
+                assert any(all(cell in row for cell in cells) for row in form.splitlines())
+    assert sheets_of(read_results(tmp_path / "results.json")) == lying.sheets
+
+
+@pytest.mark.parametrize(
+    "sheets",
+    [{}, [1], [{"title": "x", "head": [], "lines": []}],
+     [{"title": "x", "head": ["a"], "lines": [["b", "c"]]}],
+     [{"title": "x", "head": ["a"], "lines": [[1]]}]],
+)  # fmt: skip
+def test_malformed_sheets_are_refused_in_a_sentence(sheets):
+    with pytest.raises(InputError, match=r"run\.sheets"):
+        sheets_of(Results({"sheets": sheets}, ()))
+
+
+def test_the_margin_of_a_recipe_judges_the_controls_too(stage):
+    guidance = replace(stage.recipe.guidance, objective="margin")
+    recipe = replace(stage.recipe, guidance=guidance)
+    material = replace(stage.material, recipe=recipe)
+    made = paint_control(find("jigsaw"), stage.painted, material, Workspace(stage.workspace.root))
+    assert [one.sha256 for one in made] == [one.sha256 for one in stage.paint(find("jigsaw"))]
+    studio = Studio(material.models, guide_of(recipe, *guide_parts(stage)), guidance, 4)
+    (first,) = studio.painter(find("jigsaw")).paint([stage.painted[0].order()])
+    texts = stage.material.class_features, stage.rehearsal.negative_features()
+    features = unit(stage.material.encoder.encode_images([Image.fromarray(first.image)]))
+    masses = [
+        np.log(np.exp((features @ side.T).astype(np.float64) / recipe.score.temperature).sum())
+        for side in texts
+    ]
+    assert first.energies[-1] == pytest.approx(masses[1] - masses[0], abs=1e-3)
+
+
+def guide_parts(stage):
+    found = stage.material
+    return found.models, found.store, found.class_names, found.classifier
 
 
 def test_plus_adds_each_part_and_takes_each_away(stage):

@@ -12,6 +12,7 @@ from synood.benchmark.reading import read_comparisons
 from synood.benchmark.records import comparisons_of, methods_of
 from synood.benchmark.report import Pair, Picture, Report
 from synood.benchmark.results import read_results
+from synood.benchmark.sheets import sheets_of
 from synood.benchmark.verdicts import SCORES
 from synood.errors import InputError
 from synood.files import read_bounded
@@ -68,7 +69,9 @@ def _results_report(place: Path, results: Results) -> Report:
             Picture(str(item["file"]), str(item["words"]), _beside(place, item["file"]))
             for item in run.get("shown", ())
         ),
-        text=str(run.get("table") or ""),
+        text="\n\n".join(
+            [*filter(None, [str(run.get("table") or "")]), *(s.text() for s in sheets_of(results))]
+        ),
     )
 
 

@@ -8,12 +8,14 @@ from synood.benchmark import tables
 from synood.benchmark.beside import sources
 from synood.benchmark.methods import titles
 from synood.benchmark.records import methods_of, published_of
+from synood.benchmark.sheets import sheets_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synood.benchmark.published import Published
     from synood.benchmark.results import Results, Row
+    from synood.benchmark.sheets import Sheet
 
 HEADINGS = {
     "auroc": "AUROC, % (higher is better)",
@@ -36,19 +38,22 @@ def whole(results: Results, form: Form) -> str:
     named, others = titles(methods_of(results)), published_of(results)
     if not results.rows:
         return str(results.run.get("table") or "") + "\n"
-    title = str(results.run.get("title") or "")
+    title, sheets = str(results.run.get("title") or ""), sheets_of(results)
     told = [f"Published figures: {source}." for source in sources(others, named)]
     if form == "text":
         blocks = [
             tables.text_block(results.rows, metric, heading, named, others)
             for metric, heading in HEADINGS.items()
         ]
+        blocks += [sheet.text() for sheet in sheets]
         return "\n\n".join([*([title] if title else []), *blocks, *told]) + "\n"
     if form == "md":
         blocks = [markdown(results.rows, named, metric, others) for metric in HEADINGS]
+        blocks += [_sheet_markdown(sheet) for sheet in sheets]
         told = [f"- {line}" for line in told]
         return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *told])
     blocks = [latex(results.rows, named, metric, others) for metric in HEADINGS]
+    blocks += [_sheet_latex(sheet) for sheet in sheets]
     return "\n".join([*blocks, *(f"% {line}" for line in told)])
 
 
@@ -63,12 +68,20 @@ def markdown(
     parts = []
     for group in tables.groups(rows, metric, named, others):
         lines = [[line.title, *_marked(line, "**{}**")] for line in group.lines]
-        whole = [head, ["---", *("---:" for _ in head[1:])], *lines]
-        body = "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
+        body = _markdown_lines(head, lines)
         kind = "" if group.kind == "inductive" else f", {tables.TEST_TIME}"
         parts.append(f"{HEADINGS[metric]}{kind}\n\n{body}")
         parts += [f"{group.note}\n"] if group.note else []
     return "\n".join(parts)
+
+
+def _markdown_lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    whole = [head, ["---", *("---:" for _ in head[1:])], *lines]
+    return "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
+
+
+def _sheet_markdown(sheet: Sheet) -> str:
+    return f"{sheet.title}\n\n{_markdown_lines(sheet.head, sheet.lines)}"
 
 
 def latex(
@@ -93,9 +106,19 @@ def latex(
         ]
         body += [f"% {group.note}"] if group.note else []
     columns = "l" + "r" * (len(head) - 1)
+    return _tabular(HEADINGS[metric], columns, body)
+
+
+def _sheet_latex(sheet: Sheet) -> str:
+    lines = [_tex_line([tex(cell) for cell in line]) for line in (sheet.head, *sheet.lines)]
+    body = [r"\toprule", lines[0], r"\midrule", *lines[1:]]
+    return _tabular(sheet.title, "l" + "r" * (len(sheet.head) - 1), body)
+
+
+def _tabular(heading: str, columns: str, body: Sequence[str]) -> str:
     return "\n".join(
         [
-            f"% {HEADINGS[metric]}",
+            f"% {heading}",
             rf"\begin{{tabular}}{{{columns}}}",
             *body,
             r"\bottomrule",

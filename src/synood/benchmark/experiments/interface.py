@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from synood.benchmark.comparing import Comparison
     from synood.benchmark.experiments.stage import Stage
     from synood.benchmark.results import Row
+    from synood.benchmark.sheets import Sheet
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Outcome:
     comparisons: tuple[Comparison, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sheets: tuple[Sheet, ...] = ()  # beside the usual table
     table: str | None = None  # in place of the usual table, where the columns are no OOD sets
     charts: tuple[Chart, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)  # file name -> an encoded image

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from synood.benchmark import bench
 from synood.benchmark.comparing import compare
 from synood.benchmark.rehearsal import Rehearsal, paint_control, read_learnt, read_painted
+from synood.benchmark.repainting import repaint
 from synood.benchmark.tables import columns
 from synood.pipeline import run as pipeline
 from synood.pipeline._features import FeatureStore
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from synood.pipeline._select import Picture
     from synood.pipeline._shards import Synthetic
     from synood.pipeline._workspace import Progress
-    from synood.settings import Recipe
+    from synood.settings import GuidanceSettings, Recipe
 
 TRAIN_PER_CLASS = 50  # training images that a system may look at, of each class
 
@@ -99,6 +100,17 @@ class Stage:
     def paint(self, control: Method) -> list[Synthetic]:
         """Paint a control's pictures, one for each of the run's, or find them painted."""
         return paint_control(control, self.painted, self.material, self.workspace)
+
+    def repaint(self, name: str, guidance: GuidanceSettings) -> list[Synthetic]:
+        """Paint the run's images under another guidance, or find them painted.
+
+        Pictures that have reached the target are left alone, which changes none of them. The run's
+        own are taken where they were painted so.
+        """
+        own = self.recipe.guidance
+        if guidance == replace(own, stop_at_target=guidance.stop_at_target):
+            return self.synthetic()
+        return repaint(name, guidance, self.painted, self.material, self.workspace)
 
     def scored(
         self, title: str, make: Callable[[int], OODDetector], seeds: Sequence[int] | None = None

@@ -13,6 +13,7 @@ from synood.benchmark.published import published
 from synood.benchmark.records import comparisons_to_json, methods_to_json
 from synood.benchmark.report import write_report
 from synood.benchmark.results import Results, write_results
+from synood.benchmark.sheets import sheets_to_json
 from synood.benchmark.writing import whole
 from synood.files import read_text, write_bytes, write_text
 
@@ -54,6 +55,7 @@ def told(experiment: Experiment, outcome: Outcome, others: Sequence[Published] =
     parts = [f"{experiment.title}\n{experiment.asks}"]
     if outcome.table is not None:
         parts.append(outcome.table)
+    parts += [sheet.text() for sheet in outcome.sheets]
     if outcome.rows:
         parts.append(tables.text_table(outcome.rows, titles(outcome.methods), others))
         parts.append("± is the 95 % interval of the mean over the seeds, * the best of a column.")
@@ -99,6 +101,7 @@ def _record(experiment: Experiment, stage: Stage, outcome: Outcome) -> dict[str,
         "details": dict(outcome.details),
         "notes": list(outcome.notes),
         "table": outcome.table,
+        "sheets": sheets_to_json(outcome.sheets),
         "shown": [
             {"file": f"{chart.name}.svg", "words": chart.words or chart.name}
             for chart in outcome.charts

@@ -1,0 +1,266 @@
+"""Where do the pictures lie, and does it matter: guides, strengths and controls side by side.
+
+Every kind of picture is made from the run's own images, prompts and seeds. One sheet says where
+they lie as the encoder sees them, one how the image sets of the suite do, and the usual table what
+the detectors tuned on them are worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood import scores
+from synood.benchmark.controls import JIGSAW, NEG_IMAGE, UNGUIDED, VAE
+from synood.benchmark.experiments.interface import Experiment, Outcome, variant
+from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.sheets import Sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from synood.benchmark.comparing import Comparison, SeedScores
+    from synood.benchmark.encoding import Encoded
+    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.methods import Method
+    from synood.pipeline._shards import Synthetic
+    from synood.settings import GuidanceSettings
+
+    Floats = NDArray[np.float32]
+
+STRENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8)  # of pictures guided by energy, and of unguided ones
+MARGIN_STRENGTHS = (0.4, 0.6)
+LOW = 0.1  # the quantile that tells of the in-distribution images which fare worst
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """Pictures of one kind, and the guidance in whose unit their energies are on record."""
+
+    method: Method
+    pictures: Sequence[Synthetic]
+    guidance: GuidanceSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The unit rows of C class names and M negative labels, and NegLabel's score on them."""
+
+    classes: Floats  # (C, D)
+    negatives: Floats  # (M, D)
+    scorer: scores.NegLabelScorer
+
+    @classmethod
+    def of(cls, stage: Stage) -> Texts:
+        """Take those of the stage's recipe, before any tuning."""
+        rows = stage.material.class_features, stage.rehearsal.negative_features()
+        by = stage.recipe.score
+        scorer = scores.NegLabelScorer.from_features(*rows, by.temperature, by.groups, by.seed)
+        return cls(*rows, scorer)
+
+    def nearest(self, features: Floats) -> NDArray[np.int64]:
+        """Return which text is nearest to each image (N,): below C a class name."""
+        cosines = [scores.cosine_similarity(features, side) for side in self.sides]
+        rows: NDArray[np.int64] = np.hstack(cosines).argmax(axis=1)
+        return rows
+
+    def margin_energies(self, features: Floats) -> NDArray[np.float64]:
+        """Log mass on negatives less that on class names, the objective "margin" of each: (N,)."""
+        logits = (
+            scores.cosine_similarity(features, side).astype(np.float64) / self.scorer.temperature
+            for side in self.sides
+        )
+        classes, negatives = (np.logaddexp.reduce(side, axis=1) for side in logits)
+        return np.asarray(negatives - classes)
+
+    @property
+    def sides(self) -> tuple[Floats, Floats]:
+        """Class names and negative labels."""
+        return self.classes, self.negatives
+
+
+def run(stage: Stage) -> Outcome:
+    """Paint every kind, say where its pictures lie, tune on it."""
+    kinds = list(_kinds(stage))
+    found: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    for kind in kinds:
+        tuned = partial(stage.rehearsal.detector, kind.pictures)
+        found[kind.method.name] = stage.scored(kind.method.title, tuned)
+    methods = (NEGLABEL, *(kind.method for kind in kinds))
+    rows = stage.measured(methods, found)
+    own = (kind.method for kind in kinds if kind.pictures == stage.synthetic())
+    others = (NEGLABEL, *own)
+    compared = {
+        other.name: {
+            kind.method.name: stage.compared(kind.method.name, [other.name], found, rows)
+            for kind in kinds
+            if kind.method != other
+        }
+        for other in others
+    }
+    texts = Texts.of(stage)
+    sheets = (
+        _pictures_sheet(stage, kinds, texts),
+        _sets_sheet(stage, texts),
+        _gains_sheet(kinds, others, compared),
+    )
+    flat = (one for pairs in compared.values() for some in pairs.values() for one in some)
+    return Outcome(methods, rows, tuple(flat), sheets=sheets)
+
+
+def _kinds(stage: Stage) -> Iterator[Kind]:
+    guidance = stage.recipe.guidance
+    by_energy = replace(guidance, objective="energy", stop_at_target=True)
+    by_margin = replace(guidance, objective="margin", temperature=1.0, stop_at_target=True)
+    strengths = sorted({*STRENGTHS, guidance.strength})
+    for strength in strengths:
+        yield _guided(stage, "energy", replace(by_energy, strength=strength))
+    for strength in sorted({*MARGIN_STRENGTHS, guidance.strength}):
+        yield _guided(stage, "margin", replace(by_margin, strength=strength))
+    for strength in strengths:
+        unguided = replace(by_energy, strength=strength, step_size=0.0, rounds=1)
+        yield _guided(stage, UNGUIDED.name, unguided)
+    for control in (VAE, JIGSAW, NEG_IMAGE):
+        yield Kind(control, stage.paint(control), guidance)
+
+
+def _guided(stage: Stage, guide: str, guidance: GuidanceSettings) -> Kind:
+    name = f"{guide}-{guidance.strength:g}"
+    method = variant(name, f"{guide}, strength {guidance.strength:g}", SYNOOD.paper, SYNOOD.needs)
+    return Kind(method, stage.repaint(name, guidance), guidance)
+
+
+def _pictures_sheet(stage: Stage, kinds: Sequence[Kind], texts: Texts) -> Sheet:
+    """Say of each kind where its pictures lie; the first line is the images they were made from."""
+    near = [item.features for item in stage.views.validation_ood if item.group == "near"]
+    labels = [stage.material.class_names.index(item.picture.label) for item in stage.painted]
+    sources = stage.rehearsal.features([item.picture for item in stage.painted])
+    quantile = stage.recipe.guidance.target_quantile
+    target = stage.recipe.guidance.target
+    if quantile is not None:
+        target = float(np.quantile(texts.margin_energies(sources), quantile))
+
+    def line(title: str, beyond: Sequence[str], features: Floats) -> tuple[str, ...]:
+        return (title, *beyond, *_places(features, labels, texts, target, near))
+
+    lines = [line("the images redrawn", ("", ""), sources)]
+    for kind in kinds:
+        features = stage.rehearsal.features(kind.pictures)
+        lines.append(line(kind.method.title, _beyond(kind), features))
+    head = (
+        "", "beyond, first round", "at the end", "beyond by the margin", "own class nearest",
+        "a class nearest", "NegLabel, median", "near OOD to its nearest picture",
+    )  # fmt: skip
+    title = (
+        "Where the pictures lie: share beyond the target of what guided them (the classifier's "
+        "energy, or the encoder's margin) and of the encoder's margin, %; share with their own or "
+        "any class name nearest among class names and negative labels, %; NegLabel's score; mean "
+        "cosine of validation's near OOD with the nearest picture"
+    )
+    return Sheet(title, head, tuple(lines))
+
+
+def _beyond(kind: Kind) -> tuple[str, str]:
+    """Return the shares of pictures that have reached the target, at first and in the end."""
+    quantile, target = kind.guidance.target_quantile, kind.guidance.target
+    if quantile is not None:
+        target = float(np.quantile([item.source_energy for item in kind.pictures], quantile))
+    first, last = (
+        np.mean([item.energies[place] >= target for item in kind.pictures]) for place in (0, -1)
+    )
+    return _percent(first), _percent(last)
+
+
+def _places(
+    features: Floats,
+    labels: Sequence[int],
+    texts: Texts,
+    target: float,
+    near: Sequence[Floats],
+) -> tuple[str, ...]:
+    nearest = texts.nearest(features)
+    return (
+        _percent(np.mean(texts.margin_energies(features) >= target)),
+        _percent(np.mean(nearest == labels)),
+        _percent(np.mean(nearest < len(texts.classes))),
+        f"{np.median(texts.scorer(features)):.3f}",
+        f"{_to_nearest(np.concatenate(near), features):.3f}" if near else "",
+    )
+
+
+def _sets_sheet(stage: Stage, texts: Texts) -> Sheet:
+    """Say of each image set how the encoder sees it."""
+    views = stage.views
+    sets = [stage.material.train]
+    if len(views.validation):
+        sets += [views.validation, *views.validation_ood]
+    sets += [views.test, *views.test_ood]
+    head = (
+        "", "images", "cosine with nearest class", f"NegLabel, {LOW:.0%} quantile", "median",
+        "feature length", "rightly named, %",
+    )  # fmt: skip
+    title = "The image sets: means over images, and quantiles of NegLabel's score"
+    return Sheet(title, head, tuple(_set_line(item, texts) for item in sets))
+
+
+def _set_line(item: Encoded, texts: Texts) -> tuple[str, ...]:
+    named, found = "", texts.scorer(item.features)
+    cosines = scores.cosine_similarity(item.features, texts.classes)
+    if item.labels is not None:
+        named = _percent(np.mean(cosines.argmax(axis=1) == item.labels))
+    return (
+        item.name,
+        str(len(item)),
+        f"{cosines.max(axis=1).mean():.3f}",
+        f"{np.quantile(found, LOW):.3f}",
+        f"{np.median(found):.3f}",
+        f"{np.linalg.norm(item.features, axis=1).mean():.1f}",
+        named,
+    )
+
+
+def _gains_sheet(
+    kinds: Sequence[Kind],
+    others: Sequence[Method],
+    compared: Mapping[str, Mapping[str, Sequence[Comparison]]],
+) -> Sheet:
+    """Say what each kind gains in FPR95 over NegLabel and over the run's own pictures."""
+    groups = ("all", "near", "far")
+    head = ("", *(f"over {other.title}, {group}" for other in others for group in groups))
+    lines = []
+    for kind in kinds:
+        cells = []
+        for other in others:
+            items = compared[other.name].get(kind.method.name, ())
+            gains = {one.column: _points(one) for one in items if one.metric == "fpr95"}
+            cells += [gains.get(f"average:{group}", "") for group in groups]
+        lines.append((kind.method.title, *cells))
+    title = "Gain in FPR95, in points, with 95 % intervals over test pictures and seeds"
+    return Sheet(title, head, tuple(lines))
+
+
+def _points(item: Comparison) -> str:
+    return f"{100 * item.gain:+.1f} ({100 * item.low:+.1f} to {100 * item.high:+.1f})"
+
+
+def _to_nearest(images: Floats, pictures: Floats) -> float:
+    """Return the mean over `images` (N, D) of the cosine with the nearest of `pictures` (M, D)."""
+    return float(scores.cosine_similarity(images, pictures).max(axis=1).mean())
+
+
+def _percent(share: np.floating) -> str:
+    return f"{100 * share:.1f}"
+
+
+BOUNDARY = Experiment(
+    "boundary",
+    "Where the pictures lie",
+    "Where do the pictures lie, and are those nearer the boundary better to learn from?",
+    run,
+    benchmark="openood",
+)
