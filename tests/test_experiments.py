@@ -396,6 +396,7 @@ def lying(stage):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boundary, "STRENGTHS", (0.3,))
         patch.setattr(boundary, "MARGIN_STRENGTHS", (0.3,))
+        patch.setattr(boundary, "SMALL_STRENGTHS", (0.3,))
         return find_experiment("boundary").run(stage)
 
 
@@ -404,6 +405,7 @@ GUIDES = ("energy", "margin", "unguided")
 
 def test_boundary_holds_every_guide_at_every_strength_against_neglabel_and_the_run(stage, lying):
     kinds = {f"{guide}-{strength}" for guide in GUIDES for strength in ("0.3", "0.6")}
+    kinds |= {"energy-in-small-steps-0.3", "margin-in-small-steps-0.3"}
     kinds |= {"vae", "jigsaw", "neg-image"}
     found = rows_by_method(lying)
     assert set(found) == {"neglabel", *kinds}
