@@ -15,6 +15,7 @@ from synood.files import fingerprint, read_json, readable, write_json
 from synood.labels.imagenet import same_classes
 from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
+from synood.pipeline._guide import guide_name, margin_guide
 from synood.pipeline._mirror import mirrored
 from synood.pipeline._models import Models, pick_device
 from synood.pipeline._painting import Crew
@@ -23,7 +24,7 @@ from synood.pipeline._runfile import write_run_file
 from synood.pipeline._select import Picture, is_learnt, select
 from synood.pipeline._target import CompanyChanged, check_target, tell_if_idle, with_own_target
 from synood.pipeline._tune import TuningData, assemble, calibrate, unit
-from synood.pipeline._work import Encode, Judge, Labels, Paint, Probe, TryOut
+from synood.pipeline._work import Encode, Judge, Paint, Probe, TryOut
 from synood.pipeline._workspace import STAGES, Progress, Workspace, opened, unheard
 from synood.pipeline.executors import LocalExecutor
 from synood.pipeline.recipe import resolve_recipe
@@ -160,7 +161,12 @@ class _Run:
         self._write_run_file(pictures, probe)
         negatives = self._negatives()
         tuned_on = [picture for picture in pictures if "tune" in picture.uses]
-        guide = self._margin(negatives) if by_margin else self._guide(classifier, pictures)
+        class_features = self._class_features(recipe.mining.prompt_set)
+        guide: tuple[str, Callable[[], Guiding]]
+        if by_margin:
+            guide = margin_guide(recipe, self.models, self.class_names, class_features, negatives)
+        else:
+            guide = self._guide(classifier, pictures)
         synthetic = self._synthetic(tuned_on, guide, batch_size)
         features = self.store.images(
             [picture.path for picture in synthetic],
@@ -174,7 +180,7 @@ class _Run:
             id_features=id_features,
             id_targets=id_targets,
             synthetic_features=features,
-            class_features=self._class_features(recipe.mining.prompt_set),
+            class_features=class_features,
             projection_classes=self._class_features(class_prompts),
             negatives=negatives,
             assignment=assignment,
@@ -210,24 +216,9 @@ class _Run:
             self.seed,
             self.class_names,
             pictures,
-            guide=self._guide_name(probe),
+            guide=guide_name(self.recipe, probe),
             negatives=None if self.listed is None else self.listed.id,
         )
-
-    def _guide_name(self, probe: bool) -> str:
-        if self.recipe.guidance.objective == "margin":
-            return "none, the encoder's margin"
-        return "linear probe" if probe else "the bundle's"
-
-    def _margin(self, negatives: Negatives) -> tuple[str, Callable[[], Labels]]:
-        """Return as `_guide` what guides by the margin between class names and these negatives."""
-        names, temperature = self.class_names, self.recipe.score.temperature
-        prompt_set = self.recipe.mining.prompt_set
-        encoder = self.models.part_print("encoder")
-        texts = names, prompt_set, negatives.words, negatives.prompts
-        mark = fingerprint("margin", encoder, texts, temperature)
-        rows = self._class_features(prompt_set), unit(negatives.features)
-        return mark, lambda: Labels(*rows, temperature)
 
     def _guide(
         self, classifier: Classifier | None, pictures: Sequence[Picture]
