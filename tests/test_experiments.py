@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from figures import METHODS, planted_scores, rows_of
 from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood.benchmark import writing
+from synood.benchmark.bench import view_suite
 from synood.benchmark.controls import Studio
 from synood.benchmark.experiments import boundary, experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
@@ -38,7 +40,7 @@ from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
 from synood.pipeline._shards import read_synthetic
 from synood.pipeline._tune import tune
-from synood.pipeline._workspace import Workspace
+from synood.pipeline._workspace import Workspace, unheard
 from synood.pipeline.recipe import RECIPES, resolve_recipe
 from synood.pipeline.stages import Assignment
 
@@ -484,6 +486,20 @@ def test_boundary_says_how_the_encoder_sees_each_image_set(stage, lying):
         if named:
             right = np.mean(cosines.argmax(1) == item.labels)
             assert float(named) == pytest.approx(100 * right, abs=0.06)
+
+
+def test_labels_index_the_suites_classes_where_a_test_set_lacks_one(stage, tmp_path):
+    shutil.copytree(stage.suite.root, tmp_path / "suite")
+    shutil.rmtree(tmp_path / "suite/test/id/cat")
+    path = tmp_path / "suite/suite.json"
+    written = json.loads(path.read_text())
+    for item in written["sets"]:
+        item["n"] -= 6 * (item["path"] == "test/id")
+    path.write_text(json.dumps(written))
+    found = stage.material
+    views = view_suite(read_suite(tmp_path / "suite"), found.store, found.classifier, unheard)
+    names = [found.class_names[label] for label in views.test.labels]
+    assert names == ["dog"] * 6 + ["tea pot"] * 6
 
 
 def test_sheets_are_in_every_form_of_the_table_and_on_the_page(stage, lying, tmp_path, capsys):

@@ -85,10 +85,11 @@ def view_suite(
     chosen = [suite.one("validation"), *suite.ood("validation")] if suite.validated else []
     shown = [suite.one("test"), *suite.ood("test")]
     total = sum(item.n for item in (*chosen, *shown))
+    names = suite.one("train").index().class_names
     done = 0
     views: list[Encoded] = []
     for item in (*chosen, *shown):
-        views.append(encode_set(item, store, classifier, encoder))
+        views.append(encode_set(item, store, classifier, encoder, class_names=names))
         done += item.n
         advance(done, total, item.name)
     validation, test = views[: len(chosen)], views[len(chosen) :]

@@ -161,11 +161,13 @@ def encode_set(
     classifier: Classifier,
     encoder: ImageTextEncoder | None = None,
     per_class: int | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Encoded:
     """Encode one set; `store` keeps what the networks see in it for the next run.
 
     With the `encoder` the set keeps its pictures, so that views can be computed later. Where
-    `per_class` is given, only so many images of each class are taken, evenly spaced.
+    `per_class` is given, only so many images of each class are taken, evenly spaced. Labels index
+    `class_names`: give the suite's where the set may lack a class, else they are the set's own.
     """
     index = image_set.index()
     if per_class is not None:
@@ -181,7 +183,7 @@ def encode_set(
         image_set.group,
         features,
         np.ascontiguousarray(views[:, :width]),
-        labels=labels_of(index) if image_set.group == "id" else None,
+        labels=labels_of(index, class_names) if image_set.group == "id" else None,
         pictures=None if encoder is None else Pictures(index.records, classifier, encoder),
     )
     if views.shape[1] == width:
@@ -237,9 +239,12 @@ def _thinned(records: Sequence[ImageRecord], per_class: int) -> tuple[ImageRecor
     return tuple(records[row] for row in sorted(kept))
 
 
-def labels_of(index: ImageIndex) -> NDArray[np.int64]:
-    """Return each record's place in `class_names` (N,), -1 for a record without a label."""
-    place = {name: number for number, name in enumerate(index.class_names)}
+def labels_of(index: ImageIndex, class_names: Sequence[str] | None = None) -> NDArray[np.int64]:
+    """Return each record's place in `class_names` (N,), -1 for a record without a label.
+
+    Without `class_names` they are the index's own.
+    """
+    place = {name: number for number, name in enumerate(class_names or index.class_names)}
     return np.array([place.get(record.label or "", -1) for record in index.records], np.int64)
 
 
