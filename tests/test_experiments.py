@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood.benchmark import writing
 from synood.benchmark.bench import view_suite
 from synood.benchmark.controls import Studio
+from synood.benchmark.experiments import _album as album
 from synood.benchmark.experiments import boundary, experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
 from synood.benchmark.experiments.interface import Outcome
@@ -467,6 +469,21 @@ def test_boundary_says_where_pictures_lie(stage, lying):
     figures = [float(cell) for cell in line[1:]]
     np.testing.assert_allclose(figures[:5], 100 * np.array(expected[:5]), atol=0.051)
     np.testing.assert_allclose(figures[5:], expected[5:], atol=2e-3)
+
+
+def test_boundary_shows_the_same_images_by_every_kind(stage, lying):
+    sheet = Image.open(io.BytesIO(lying.pictures["kinds.webp"])).convert("RGB")
+    rows, columns = len(lying.methods), len(stage.painted)  # NegLabel has no pictures, sources do
+    step = album.SIDE + album.GAP
+    assert sheet.size == (album.TITLE + columns * step + album.GAP, rows * step + album.GAP)
+    folder = stage.workspace.root / "controls" / "jigsaw"
+    made = {one.id: one.path for one in read_synthetic(folder).values()}
+    row = [method.name for method in lying.methods].index("jigsaw")
+    for column, item in enumerate(stage.painted):
+        corner = album.TITLE + column * step, album.GAP + row * step
+        cell = sheet.crop((*corner, corner[0] + album.SIDE, corner[1] + album.SIDE))
+        shown = Image.open(made[item.picture.id]).convert("RGB").resize(cell.size)
+        assert np.abs(np.asarray(cell, float) - np.asarray(shown)).mean() < 20
 
 
 def test_boundary_says_how_the_encoder_sees_each_image_set(stage, lying):

@@ -15,6 +15,7 @@ import numpy as np
 
 from synood import scores
 from synood.benchmark.controls import JIGSAW, NEG_IMAGE, UNGUIDED, VAE
+from synood.benchmark.experiments._album import album
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.methods import NEGLABEL, SYNOOD
 from synood.benchmark.sheets import Sheet
@@ -37,6 +38,7 @@ STRENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8)  # of pictures guided by energy, and of un
 MARGIN_STRENGTHS = (0.4, 0.6)
 SMALL_STRENGTHS = (0.2, 0.3)  # where most pictures fall short of the target at first
 SMALL_STEP, MORE_ROUNDS = 0.3, 6  # 10 tears the mini painter's noise apart; seen on its pictures
+SOURCES = "the images redrawn"
 LOW = 0.1  # the quantile that tells of the in-distribution images which fare worst
 
 
@@ -111,8 +113,10 @@ def run(stage: Stage) -> Outcome:
         _sets_sheet(stage, texts),
         _gains_sheet(kinds, others, compared),
     )
+    shown = {kind.method.title: [one.path for one in kind.pictures] for kind in kinds}
+    pictures = {"kinds.webp": album({SOURCES: [p.picture.path for p in stage.painted], **shown})}
     flat = (one for pairs in compared.values() for some in pairs.values() for one in some)
-    return Outcome(methods, rows, tuple(flat), sheets=sheets)
+    return Outcome(methods, rows, tuple(flat), sheets=sheets, pictures=pictures)
 
 
 def _kinds(stage: Stage) -> Iterator[Kind]:
@@ -154,7 +158,7 @@ def _pictures_sheet(stage: Stage, kinds: Sequence[Kind], texts: Texts) -> Sheet:
     def line(title: str, beyond: Sequence[str], features: Floats) -> tuple[str, ...]:
         return (title, *beyond, *_places(features, labels, texts, target, near))
 
-    lines = [line("the images redrawn", ("", ""), sources)]
+    lines = [line(SOURCES, ("", ""), sources)]
     for kind in kinds:
         features = stage.rehearsal.features(kind.pictures)
         lines.append(line(kind.method.title, _beyond(kind), features))

@@ -1,0 +1,38 @@
+"""The same images by every kind of picture: a row for each kind, a column for each image."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from synood.images.reading import read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+IMAGES = 16  # columns
+SIDE, GAP, TITLE = 64, 3, 190  # pixels: of a picture, between them, of a row's title
+
+
+def album(rows: Mapping[str, Sequence[Path]]) -> bytes:
+    """Return a WEBP sheet: each title before its pictures, evenly spaced through the list.
+
+    Rows have as many pictures, one of each image and in the same order.
+    """
+    count = len(next(iter(rows.values())))
+    chosen = sorted({number * count // IMAGES for number in range(IMAGES)})
+    size = TITLE + len(chosen) * (SIDE + GAP) + GAP, len(rows) * (SIDE + GAP) + GAP
+    sheet = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for line, (title, paths) in enumerate(rows.items()):
+        top = GAP + line * (SIDE + GAP)
+        pen.text((GAP, top + SIDE // 2 - 6), title, fill="black", font=font)
+        for column, place in enumerate(chosen):
+            picture = read_image(paths[place]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (TITLE + column * (SIDE + GAP), top))
+    data = io.BytesIO()
+    sheet.save(data, "WEBP", quality=80)
+    return data.getvalue()
