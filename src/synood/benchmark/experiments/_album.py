@@ -34,5 +34,5 @@ def album(rows: Mapping[str, Sequence[Path]]) -> bytes:
             picture = read_image(paths[place]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(picture, (TITLE + column * (SIDE + GAP), top))
     data = io.BytesIO()
-    sheet.save(data, "WEBP", quality=80)
+    sheet.save(data, "WEBP", quality=60)
     return data.getvalue()

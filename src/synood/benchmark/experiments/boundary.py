@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 STRENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8)  # of pictures guided by energy, and of unguided ones
 MARGIN_STRENGTHS = (0.4, 0.6)
-SMALL_STRENGTHS = (0.2, 0.3)  # where most pictures fall short of the target at first
-SMALL_STEP, MORE_ROUNDS = 0.3, 6  # 10 tears the mini painter's noise apart; seen on its pictures
+SMALL_STRENGTHS = (0.2, 0.3, 0.6)
+SMALL_STEP, MORE_ROUNDS = 0.3, 6  # where 10 tears the noise of the mini painter apart
 SOURCES = "the images redrawn"
 LOW = 0.1  # the quantile that tells of the in-distribution images which fare worst
 
