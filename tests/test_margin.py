@@ -130,16 +130,22 @@ def test_other_logits_than_two_are_no_margin():
 # the guide
 
 
-def test_the_guides_two_logits_are_the_ungrouped_score(clip):
-    pictures = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    features = clip.encode_images([Image.fromarray(picture) for picture in pictures])
-    classes, negatives = unit_rows(4, clip.dim), unit_rows(9, clip.dim, seed=1)
-    guide = LabelMasses(clip, classes, negatives, TEMPERATURE)
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-    energies = margin_energy(guide.logits(pixels)).numpy()
+@pytest.mark.parametrize("kind", ["clip", "mini"])
+def test_the_guides_two_logits_are_the_ungrouped_score(kind, clip):
+    encoder = clip if kind == "clip" else load_bundle("mini").encoder()
+    shape = (3, encoder.image_size, encoder.image_size, 3)
+    pictures = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    features = encoder.encode_images([Image.fromarray(picture) for picture in pictures])
+    classes, negatives = unit_rows(4, encoder.dim), unit_rows(9, encoder.dim, seed=1)
+    guide = LabelMasses(encoder, classes, negatives, TEMPERATURE)
+    pixels = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255).requires_grad_()
+    energies = margin_energy(guide.logits(pixels))
     cosines = (scores.cosine_similarity(features, side) for side in (classes, negatives))
     expected = scores.neglabel(*cosines, temperature=TEMPERATURE, groups=1)
-    np.testing.assert_allclose(1 / (1 + np.exp(energies)), expected, rtol=1e-4)
+    np.testing.assert_allclose(torch.sigmoid(-energies.detach()), expected, rtol=1e-3)
+    (gradient,) = torch.autograd.grad(energies.sum(), pixels)
+    assert torch.isfinite(gradient).all()
+    assert gradient.abs().amax(dim=(1, 2, 3)).min() > 0
 
 
 def test_the_gradient_of_the_margin_is_that_of_its_formula(clip):
