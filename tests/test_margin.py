@@ -281,6 +281,9 @@ def test_the_command_line_makes_a_detector_with_a_boundary_to_stop_at(bundle, im
     record = tomllib.loads((tmp_path / "one" / "run.toml").read_text())
     assert record["recipe"]["guidance"]["objective"] == "margin"
     assert "margin" in record["models"]["classifier_used"]
+    place = str(tmp_path / "pictures")
+    assert main(["synthesize", str(tmp_path / "one"), "--export", place]) == 0
+    assert "guided by the encoder's margin" in (tmp_path / "pictures" / "README.md").read_text()
     detector = OODDetector.from_pretrained(tmp_path / "one" / "detector")
     assert len(detector.score([Image.open(one.path) for one in made])) == len(made)
 
