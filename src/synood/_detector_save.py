@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import shutil
+import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -141,6 +144,8 @@ def _replacing_directory(target: Path) -> Iterator[Path]:
         yield part
         part.chmod(0o755)  # mkdtemp makes directories only their owner can enter
         if target.exists():
+            if _exchanged(part, target):
+                return
             target.replace(old)
         try:
             part.replace(target)
@@ -151,3 +156,17 @@ def _replacing_directory(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(part: Path, target: Path) -> bool:
+    """Swap two directories in one step, so that a kill leaves one detector or the other whole.
+
+    False where the system cannot (not Linux, an old C library, some network file systems).
+    """
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
+    return rename is not None and not rename(
+        here, os.fsencode(part), here, os.fsencode(target), exchange
+    )
