@@ -23,7 +23,7 @@ def test_directories_are_exchanged_so_no_instant_is_without_a_detector(tmp_path:
     target.mkdir()
     (target / "old").touch()
     killed = subprocess.run([sys.executable, "-c", code, str(target)], check=False)
-    if killed.returncode == 7:
+    if killed.returncode == 7 and not sys.platform.startswith("linux"):
         pytest.skip("this system does not exchange directories")
     assert killed.returncode == 9
     assert [path.name for path in target.iterdir()] == ["new"]
