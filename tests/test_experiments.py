@@ -22,6 +22,7 @@ from synood.benchmark.controls import Studio
 from synood.benchmark.experiments import _album as album
 from synood.benchmark.experiments import boundary, experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
+from synood.benchmark.experiments.ideas import BASES, IDEAS
 from synood.benchmark.experiments.interface import Outcome
 from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
 from synood.benchmark.experiments.stage import prepare, usual
@@ -596,3 +597,19 @@ def test_images_learnt_from_are_those_that_a_run_would_add(stage, place):
     assert [picture.id for picture in learnt_from(other, 3)] == chosen
     assert len(chosen) == 3 * len(CLASSES)
     assert [picture.id for picture in learnt_from(other, None)] == chosen[: len(CLASSES)]
+
+
+def test_ideas_are_held_against_the_recipe_they_are_added_to(stage):
+    outcome = find_experiment("ideas").run(stage)
+    found = rows_by_method(outcome)
+    lines = {base + more for base in BASES for more in ("", *(f"+{name}" for name in IDEAS))}
+    assert set(found) == {"neglabel", *lines}
+    assert all(len(found[name]) == len(SEEDS) * 3 for name in lines)
+    against = {(item.method, item.other) for item in outcome.comparisons}
+    ideas = {(f"{base}+{name}", base) for base in BASES for name in IDEAS}
+    assert against == {*ideas, *((base, "neglabel") for base in BASES)}
+    aurocs = {
+        name: [row.auroc for row in outcome.rows if row.method == name]
+        for name in ("paper", "paper+identity", "plus")
+    }
+    assert len({tuple(values) for values in aurocs.values()}) == 3

@@ -1,0 +1,68 @@
+"""Ideas that the recipe plus leaves out: each alone on paper, and alone on plus.
+
+All lines share one run: its pictures, its words, the choices made on validation. Labels mined by
+another rule are mined, and pictures assigned to them, anew.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from synood.benchmark.experiments.interface import Experiment, Outcome, variant
+from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
+from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.pipeline.recipe import with_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from synood.benchmark.comparing import Comparison, SeedScores
+    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.methods import Method
+
+IDEAS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "identity": ("the projection starts at the identity", {"projection.start": "identity"}),
+    "classes-in-loss": ("class names in the labels' loss", {"negatives.include_classes": True}),
+    "label-rate": ("labels tuned ten times faster", {"negatives.learning_rate": 2e-2}),
+    "class-names": ("labels that are class names", {"mining.exclude_class_names": False}),
+    "csp": ("labels of CSP's pool", {"mining.pool": "csp"}),
+}
+"""Name -> title, and the recipe fields that it changes."""
+BASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "paper": ("SynOOD", ()),
+    "plus": ("plus", tuple(PARTS)),
+}
+
+
+def run(stage: Stage) -> Outcome:
+    """Tune both recipes as they are and with each idea; hold each against its own recipe."""
+    own = stage.synthetic()
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    methods: list[Method] = [NEGLABEL]
+    for base, (title, parts) in BASES.items():
+        recipe = with_parts(stage.recipe, parts)
+        learnt = learnt_from(stage, recipe.projection.images_per_class)
+        lines: dict[str, tuple[str, Mapping[str, object]]] = {base: (title, {})}
+        for name, (words, changes) in IDEAS.items():
+            lines[f"{base}+{name}"] = f"{title}, {words}", changes
+        for name, (words, changes) in lines.items():
+            rehearsal = stage.rehearse(stage.painted, with_changes(recipe, changes, name), learnt)
+            methods.append(variant(name, words, SYNOOD.paper, SYNOOD.needs))
+            scores[name] = stage.scored(words, partial(rehearsal.detector, own))
+    rows = stage.measured(methods, scores)
+    comparisons: list[Comparison] = []
+    for base in BASES:
+        comparisons += stage.compared(base, [NEGLABEL.name], scores, rows)
+        for name in IDEAS:
+            comparisons += stage.compared(f"{base}+{name}", [base], scores, rows)
+    return Outcome(tuple(methods), rows, tuple(comparisons))
+
+
+IDEAS_EXPERIMENT = Experiment(
+    "ideas",
+    "Ideas that plus leaves out",
+    "Does any of them make paper or plus better?",
+    run,
+    benchmark="openood",
+)
