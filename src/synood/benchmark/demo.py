@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from synood.benchmark import bench, tables
 from synood.benchmark.comparing import compare
-from synood.benchmark.controls import CONTROLS, Studio, control_orders
+from synood.benchmark.controls import CONTROLS, Studio
 from synood.benchmark.methods import BASELINES, NEGLABEL, SYNOOD, titles
 from synood.benchmark.mini import prepare_mini
 from synood.benchmark.page import load_report
 from synood.benchmark.records import comparisons_to_json, methods_to_json
-from synood.benchmark.rehearsal import Rehearsal, guide_of, read_learnt, read_painted
+from synood.benchmark.rehearsal import (
+    Rehearsal,
+    guide_of,
+    paint_control,
+    read_learnt,
+    read_painted,
+)
 from synood.benchmark.report import write_report
 from synood.benchmark.results import Results, write_results
 from synood.benchmark.verdicts import SCORES, judge, write_judged
@@ -25,7 +31,6 @@ from synood.errors import InputError
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.pipeline import run as pipeline
-from synood.pipeline import stages
 from synood.pipeline._features import FeatureStore
 from synood.pipeline._models import Models
 from synood.pipeline._workspace import Workspace, opened
@@ -171,12 +176,12 @@ def _paint_control(
     """Paint a control's pictures, one per image that the run painted."""
     own = Workspace(workspace.root, _Renamed(workspace, f"control: {control.title}"))
     names = room.suite.one("train").index().class_names
-    guide = guide_of(room.recipe, room.models, room.store, names, room.classifier)
-    studio = Studio(room.models, guide, room.recipe.guidance, pipeline.BATCH_SIZE)
-    orders = control_orders(control, [item.order() for item in painted])
-    return stages.synthesize(
-        workspace.root / "controls" / control.name, orders, lambda: studio.painter(control), own
-    )
+
+    def studio() -> Studio:
+        guide = guide_of(room.recipe, room.models, room.store, names, room.classifier)
+        return Studio(room.models, guide, room.recipe.guidance, pipeline.BATCH_SIZE)
+
+    return paint_control(control, painted, studio, own)
 
 
 def _tune_all(

@@ -24,7 +24,7 @@ from synood.pipeline._workspace import Workspace, unheard
 from synood.tuning.assignment import compact, nearest_negative
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -76,19 +76,27 @@ def read_learnt(run: Path, index: ImageIndex) -> list[Picture]:
 
 
 def paint_control(
-    control: Method, painted: Sequence[Painted], material: Material, workspace: Workspace
+    control: Method,
+    painted: Sequence[Painted],
+    studio: Callable[[], Studio],
+    workspace: Workspace,
 ) -> list[Synthetic]:
-    """Paint a control's pictures, one for each of the run's, or find them painted in its folder."""
-    guidance, classifier = material.recipe.guidance, material.classifier
-    guide = guide_of(
-        material.recipe, material.models, material.store, material.class_names, classifier
-    )
-    studio = Studio(material.models, guide, guidance, pipeline.BATCH_SIZE)
+    """Paint a control's pictures, one for each of the run's, or find them painted in its folder.
+
+    `studio` is opened only when there is something to paint.
+    """
     orders = control_orders(control, [item.order() for item in painted])
     if control == NEG_IMAGE:
         orders = as_labels(orders, [item.negative_prompt for item in painted])
     place = workspace.root / "controls" / control.name
-    return stages.synthesize(place, orders, lambda: studio.painter(control), workspace)
+    return stages.synthesize(place, orders, lambda: studio().painter(control), workspace)
+
+
+def studio_of(material: Material) -> Studio:
+    """Return where controls are painted as the run's own pictures were."""
+    recipe, models = material.recipe, material.models
+    guide = guide_of(recipe, models, material.store, material.class_names, material.classifier)
+    return Studio(models, guide, recipe.guidance, pipeline.BATCH_SIZE)
 
 
 def guide_of(

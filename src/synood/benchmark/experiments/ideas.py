@@ -6,11 +6,10 @@ another rule are mined, and pictures assigned to them, anew.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
-from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
+from synood.benchmark.experiments.plus import PARTS, scored_with, with_parts
 from synood.benchmark.methods import NEGLABEL, SYNOOD
 from synood.pipeline.recipe import with_changes
 
@@ -42,14 +41,12 @@ def run(stage: Stage) -> Outcome:
     methods: list[Method] = [NEGLABEL]
     for base, (title, parts) in BASES.items():
         recipe = with_parts(stage.recipe, parts)
-        learnt = learnt_from(stage, recipe.projection.images_per_class)
         lines: dict[str, tuple[str, Mapping[str, object]]] = {base: (title, {})}
         for name, (words, changes) in IDEAS.items():
             lines[f"{base}+{name}"] = f"{title}, {words}", changes
         for name, (words, changes) in lines.items():
-            rehearsal = stage.rehearse(stage.painted, with_changes(recipe, changes, name), learnt)
             methods.append(variant(name, words, SYNOOD.paper, SYNOOD.needs))
-            scores[name] = stage.scored(words, partial(rehearsal.detector, own))
+            scores[name] = scored_with(stage, words, with_changes(recipe, changes, name), own)
     rows = stage.measured(methods, scores)
     comparisons: list[Comparison] = []
     for base in BASES:

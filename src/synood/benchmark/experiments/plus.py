@@ -61,7 +61,8 @@ def run(stage: Stage) -> Outcome:
         tune: Tune = tune,
     ) -> None:
         methods.append(variant(name, title, SYNOOD.paper, SYNOOD.needs))
-        scores[name] = scored_with(stage, title, parts, pictures, tune)
+        recipe = with_parts(stage.recipe, parts)
+        scores[name] = scored_with(stage, title, recipe, pictures, tune)
 
     add("paper", "SynOOD, none of the parts", (), own)
     for part, title in PARTS.items():
@@ -84,12 +85,11 @@ def run(stage: Stage) -> Outcome:
 def scored_with(
     stage: Stage,
     title: str,
-    parts: Iterable[str],
+    recipe: Recipe,
     pictures: Sequence[Synthetic],
     tune: Tune = tune,
 ) -> list[SeedScores]:
-    """Tune the stage's recipe with these parts of plus on `pictures`, and score every test set."""
-    recipe = with_parts(stage.recipe, parts)
+    """Tune under `recipe`, on `pictures` and the images it learns from; score every test set."""
     learnt = learnt_from(stage, recipe.projection.images_per_class)
     rehearsal = stage.rehearse(stage.painted, recipe, learnt)
     return stage.scored(title, partial(rehearsal.detector, pictures, tune=tune))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from synood.benchmark import bench
 from synood.benchmark.comparing import compare
-from synood.benchmark.rehearsal import Rehearsal, paint_control, read_learnt, read_painted
+from synood.benchmark.rehearsal import (
+    Rehearsal,
+    paint_control,
+    read_learnt,
+    read_painted,
+    studio_of,
+)
 from synood.benchmark.repainting import repaint
 from synood.benchmark.tables import columns
 from synood.pipeline import run as pipeline
@@ -99,7 +105,8 @@ class Stage:
 
     def paint(self, control: Method) -> list[Synthetic]:
         """Paint a control's pictures, one for each of the run's, or find them painted."""
-        return paint_control(control, self.painted, self.material, self.workspace)
+        studio = partial(studio_of, self.material)
+        return paint_control(control, self.painted, studio, self.workspace)
 
     def repaint(self, name: str, guidance: GuidanceSettings) -> list[Synthetic]:
         """Paint the run's images under another guidance, or find them painted.

@@ -45,11 +45,12 @@ def run(stage: Stage) -> Outcome:
         except InputError as error:
             absent.append(f"{system.method.title} is not in the table: {error}")
         advance(done, len(systems), system.method.title)
-    plus = SYNOOD.name in scores and with_parts(stage.recipe, PARTS) != stage.recipe
+    recipe = with_parts(stage.recipe, PARTS)
+    plus = SYNOOD.name in scores and recipe != stage.recipe
     if plus:
         methods.insert(methods.index(SYNOOD) + 1, SYNOOD_PLUS)
         title = SYNOOD_PLUS.title
-        scores[SYNOOD_PLUS.name] = scored_with(stage, title, PARTS, stage.synthetic())
+        scores[SYNOOD_PLUS.name] = scored_with(stage, title, recipe, stage.synthetic())
     outcome = usual(
         stage, methods, scores, NEGLABEL.name, details={"chosen": chosen}, notes=tuple(absent)
     )

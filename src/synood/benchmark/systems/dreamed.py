@@ -7,6 +7,7 @@ the painter is the bundle's, and a head on frozen features is trained.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,12 @@ DREAMOOD = Method(
 def fit_dreamood(material: Material, seed: int) -> Fitted:
     """Paint the pictures into the run's folder of controls, or find them; train the head."""
     from synood.benchmark.controls import NEG_IMAGE  # they load torch
-    from synood.benchmark.rehearsal import paint_control, read_painted
+    from synood.benchmark.rehearsal import paint_control, read_painted, studio_of
 
     run = material.painted_run()
     index = ImageIndex(Path(), material.class_names, material.train.seen().records)
-    made = paint_control(NEG_IMAGE, read_painted(run, index), material, Workspace(run))
+    painted, studio = read_painted(run, index), partial(studio_of, material)
+    made = paint_control(NEG_IMAGE, painted, studio, Workspace(run))
     outliers = material.store.images(
         [picture.path for picture in made], [picture.sha256 for picture in made], unheard
     )
