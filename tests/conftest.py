@@ -1,7 +1,25 @@
-"""What every test relies on: one thread, no network, no cache."""
+"""What every test relies on: one thread, no network, no cache; a bundle and pictures for runs."""
 
 import os
+
+import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["SYNOOD_CACHE_SIZE"] = "0"  # nobody's cache is read or filled; tests of it turn it on
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A tiny bundle that paints; nobody may write to it."""
+    from bundling import tiny_bundle
+
+    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A small folder per class; nobody may write to it."""
+    from small_run import make_pictures
+
+    return make_pictures(tmp_path_factory.mktemp("data") / "images")

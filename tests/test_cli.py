@@ -30,16 +30,6 @@ QUICKLY = ("--batch-size", "2", "--set", *QUICK)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return make_pictures(tmp_path_factory.mktemp("data") / "images")
-
-
-@pytest.fixture(scope="module")
 def others(tmp_path_factory):
     root = make_pictures(tmp_path_factory.mktemp("data") / "others", classes=("far",), seed=7)
     return root / "far"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,61 +13,39 @@ import pytest
 from PIL import Image
 
 from figures import METHODS, planted_scores, rows_of
-from small_suite import CLASSES, tiny_bundle, write_small_suite
+from small_suite import CLASSES
+from staging import SEEDS, find, furnished, rows_by_method, staged, unit
 from synood.benchmark import writing
-from synood.benchmark.bench import view_suite
-from synood.benchmark.controls import Studio
-from synood.benchmark.experiments import _album as album
-from synood.benchmark.experiments import boundary, experiments, find_experiment
+from synood.benchmark.experiments import experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
-from synood.benchmark.experiments.ideas import BASES, IDEAS
 from synood.benchmark.experiments.interface import Outcome
-from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
 from synood.benchmark.experiments.stage import prepare, usual
 from synood.benchmark.experiments.table_4 import TUNED, half
 from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
 from synood.benchmark.line_chart import line_chart
 from synood.benchmark.methods import NEGLABEL, SYNOOD, titles
-from synood.benchmark.rehearsal import guide_of, paint_control, read_learnt
-from synood.benchmark.results import Results, read_results
-from synood.benchmark.sheets import sheets_of
-from synood.benchmark.suites import read_suite
+from synood.benchmark.results import read_results
 from synood.benchmark.systems import find_system, registry
 from synood.cli import main
 from synood.errors import InputError
 from synood.metrics import auroc
 from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
-from synood.pipeline._shards import read_synthetic
 from synood.pipeline._tune import tune
-from synood.pipeline._workspace import Workspace, unheard
+from synood.pipeline._workspace import Workspace
 from synood.pipeline.recipe import RECIPES, resolve_recipe
 from synood.pipeline.stages import Assignment
-
-SEEDS = (0, 1)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    root = tmp_path_factory.mktemp("experiments")
-    write_small_suite(root / "suite", split="hard")
-    tiny_bundle(root / "bundle")
-    return root
+    return furnished(tmp_path_factory.mktemp("experiments"))
 
 
 @pytest.fixture(scope="module")
 def stage(place):
-    bundle = load_bundle(place / "bundle")
-    recipe = resolve_recipe("paper", bundle.recipe_defaults)
-    return prepare(place / "run", read_suite(place / "suite"), bundle, recipe, SEEDS, resamples=20)
-
-
-def rows_by_method(outcome):
-    found = {}
-    for row in outcome.rows:
-        found.setdefault(row.method, set()).add((row.seed, row.ood_set))
-    return found
+    return staged(place)
 
 
 def test_table_1_holds_every_system_and_plus_after_synood(stage):
@@ -162,12 +138,6 @@ def test_test_time_systems_are_measured_but_not_held_against_inductive_ones(stag
     assert streams == {(name, seed) for name in ("adaneg", "tanl") for seed in SEEDS}
 
 
-def find(name):
-    from synood.benchmark.controls import CONTROLS, NEG_IMAGE
-
-    return next(kind for kind in (*CONTROLS, NEG_IMAGE) if kind.name == name)
-
-
 def test_a_label_that_is_too_long_for_the_painter_loses_its_last_words(stage):
     from synood.benchmark.controls import fitting
 
@@ -242,10 +212,6 @@ def test_joint_tuning_lowers_its_loss_and_moves_both(stage):
         losses.append(-chances[np.arange(len(targets)), targets].mean())
     assert losses[1] < 0.9 * losses[0]
     assert not np.allclose(negatives, data.negatives.features[data.assignment.used])
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def test_figure_3_takes_the_best_of_each_class_first(stage):
@@ -393,223 +359,3 @@ def test_the_command_line_lists_and_runs(place, tmp_path, capsys):
 def test_unknown_experiments_are_refused():
     with pytest.raises(InputError, match="table-1, table-2"):
         find_experiment("x")
-
-
-@pytest.fixture(scope="module")
-def lying(stage):
-    """The experiment with fewer strengths: of four steps 0.2 leaves none."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boundary, "STRENGTHS", (0.3,))
-        patch.setattr(boundary, "MARGIN_STRENGTHS", (0.3,))
-        patch.setattr(boundary, "SMALL_STRENGTHS", (0.3,))
-        return find_experiment("boundary").run(stage)
-
-
-GUIDES = ("energy", "margin", "unguided")
-
-
-def test_boundary_holds_every_guide_at_every_strength_against_neglabel_and_the_run(stage, lying):
-    kinds = {f"{guide}-{strength}" for guide in GUIDES for strength in ("0.3", "0.6")}
-    kinds |= {"energy-in-small-steps-0.3", "margin-in-small-steps-0.3"}
-    kinds |= {"vae", "jigsaw", "neg-image"}
-    found = rows_by_method(lying)
-    assert set(found) == {"neglabel", *kinds}
-    assert all(len(found[name]) == len(SEEDS) * 3 for name in kinds)
-    for other in ("neglabel", "energy-0.6"):
-        held = {item.method for item in lying.comparisons if item.other == other}
-        assert held == kinds - {other}
-    titles = [line[0] for line in lying.sheets[0].lines]
-    assert titles == ["the images redrawn", *(method.title for method in lying.methods[1:])]
-
-
-def test_boundary_takes_the_runs_own_pictures_where_they_were_painted_so(stage, lying):
-    folder = stage.workspace.root / "controls"
-    assert not (folder / "energy-0.6").exists()
-    for name in ("energy-0.3", "margin-0.3", "margin-0.6", "unguided-0.3", "unguided-0.6"):
-        assert len(read_synthetic(folder / name)) == len(stage.painted)
-    plain = {one.id: one for one in read_synthetic(folder / "unguided-0.6").values()}
-    for control in stage.paint(find("unguided")):
-        pair = [
-            np.asarray(Image.open(one.path)).astype(int) for one in (control, plain[control.id])
-        ]
-        assert np.abs(pair[0] - pair[1]).max() <= 1
-    scores = {
-        name: [row.auroc for row in lying.rows if row.method == name]
-        for name in ("energy-0.6", "unguided-0.6")
-    }
-    own = stage.scored("own", lambda seed: stage.rehearsal.detector(stage.synthetic(), seed))
-    ids = [item.in_distribution for item in own]
-    oods = [list(item.ood.values()) for item in own]
-    expected = [auroc(i, o) for i, sets in zip(ids, oods, strict=True) for o in sets]
-    assert scores["energy-0.6"] == pytest.approx(expected)
-
-
-def test_boundary_says_where_pictures_lie(stage, lying):
-    """Every figure of a line anew, from the pictures on disk and the encoder."""
-    encoder, names = stage.material.encoder, stage.material.class_names
-    classes = unit(encoder.encode_texts([f"the nice {name}" for name in names]))
-    negatives = stage.rehearsal.negative_features()
-    folder = stage.workspace.root / "controls" / "margin-0.3"
-    made = {one.id: one for one in read_synthetic(folder).values()}
-    pictures = [made[item.picture.id] for item in stage.painted]
-    features = unit(encoder.encode_images([Image.open(one.path) for one in pictures]))
-    target = stage.recipe.guidance.target
-    share = [np.mean([one.energies[place] >= target for one in pictures]) for place in (0, -1)]
-    cosines = features @ np.concatenate([classes, negatives]).T
-    heat = np.exp(cosines.astype(np.float64) / stage.recipe.score.temperature)
-    odds = heat[:, len(names) :].sum(1) / heat[:, : len(names)].sum(1)
-    nearest = cosines.argmax(1)
-    right = [names.index(item.picture.label) for item in stage.painted]
-    near = next(item for item in stage.views.validation_ood if item.group == "near")
-    expected = [
-        *share, np.mean(np.log(odds) >= target), np.mean(nearest == right),
-        np.mean(nearest < len(names)), np.median(1 / (1 + odds)),
-        (unit(near.features) @ features.T).max(1).mean(),
-    ]  # fmt: skip
-    (line,) = (line for line in lying.sheets[0].lines if line[0] == "margin, strength 0.3")
-    figures = [float(cell) for cell in line[1:]]
-    np.testing.assert_allclose(figures[:5], 100 * np.array(expected[:5]), atol=0.051)
-    np.testing.assert_allclose(figures[5:], expected[5:], atol=2e-3)
-
-
-def test_boundary_shows_the_same_images_by_every_kind(stage, lying):
-    sheet = Image.open(io.BytesIO(lying.pictures["kinds.webp"])).convert("RGB")
-    rows, columns = len(lying.methods), len(stage.painted)  # NegLabel has no pictures, sources do
-    step = album.SIDE + album.GAP
-    assert sheet.size == (album.TITLE + columns * step + album.GAP, rows * step + album.GAP)
-    folder = stage.workspace.root / "controls" / "jigsaw"
-    made = {one.id: one.path for one in read_synthetic(folder).values()}
-    row = [method.name for method in lying.methods].index("jigsaw")
-    for column, item in enumerate(stage.painted):
-        corner = album.TITLE + column * step, album.GAP + row * step
-        cell = sheet.crop((*corner, corner[0] + album.SIDE, corner[1] + album.SIDE))
-        shown = Image.open(made[item.picture.id]).convert("RGB").resize(cell.size)
-        assert np.abs(np.asarray(cell, float) - np.asarray(shown)).mean() < 20
-
-
-def test_boundary_says_how_the_encoder_sees_each_image_set(stage, lying):
-    lines = {line[0]: line[1:] for line in lying.sheets[1].lines}
-    sets = [stage.material.train, stage.views.validation, stage.views.test]
-    sets += [*stage.views.validation_ood, *stage.views.test_ood]
-    assert set(lines) == {item.name for item in sets}
-    texts = stage.material.class_features
-    for item in sets:
-        count, cosine, low, median, length, named = lines[item.name]
-        cosines = unit(item.features) @ texts.T
-        assert int(count) == len(item.features)
-        assert float(cosine) == pytest.approx(cosines.max(1).mean(), abs=6e-4)
-        assert float(length) == pytest.approx(np.linalg.norm(item.features, axis=1).mean(), abs=0.1)
-        assert 0 <= float(low) <= float(median) <= 1
-        assert bool(named) == (item.group == "id")
-        if named:
-            right = np.mean(cosines.argmax(1) == item.labels)
-            assert float(named) == pytest.approx(100 * right, abs=0.06)
-
-
-def test_labels_index_the_suites_classes_where_a_test_set_lacks_one(stage, tmp_path):
-    shutil.copytree(stage.suite.root, tmp_path / "suite")
-    shutil.rmtree(tmp_path / "suite/test/id/cat")
-    path = tmp_path / "suite/suite.json"
-    written = json.loads(path.read_text())
-    for item in written["sets"]:
-        item["n"] -= 6 * (item["path"] == "test/id")
-    path.write_text(json.dumps(written))
-    found = stage.material
-    views = view_suite(read_suite(tmp_path / "suite"), found.store, found.classifier, unheard)
-    names = [found.class_names[label] for label in views.test.labels]
-    assert names == ["dog"] * 6 + ["tea pot"] * 6
-
-
-def test_sheets_are_in_every_form_of_the_table_and_on_the_page(stage, lying, tmp_path, capsys):
-    text = write_outcome(tmp_path, find_experiment("boundary"), stage, lying)
-    assert main(["report", str(tmp_path / "results.json"), "--format", "text"]) == 0
-    told = capsys.readouterr().out
-    forms = [(tmp_path / name).read_text() for name in ("table.md", "table.tex", "report.html")]
-    for sheet in lying.sheets:
-        for line in sheet.lines:
-            for form in (text, told, *forms):
-                cells = [cell for cell in line[1:] if cell]
-                assert any(all(cell in row for cell in cells) for row in form.splitlines())
-    assert sheets_of(read_results(tmp_path / "results.json")) == lying.sheets
-
-
-@pytest.mark.parametrize(
-    "sheets",
-    [{}, [1], [{"title": "x", "head": [], "lines": []}],
-     [{"title": "x", "head": ["a"], "lines": [["b", "c"]]}],
-     [{"title": "x", "head": ["a"], "lines": [[1]]}]],
-)  # fmt: skip
-def test_malformed_sheets_are_refused_in_a_sentence(sheets):
-    with pytest.raises(InputError, match=r"run\.sheets"):
-        sheets_of(Results({"sheets": sheets}, ()))
-
-
-def test_the_margin_of_a_recipe_judges_the_controls_too(stage):
-    guidance = replace(stage.recipe.guidance, objective="margin")
-    recipe = replace(stage.recipe, guidance=guidance)
-    material = replace(stage.material, recipe=recipe)
-    made = paint_control(find("jigsaw"), stage.painted, material, Workspace(stage.workspace.root))
-    assert [one.sha256 for one in made] == [one.sha256 for one in stage.paint(find("jigsaw"))]
-    studio = Studio(material.models, guide_of(recipe, *guide_parts(stage)), guidance, 4)
-    (first,) = studio.painter(find("jigsaw")).paint([stage.painted[0].order()])
-    texts = stage.material.class_features, stage.rehearsal.negative_features()
-    features = unit(stage.material.encoder.encode_images([Image.fromarray(first.image)]))
-    masses = [
-        np.log(np.exp((features @ side.T).astype(np.float64) / recipe.score.temperature).sum())
-        for side in texts
-    ]
-    assert first.energies[-1] == pytest.approx(masses[1] - masses[0], abs=1e-3)
-
-
-def guide_parts(stage):
-    found = stage.material
-    return found.models, found.store, found.class_names, found.classifier
-
-
-def test_plus_adds_each_part_and_takes_each_away(stage):
-    outcome = find_experiment("plus").run(stage)
-    parts = {"images_per_class", "views", "negatives_in_loss", "epochs", "weight_decay"}
-    kinds = {"plus:no-pictures", "plus:unguided", "plus:vae", "plus:jigsaw"}
-    lines = {"paper", "plus", *kinds, *(f"paper+{p}" for p in parts), *(f"plus-{p}" for p in parts)}
-    found = rows_by_method(outcome)
-    assert set(found) == {"neglabel", *lines}
-    assert all(len(found[name]) == len(SEEDS) * 3 for name in lines)
-    assert {item.other for item in outcome.comparisons if item.method == "paper"} == {"neglabel"}
-    held = {item.other for item in outcome.comparisons if item.method == "plus"}
-    assert held == {"neglabel", *lines} - {"plus"}
-
-
-def test_the_parts_of_plus_are_where_it_differs_from_paper(stage):
-    paper, plus = RECIPES["paper"], RECIPES["plus"]
-    assert with_parts(paper, PARTS).projection == plus.projection
-    assert with_parts(plus, ()).projection == paper.projection
-    one = with_parts(stage.recipe, ["views"])
-    assert one == replace(stage.recipe, projection=replace(stage.recipe.projection, views=3))
-
-
-def test_images_learnt_from_are_those_that_a_run_would_add(stage, place):
-    bundle = load_bundle(place / "bundle")
-    assignments = ("projection.images_per_class=3", "select.per_class=1")
-    recipe = resolve_recipe("plus", bundle.recipe_defaults, assignments)
-    other = prepare(place / "plus", stage.suite, bundle, recipe, SEEDS)
-    index = stage.suite.one("train").index()
-    chosen = [picture.id for picture in read_learnt(place / "plus", index)]
-    assert [picture.id for picture in learnt_from(other, 3)] == chosen
-    assert len(chosen) == 3 * len(CLASSES)
-    assert [picture.id for picture in learnt_from(other, None)] == chosen[: len(CLASSES)]
-
-
-def test_ideas_are_held_against_the_recipe_they_are_added_to(stage):
-    outcome = find_experiment("ideas").run(stage)
-    found = rows_by_method(outcome)
-    lines = {base + more for base in BASES for more in ("", *(f"+{name}" for name in IDEAS))}
-    assert set(found) == {"neglabel", *lines}
-    assert all(len(found[name]) == len(SEEDS) * 3 for name in lines)
-    against = {(item.method, item.other) for item in outcome.comparisons}
-    ideas = {(f"{base}+{name}", base) for base in BASES for name in IDEAS}
-    assert against == {*ideas, *((base, "neglabel") for base in BASES)}
-    aurocs = {
-        name: [row.auroc for row in outcome.rows if row.method == name]
-        for name in ("paper", "paper+identity", "plus")
-    }
-    assert len({tuple(values) for values in aurocs.values()}) == 3

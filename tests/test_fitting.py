@@ -19,7 +19,7 @@ import synood
 import tiny
 from bundling import change_spec, tiny_bundle
 from small_classifier import SmallClassifier
-from small_run import contents, make_pictures, run
+from small_run import contents, run
 from synood._memory import (
     is_out_of_memory,
     largest_that_fits,
@@ -42,16 +42,6 @@ from synood.pipeline._shards import read_synthetic
 from synood.settings import GuidanceSettings
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return make_pictures(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.fixture(scope="module")

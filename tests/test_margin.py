@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import tiny
 from bundling import CLASSES, change_spec, tiny_bundle
-from small_run import contents, make_pictures, run
+from small_run import contents, run
 from synood import OODDetector, scores
 from synood.cli import main
 from synood.errors import InputError
@@ -68,16 +68,6 @@ def clip(tmp_path_factory):
 @pytest.fixture(scope="module")
 def painter(tmp_path_factory):
     return tiny.tiny_inpainting(tmp_path_factory.mktemp("paint"))
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return make_pictures(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import fsspec
 import pytest
 import torch
 
-from bundling import tiny_bundle
-from small_run import contents, make_pictures, run
+from small_run import contents, run
 from synood import InputError
 from synood.cli import main
 from synood.files import read_jsonl
@@ -28,16 +27,6 @@ def quickly():
         patch.setattr(_mirror, "EVERY", 0.0)
         yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return make_pictures(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bundling import CLASSES, tiny_bundle
+from bundling import CLASSES
 from small_run import make_pictures, run
 from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted
 from synood.detector import OODDetector
@@ -23,11 +23,6 @@ from synood.scores import cosine_similarity
 from synood.tuning.projection import tune_projection
 
 SET = ("projection.images_per_class=4", "projection.views=2", "calibration.per_class=8")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundling import tiny_bundle
 from small_run import contents, make_pictures, run
 from synood import InputError, OODDetector
 from synood.cache import FILE, FeatureCache, cache_folder, open_cache, parse_size, space_of
@@ -191,11 +190,6 @@ def kept(monkeypatch, tmp_path):
 
     monkeypatch.setattr(ClipEncoder, "encode_images", counting)
     return encoded
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
 
 
 def test_a_second_run_on_the_same_images_encodes_none_and_ends_alike(kept, bundle, tmp_path):

@@ -19,8 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bundling import tiny_bundle
-from small_run import QUICK, contents, make_pictures, run
+from small_run import QUICK, contents, run
 from synood import InputError
 from synood.cache import FILE
 from synood.files import read_jsonl, write_jsonl
@@ -38,16 +37,6 @@ def quick():
         torch.set_num_threads(1)  # forked children must not wait for the parent's threads
         yield
         torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return make_pictures(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.fixture(scope="module")

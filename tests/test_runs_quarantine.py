@@ -15,8 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bundling import tiny_bundle
-from small_run import contents, make_pictures, run
+from small_run import contents, run
 from synood import InputError
 from synood.files import read_jsonl
 from synood.pipeline import stages
@@ -33,16 +32,6 @@ def quick():
         torch.set_num_threads(1)
         yield
         torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("models") / "bundle", inpainter=True)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return make_pictures(tmp_path_factory.mktemp("data") / "images")
 
 
 @pytest.fixture(scope="module")
