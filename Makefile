@@ -28,15 +28,15 @@ fuzz: $(TESTS)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing --seconds $(SECONDS)
 
 lint: $(TESTS)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests perf tools
+	$(BIN)/ruff check src tests perf tools
 
 types: $(TESTS)
 	$(BIN)/mypy
 
 format: $(TESTS)
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests perf tools
+	$(BIN)/ruff check --fix src tests perf tools
 
 # The exact versions stand in constraints.txt, so that everybody runs what was tested.
 $(STAMP): pyproject.toml constraints.txt

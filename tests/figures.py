@@ -7,12 +7,12 @@ import io
 import numpy as np
 from PIL import Image
 
-from synood.benchmark import tables
-from synood.benchmark.comparing import SeedScores, compare
-from synood.benchmark.methods import BASELINES, SYNOOD, Method
-from synood.benchmark.reading import read_numbers
-from synood.benchmark.report import Distribution, Pair, Report, Strip
-from synood.benchmark.results import Results, make_row
+from synood.benchmark.protocol.methods import BASELINES, SYNOOD, Method
+from synood.benchmark.report.report import Distribution, Pair, Report, Strip
+from synood.benchmark.report.summary import read_numbers
+from synood.benchmark.results import tables
+from synood.benchmark.results.comparisons import SeedScores, compare
+from synood.benchmark.results.results import Results, make_row
 
 SETS = {"other animals": "near", "tools": "near", "photographs": "far", "textures": "far"}
 JIGSAW = Method("jigsaw", "jigsaw", "control", "inductive", ("images",), is_control=True)

@@ -15,9 +15,9 @@ import torch
 
 from small_classifier import SmallClassifier
 from synood.models.inpainting import Inpainter
-from synood.pipeline._fitting import Fitter
 from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
+from synood.synthesis.memory import Fitter
 
 SETTINGS = GuidanceSettings(num_inference_steps=2, rounds=2, strength=0.6)
 ROOM = 60_000_000  # bytes

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from synood.benchmark.encoding import Encoded
-from synood.benchmark.material import Material, Words
+from synood.benchmark.protocol.encoding import Encoded
+from synood.benchmark.protocol.fit_inputs import Material, Words
 from synood.labels.wordnet import Word
 from synood.settings import MiningSettings, Recipe, ScoreSettings
 

@@ -16,7 +16,7 @@ from synood.pipeline.run import fit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synood.detector import OODDetector
+    from synood.detector.ood_detector import OODDetector
 
 PER_CLASS = 2
 QUICK = (

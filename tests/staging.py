@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from small_suite import tiny_bundle, write_small_suite
-from synood.benchmark.controls import CONTROLS, NEG_IMAGE
 from synood.benchmark.experiments.stage import prepare
-from synood.benchmark.suites import read_suite
+from synood.benchmark.protocol.controls import CONTROLS, NEG_IMAGE
+from synood.benchmark.suites.suite import read_suite
 from synood.models.bundles import load_bundle
 from synood.pipeline.recipe import resolve_recipe
 

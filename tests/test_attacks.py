@@ -24,14 +24,14 @@ from synood.errors import InputError
 from synood.images.reading import read_image
 from synood.images.sources import read_imglist
 from synood.models.bundles import load_bundle
-from synood.pipeline._shards import read_synthetic
+from synood.pipeline.rundir.shards import read_synthetic
 
 ROOM = 1 << 30  # bytes of data a child may hold: enough for numpy and Pillow, not for a bomb
 CHILD = """
 import json, resource, sys
 from pathlib import Path
 from synood import OODDetector
-from synood.benchmark.results import read_results
+from synood.benchmark.results.results import read_results
 from synood.errors import InputError
 from synood.images.reading import read_image
 from synood.images.sources import read_class_names, read_imglist

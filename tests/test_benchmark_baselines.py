@@ -7,9 +7,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from colours import ColourEncoder, picture
-from synood.benchmark import baselines, bench
-from synood.benchmark.encoding import Encoded, classify
-from synood.benchmark.material import Words
+from synood.benchmark.protocol import baselines
+from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol.encoding import Encoded, classify
+from synood.benchmark.protocol.fit_inputs import Words
 from synood.labels.mining import mine_negatives
 from synood.labels.wordnet import Word
 from synood.settings import MiningSettings, Recipe, ScoreSettings

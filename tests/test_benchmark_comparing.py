@@ -7,8 +7,8 @@ import pytest
 
 from figures import METHODS, comparisons_of, planted_scores, reading_of, rows_of
 from synood import metrics
-from synood.benchmark import tables
-from synood.benchmark.comparing import SeedScores, compare
+from synood.benchmark.results import tables
+from synood.benchmark.results.comparisons import SeedScores, compare
 from synood.errors import InputError
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from synood.benchmark.controls import (
+from synood.benchmark.protocol.controls import (
     CONTROLS,
     JIGSAW,
     UNGUIDED,
@@ -25,7 +25,7 @@ from synood.errors import InputError
 from synood.files import sha256_file
 from synood.models.classifier import TransformersClassifier
 from synood.models.inpainting import Inpainter
-from synood.pipeline._shards import Order
+from synood.pipeline.rundir.shards import Order
 from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from tiny import tiny_inpainting, tiny_resnet

@@ -12,18 +12,18 @@ from PIL import Image
 
 from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood import OODDetector, metrics
-from synood.benchmark import bench
-from synood.benchmark.demo import METHODS, STAGES, run_demo
-from synood.benchmark.encoding import classify
-from synood.benchmark.page import evenly
-from synood.benchmark.results import read_results
-from synood.benchmark.suites import read_suite
-from synood.cli import main
+from synood.benchmark.experiments.demo import METHODS, STAGES, run_demo
+from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol.encoding import classify
+from synood.benchmark.report.page import evenly
+from synood.benchmark.results.results import read_results
+from synood.benchmark.suites.suite import read_suite
+from synood.cli.app import main
 from synood.errors import InputError
+from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._models import Models
-from synood.pipeline._shards import read_synthetic
+from synood.models.loaded import Models
+from synood.pipeline.rundir.shards import read_synthetic
 
 SEEDS = 3
 TUNED = [method for method in METHODS if method.name == "synood" or method.is_control]

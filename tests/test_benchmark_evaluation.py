@@ -14,11 +14,11 @@ from made_up import NAMES, OOD, WNIDS, write_imagenet, write_mos, write_openood
 from small_run import QUICK
 from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood import OODDetector, ood_metrics
-from synood.benchmark.evaluation import contenders, untuned
-from synood.benchmark.published import published, published_cell
-from synood.benchmark.results import read_results
-from synood.benchmark.tables import Column
-from synood.cli import main
+from synood.benchmark.protocol.evaluation import contenders, untuned
+from synood.benchmark.results.published import published, published_cell
+from synood.benchmark.results.results import read_results
+from synood.benchmark.results.tables import Column
+from synood.cli.app import main
 from synood.images.reading import PREPROCESS
 from synood.images.sources import find_images
 from synood.models.bundles import load_bundle
@@ -270,7 +270,7 @@ def test_published_averages_are_those_of_their_sets():
 
 
 def test_every_published_row_belongs_to_a_known_set():
-    from synood.benchmark.catalog import BENCHMARKS
+    from synood.benchmark.suites.catalog import BENCHMARKS
 
     for name in ("imagenet-4", "openood", "clean"):
         sets = {known.name for known in BENCHMARKS[name].sets if known.group != "id"}

@@ -18,10 +18,10 @@ from made_up import (
     write_openood,
 )
 from small_suite import write_small_suite
-from synood.benchmark import catalog
-from synood.benchmark.checking import check_benchmark, list_hash, names_hash
-from synood.benchmark.layouts import open_benchmark
-from synood.cli import main
+from synood.benchmark.suites import catalog
+from synood.benchmark.suites.layouts import open_benchmark
+from synood.benchmark.suites.verify import check_benchmark, list_hash, names_hash
+from synood.cli.app import main
 from synood.errors import InputError
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from synood.benchmark.results import read_results
+from synood.benchmark.results.results import read_results
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 

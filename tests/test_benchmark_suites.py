@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from small_suite import CLASSES, EACH, write_small_suite
-from synood.benchmark.mini import prepare_mini
-from synood.benchmark.suites import check_disjoint, read_suite
+from synood.benchmark.suites.mini import prepare_mini
+from synood.benchmark.suites.suite import check_disjoint, read_suite
 from synood.errors import InputError
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import hub_cache
 import tiny
 from bundling import CLASSES, change_spec, tiny_bundle
-from synood.backbone import Backbone
-from synood.cli import main
+from synood.cli.app import main
+from synood.detector.backbone import Backbone
 from synood.errors import CheckpointError
 from synood.models._spec import VARIANTS
 from synood.models.bundles import load_bundle
@@ -22,9 +22,9 @@ from synood.models.catalog import catalog, known_files, pinned
 from synood.models.checkpoints import cached_commit
 from synood.models.classifier import TransformersClassifier
 from synood.models.clip import ClipEncoder
+from synood.models.loaded import Models
 from synood.models.parts import PARTS
-from synood.pipeline import _runfile
-from synood.pipeline._models import Models
+from synood.pipeline.rundir import runfile as _runfile
 
 NAME = hub_cache.LISTED
 

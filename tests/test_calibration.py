@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from synood.calibration import ENOUGH_IMAGES, calibrate_threshold, wilson_interval
+from synood.detector.calibration import ENOUGH_IMAGES, calibrate_threshold, wilson_interval
 from synood.errors import InputError
 
 SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=60)

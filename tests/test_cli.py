@@ -20,9 +20,10 @@ import pytest
 from bundling import CLASSES, tiny_bundle
 from small_run import QUICK, contents, make_pictures
 from synood import OODDetector, __version__, ood_metrics
-from synood._console import Bars, Lines
-from synood.benchmark.results import read_results
-from synood.cli import app, main
+from synood.benchmark.results.results import read_results
+from synood.cli import app
+from synood.cli.app import main
+from synood.cli.console import Bars, Lines
 from synood.files import write_json
 
 ENV = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
@@ -78,7 +79,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
     for command in ("demo", "fit", "zero-shot", "score", "calibrate", "evaluate", "mine"):
         assert f" {command} " in result.stdout
-    code = "import sys, synood.cli; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    code = "import sys, synood.cli.app; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
     assert loaded.stdout.strip() == "[]"
 
@@ -393,8 +394,8 @@ def test_interrupted_by_hand_is_one_line(monkeypatch, capsys, detector, images):
 def test_demo_has_the_seeds_of_the_benchmark():
     import inspect
 
-    from synood import cli
-    from synood.benchmark import demo
+    from synood.benchmark.experiments import demo
+    from synood.cli import app as cli
 
     assert inspect.signature(cli.demo).parameters["seeds"].default == demo.SEEDS
 

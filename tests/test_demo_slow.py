@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from synood import OODDetector
-from synood.benchmark.results import read_results
-from synood.benchmark.suites import read_suite
+from synood.benchmark.results.results import read_results
+from synood.benchmark.suites.suite import read_suite
 
 pytestmark = pytest.mark.slow
 METHODS = {"MSP", "Energy", "MCM", "NegLabel", "SynOOD"}

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from colours import ColourEncoder, picture
 from synood import OODDetector, __version__
-from synood.backbone import Backbone
+from synood.detector.backbone import Backbone
 from synood.errors import CheckpointError, InputError
 from synood.files import sha256_file
 from synood.settings import ScoreSettings
@@ -241,7 +241,7 @@ def test_a_failure_while_replacing_leaves_the_old_detector_and_no_rubbish(
         return rename(self, target)
 
     # The two renames of a system that cannot exchange directories.
-    monkeypatch.setattr("synood._detector_save._exchanged", lambda *_: False)
+    monkeypatch.setattr("synood.detector._save._exchanged", lambda *_: False)
     monkeypatch.setattr(Path, "replace", fail_once)
     with pytest.raises(InputError, match=r"detector: cannot be written \(No space left"):
         make_detector(recipe="released").save_pretrained(directory)

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from synood.errors import CheckpointError, InputError
+from synood.mini.artwork import Artwork
+from synood.mini.suite import ARTWORK
+from synood.mini.world import World
 from synood.models.bundles import EMBEDDED
 from synood.models.dual import DualEncoder, pack_rows, unpack_rows
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
-from synood.zoo.artwork import Artwork
-from synood.zoo.suite import ARTWORK
-from synood.zoo.world import World
 
 ROWS = "embeddings.word_embeddings.weight"
 

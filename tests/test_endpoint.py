@@ -18,7 +18,7 @@ from PIL import Image
 from bundling import change_spec, tiny_bundle
 from serving_chat import Chat, serving
 from small_run import make_pictures, run
-from synood.cli import main
+from synood.cli.app import main
 from synood.errors import InputError
 from synood.models import endpoint
 from synood.models.bundles import load_bundle

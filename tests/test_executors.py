@@ -12,14 +12,14 @@ import torch
 from bundling import tiny_bundle
 from small_run import make_pictures
 from synood import InputError
-from synood._spread_options import Spread
+from synood.cli.executor_options import Spread
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
-from synood.pipeline import _ray
-from synood.pipeline._models import Models
-from synood.pipeline._shards import Order
-from synood.pipeline._work import Encode, Paint
-from synood.pipeline.executors import LocalExecutor
+from synood.models.loaded import Models
+from synood.pipeline.executors import ray as _ray
+from synood.pipeline.executors.local import LocalExecutor
+from synood.pipeline.executors.tasks import Encode, Paint
+from synood.pipeline.rundir.shards import Order
 from synood.settings import GuidanceSettings
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 from figures import METHODS, planted_scores, rows_of
 from small_suite import CLASSES
 from staging import SEEDS, find, furnished, rows_by_method, staged, unit
-from synood.benchmark import writing
 from synood.benchmark.experiments import experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
 from synood.benchmark.experiments.interface import Outcome
@@ -23,19 +22,20 @@ from synood.benchmark.experiments.stage import prepare, usual
 from synood.benchmark.experiments.table_4 import TUNED, half
 from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
-from synood.benchmark.line_chart import line_chart
-from synood.benchmark.methods import NEGLABEL, SYNOOD, titles
-from synood.benchmark.results import read_results
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
+from synood.benchmark.report import writing
+from synood.benchmark.report.line_chart import line_chart
+from synood.benchmark.results.results import read_results
 from synood.benchmark.systems import find_system, registry
-from synood.cli import main
+from synood.cli.app import main
 from synood.errors import InputError
 from synood.metrics import auroc
 from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
-from synood.pipeline._tune import tune
-from synood.pipeline._workspace import Workspace
 from synood.pipeline.recipe import RECIPES, resolve_recipe
-from synood.pipeline.stages import Assignment
+from synood.pipeline.rundir.workspace import Workspace
+from synood.pipeline.stages.stages import Assignment
+from synood.pipeline.stages.tune import tune
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_test_time_systems_are_measured_but_not_held_against_inductive_ones(stag
 
 
 def test_a_label_that_is_too_long_for_the_painter_loses_its_last_words(stage):
-    from synood.benchmark.controls import fitting
+    from synood.benchmark.protocol.controls import fitting
 
     inpainter = stage.material.models.inpainter
     assert fitting(inpainter, "a photo of a cat") == "a photo of a cat"

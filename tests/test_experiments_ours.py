@@ -13,24 +13,24 @@ from PIL import Image
 
 from small_suite import CLASSES
 from staging import SEEDS, find, furnished, rows_by_method, staged, unit
-from synood.benchmark.bench import view_suite
 from synood.benchmark.experiments import _album as album
 from synood.benchmark.experiments import boundary, find_experiment
 from synood.benchmark.experiments.ideas import BASES, IDEAS
 from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
 from synood.benchmark.experiments.stage import prepare
 from synood.benchmark.experiments.writing import write_outcome
-from synood.benchmark.rehearsal import read_learnt, studio_of
-from synood.benchmark.results import Results, read_results
-from synood.benchmark.sheets import sheets_of
-from synood.benchmark.suites import read_suite
-from synood.cli import main
+from synood.benchmark.protocol.retune import read_learnt, studio_of
+from synood.benchmark.protocol.scoring import view_suite
+from synood.benchmark.report.extra_tables import sheets_of
+from synood.benchmark.results.results import Results, read_results
+from synood.benchmark.suites.suite import read_suite
+from synood.cli.app import main
 from synood.errors import InputError
 from synood.metrics import auroc
 from synood.models.bundles import load_bundle
-from synood.pipeline._shards import read_synthetic
-from synood.pipeline._workspace import unheard
 from synood.pipeline.recipe import RECIPES, resolve_recipe
+from synood.pipeline.rundir.shards import read_synthetic
+from synood.pipeline.rundir.workspace import unheard
 
 
 @pytest.fixture(scope="module")

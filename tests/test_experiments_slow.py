@@ -7,8 +7,8 @@ import pytest
 from made_up import write_imagenet, write_mos, write_openood
 from small_suite import tiny_bundle
 from synood.benchmark.experiments import experiments
-from synood.benchmark.results import read_results
-from synood.cli import main
+from synood.benchmark.results.results import read_results
+from synood.cli.app import main
 
 
 def write_imagenet_4(root):

@@ -15,12 +15,12 @@ from PIL import Image
 from bundling import CLASSES, tiny_bundle
 from small_run import PER_CLASS, contents, make_pictures, run
 from synood import InputError
-from synood.cli import main
+from synood.cli.app import main
 from synood.files import read_jsonl, sha256_bytes, sha256_file
 from synood.images.sources import folder_per_class, read_imglist
-from synood.pipeline._export_formats import folder_names
-from synood.pipeline._shards import read_synthetic
-from synood.pipeline.export import export_pictures
+from synood.pipeline.export.formats import folder_names
+from synood.pipeline.export.images import export_pictures
+from synood.pipeline.rundir.shards import read_synthetic
 
 COUNT = len(CLASSES) * PER_CLASS
 

@@ -20,26 +20,26 @@ import tiny
 from bundling import change_spec, tiny_bundle
 from small_classifier import SmallClassifier
 from small_run import contents, run
-from synood._memory import (
+from synood.errors import InputError
+from synood.files import read_jsonl
+from synood.models.inpainting import Inpainter
+from synood.models.memory import (
     is_out_of_memory,
     largest_that_fits,
     peak_memory,
     total_memory,
     unless_out_of_memory,
 )
-from synood.errors import InputError
-from synood.files import read_jsonl
-from synood.models.inpainting import Inpainter
-from synood.pipeline import _fitting
-from synood.pipeline._fitting import (
+from synood.pipeline.rundir.shards import read_synthetic
+from synood.settings import GuidanceSettings
+from synood.synthesis import memory as _fitting
+from synood.synthesis.memory import (
     Fitter,
     fitting_batch_size,
     gradient_memory,
     largest_tried,
     leaner_of,
 )
-from synood.pipeline._shards import read_synthetic
-from synood.settings import GuidanceSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 

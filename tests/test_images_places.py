@@ -12,7 +12,7 @@ import pytest
 from bundling import CLASSES, tiny_bundle
 from small_run import contents, make_pictures, run
 from synood import InputError, OODDetector
-from synood.cli import main
+from synood.cli.app import main
 from synood.images.places import RemotePath, place
 from synood.images.reading import image_size, read_image
 from synood.images.selection import bytes_per_pixel

@@ -15,8 +15,8 @@ from synood.images._headers import HEAD, size_in_head
 from synood.images.reading import image_size
 from synood.images.selection import bytes_per_pixel, measure_ratios, select_complex
 from synood.images.sources import find_images, folder_per_class
-from synood.pipeline._headers import kept_ratios, listing_print
-from synood.pipeline._workspace import opened
+from synood.pipeline.rundir.ratios import kept_ratios, listing_print
+from synood.pipeline.rundir.workspace import opened
 
 
 def bitmap(path, size, weight):
@@ -189,7 +189,7 @@ def test_the_ratios_of_many_images_are_kept_in_the_run(tmp_path, monkeypatch):
     for name in ("a/1", "a/2", "b/1"):
         bitmap(tmp_path / f"set/{name}.ppm", 2, 100)
     index = folder_per_class(tmp_path / "set")
-    monkeypatch.setattr("synood.pipeline._headers.MANY", 2)
+    monkeypatch.setattr("synood.pipeline.rundir.ratios.MANY", 2)
     with opened(tmp_path / "run") as workspace:
         first = kept_ratios(workspace, index, listing_print(index))
 
@@ -197,7 +197,7 @@ def test_the_ratios_of_many_images_are_kept_in_the_run(tmp_path, monkeypatch):
             raise AssertionError("the headers were read again")
 
         with monkeypatch.context() as patch:
-            patch.setattr("synood.pipeline._headers.measure_ratios", refuse)
+            patch.setattr("synood.pipeline.rundir.ratios.measure_ratios", refuse)
             again = kept_ratios(workspace, index, listing_print(index))
             assert np.array_equal(again.values, first.values)
             bitmap(tmp_path / "set/b/1.ppm", 2, 200)

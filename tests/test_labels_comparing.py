@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bundling import tiny_bundle
-from synood.cli import main
+from synood.cli.app import main
 from synood.labels.comparing import compare_labels
 from synood.labels.imagenet import class_names_by_wnid
 from synood.labels.lists import label_list, read_labels

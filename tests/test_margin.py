@@ -20,16 +20,16 @@ import tiny
 from bundling import CLASSES, change_spec, tiny_bundle
 from small_run import contents, run
 from synood import OODDetector, scores
-from synood.cli import main
+from synood.cli.app import main
 from synood.errors import InputError
 from synood.files import read_jsonl
 from synood.models.bundles import load_bundle
 from synood.models.clip import ClipEncoder
 from synood.models.guide import LabelMasses
 from synood.models.inpainting import Inpainter
-from synood.pipeline._select import Picture
-from synood.pipeline._shards import read_synthetic
-from synood.pipeline.stages import painting_orders
+from synood.pipeline.rundir.shards import read_synthetic
+from synood.pipeline.stages.select import Picture
+from synood.pipeline.stages.stages import painting_orders
 from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import margin_energy, margin_hinge
@@ -289,7 +289,7 @@ def test_killed_while_painting_and_run_again_gives_the_same_bytes(
         if (stage, done) == ("synthesize", 4):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr("synood.pipeline.stages.SHARD", 2)
+    monkeypatch.setattr("synood.pipeline.stages.stages.SHARD", 2)
     if os.fork() == 0:
         run(images, bundle, out, *GUIDED, progress=kill)
         os._exit(0)

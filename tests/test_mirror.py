@@ -11,11 +11,12 @@ import torch
 
 from small_run import contents, run
 from synood import InputError
-from synood.cli import main
+from synood.cli.app import main
 from synood.files import read_jsonl
-from synood.pipeline import _mirror, stages
-from synood.pipeline._mirror import Mirror
-from synood.pipeline.export import export_pictures
+from synood.pipeline.export.images import export_pictures
+from synood.pipeline.rundir import mirror as _mirror
+from synood.pipeline.rundir.mirror import Mirror
+from synood.pipeline.stages import stages
 
 
 @pytest.fixture(scope="module", autouse=True)

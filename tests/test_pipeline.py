@@ -19,11 +19,11 @@ from small_run import PER_CLASS, contents, run
 from synood import InputError, OODDetector
 from synood.files import read_jsonl, write_jsonl
 from synood.models.bundles import load_bundle
-from synood.pipeline import stages
-from synood.pipeline._shards import read_synthetic
-from synood.pipeline._workspace import opened
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.run import STAGES
+from synood.pipeline.rundir.shards import read_synthetic
+from synood.pipeline.rundir.workspace import opened
+from synood.pipeline.stages import stages
 from synood.scores import cosine_similarity
 from synood.tuning.negatives import tune_negatives
 from synood.tuning.projection import tune_projection

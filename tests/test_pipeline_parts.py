@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from colours import ColourEncoder, picture
 from small_run import make_pictures, run
 from synood import InputError, OODDetector
+from synood.features.store import FeatureStore
 from synood.files import read_jsonl, sha256_file, write_jsonl
 from synood.images.sources import folder_per_class
 from synood.models.bundles import load_bundle
 from synood.models.describer import FileDescriber
-from synood.pipeline import stages
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._select import _evenly
-from synood.pipeline._shards import read_synthetic
-from synood.pipeline._workspace import whole_directory
 from synood.pipeline.recipe import RECIPES
+from synood.pipeline.rundir.shards import read_synthetic
+from synood.pipeline.rundir.workspace import whole_directory
+from synood.pipeline.stages import stages
+from synood.pipeline.stages.select import _evenly
 from synood.settings import DescribeSettings
 
 # The target of the guidance

@@ -8,17 +8,17 @@ from PIL import Image
 
 from bundling import CLASSES
 from small_run import make_pictures, run
-from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted
-from synood.detector import OODDetector
+from synood.benchmark.protocol.retune import Rehearsal, read_learnt, read_painted
+from synood.detector.ood_detector import OODDetector
+from synood.features.store import FeatureStore
 from synood.files import read_jsonl, sha256_file
 from synood.images.sources import folder_per_class
 from synood.images.views import view_of
 from synood.models.bundles import load_bundle
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._models import Models
-from synood.pipeline._shards import read_synthetic
-from synood.pipeline._workspace import Workspace, unheard
+from synood.models.loaded import Models
 from synood.pipeline.recipe import RECIPES, resolve_recipe
+from synood.pipeline.rundir.shards import read_synthetic
+from synood.pipeline.rundir.workspace import Workspace, unheard
 from synood.scores import cosine_similarity
 from synood.tuning.projection import tune_projection
 

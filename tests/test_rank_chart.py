@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synood.benchmark.rank_chart import Ranked, in_words, rank_chart
+from synood.benchmark.report.rank_chart import Ranked, in_words, rank_chart
 
 FRACTIONS = st.floats(0, 1)
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1)

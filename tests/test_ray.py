@@ -21,12 +21,12 @@ from spreading import SETTINGS, Bulky, Fatal, cluster_of_two
 from synood import InputError, OODDetector
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
-from synood.pipeline import stages
-from synood.pipeline._models import Models
-from synood.pipeline._ray import ATTEMPTS, connected
-from synood.pipeline._shards import Order
-from synood.pipeline._work import Encode, Paint
-from synood.pipeline.executors import LocalExecutor, in_order
+from synood.models.loaded import Models
+from synood.pipeline.executors.local import LocalExecutor, in_order
+from synood.pipeline.executors.ray import ATTEMPTS, connected
+from synood.pipeline.executors.tasks import Encode, Paint
+from synood.pipeline.rundir.shards import Order
+from synood.pipeline.stages import stages
 from synood.settings import GuidanceSettings
 
 pytest.importorskip("ray")

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synood.errors import InputError
-from synood.pipeline._toml import to_toml
 from synood.pipeline.recipe import (
     RECIPES,
     read_recipe,
@@ -21,6 +20,7 @@ from synood.pipeline.recipe import (
     resolve_recipe,
     with_changes,
 )
+from synood.pipeline.rundir.toml import to_toml
 from synood.settings import Recipe
 
 

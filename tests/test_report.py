@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figures import METHODS, SETS, png, report_of
-from synood.benchmark import svg, tables
-from synood.benchmark.report import flatten, render, write_report
+from synood.benchmark.report import svg
+from synood.benchmark.report.report import flatten, render, write_report
+from synood.benchmark.results import tables
 
 QUALITY = {"synood": 2.6, "neglabel": 1.5, "jigsaw": 2.6, "unguided": 2.0}
 VOID = {"meta", "img", "br", "line", "circle", "polyline", "path"}

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from figures import METHODS, planted_scores, rows_of
-from synood.benchmark import writing
-from synood.benchmark.records import methods_to_json
-from synood.benchmark.results import Results
+from synood.benchmark.report import writing
+from synood.benchmark.report.records import methods_to_json
+from synood.benchmark.results.results import Results
 
 PDFLATEX = shutil.which("pdflatex")
 PAGE = (

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figures import METHODS, SETS, comparisons_of, planted_scores, png, report_of, rows_of
-from synood.benchmark.page import load_report
-from synood.benchmark.records import comparisons_of as read_comparisons
-from synood.benchmark.records import comparisons_to_json, methods_of, methods_to_json
-from synood.benchmark.report import Mistake, Mistakes, Picture, render
-from synood.benchmark.results import Results, read_results, write_results
-from synood.benchmark.svg_curves import roc_chart, roc_of
-from synood.benchmark.verdicts import Judged, read_judged, write_judged
-from synood.cli import main
+from synood.benchmark.protocol.predictions import Judged, read_judged, write_judged
+from synood.benchmark.report.page import load_report
+from synood.benchmark.report.records import comparisons_of as read_comparisons
+from synood.benchmark.report.records import comparisons_to_json, methods_of, methods_to_json
+from synood.benchmark.report.report import Mistake, Mistakes, Picture, render
+from synood.benchmark.report.svg_curves import roc_chart, roc_of
+from synood.benchmark.results.results import Results, read_results, write_results
+from synood.cli.app import main
 from synood.errors import InputError
 from test_report import Page
 
@@ -110,7 +110,7 @@ def luminance(colour):
 
 
 def test_text_has_contrast_on_light_and_on_dark():
-    css = resources.files("synood.benchmark").joinpath("templates/report.css").read_text()
+    css = resources.files("synood.benchmark.report").joinpath("templates/report.css").read_text()
     schemes = css.split("prefers-color-scheme: dark")
     assert len(schemes) == 2
     for part in schemes:

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from figures import report_of
-from synood.benchmark.report import render
+from synood.benchmark.report.report import render
 
 pytestmark = pytest.mark.slow
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")

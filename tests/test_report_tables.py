@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from figures import METHODS, planted_scores, rows_of
-from synood.benchmark import tables, writing
-from synood.benchmark.methods import titles
-from synood.benchmark.published import Published
+from synood.benchmark.protocol.methods import titles
+from synood.benchmark.report import writing
+from synood.benchmark.results import tables
+from synood.benchmark.results.published import Published
 
 TITLES = {**titles(METHODS), "adaneg": "AdaNeg", "late": "Late"}
 

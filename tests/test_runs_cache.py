@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from small_run import contents, make_pictures, run
 from synood import InputError, OODDetector
-from synood.cache import FILE, FeatureCache, cache_folder, open_cache, parse_size, space_of
-from synood.cli import main
+from synood.cli.app import main
+from synood.features.cache import FILE, FeatureCache, cache_folder, open_cache, parse_size, space_of
 from synood.models.clip import ClipEncoder
 
 WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from synood.cache import FeatureCache
+from synood.features.cache import FeatureCache
 
 cache = FeatureCache(Path(sys.argv[1]), int(sys.argv[2]))
 for block in range(int(sys.argv[4])):

@@ -21,10 +21,10 @@ from PIL import Image
 
 from small_run import QUICK, contents, run
 from synood import InputError
-from synood.cache import FILE
+from synood.features.cache import FILE
 from synood.files import read_jsonl, write_jsonl
-from synood.pipeline import stages
-from synood.pipeline.executors import LocalExecutor
+from synood.pipeline.executors.local import LocalExecutor
+from synood.pipeline.stages import stages
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 

@@ -18,10 +18,10 @@ from PIL import Image
 from small_run import contents, run
 from synood import InputError
 from synood.files import read_jsonl
-from synood.pipeline import stages
-from synood.pipeline._quarantine import Bad, Lost, Quarantine, in_company
-from synood.pipeline._shards import read_synthetic
-from synood.pipeline._workspace import opened
+from synood.pipeline.rundir.quarantine import Bad, Lost, Quarantine, in_company
+from synood.pipeline.rundir.shards import read_synthetic
+from synood.pipeline.rundir.workspace import opened
+from synood.pipeline.stages import stages
 
 
 @pytest.fixture(scope="module", autouse=True)

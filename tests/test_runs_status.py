@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from synood import InputError
-from synood.cli import main
+from synood.cli.app import main
 from synood.files import write_jsonl
-from synood.pipeline import _lock, _workspace
-from synood.pipeline._lock import Holder, holder
-from synood.pipeline._status import read_status
-from synood.pipeline._workspace import opened
+from synood.pipeline.rundir import lock as _lock
+from synood.pipeline.rundir import workspace as _workspace
+from synood.pipeline.rundir.lock import Holder, holder
+from synood.pipeline.rundir.status import read_status
+from synood.pipeline.rundir.workspace import opened
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_process_at_work_is_seen_and_one_that_was_killed_is_not(begun):
     code = """
 import sys, time
 from pathlib import Path
-from synood.pipeline._workspace import opened
+from synood.pipeline.rundir.workspace import opened
 with opened(Path(sys.argv[1])) as workspace:
     workspace.log("start")
     print("ready", flush=True)

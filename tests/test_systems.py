@@ -12,18 +12,18 @@ from sklearn.linear_model import LogisticRegression
 
 from colours import COLOURS, ColourEncoder, picture
 from synood import metrics, scores
-from synood.benchmark import bench
-from synood.benchmark.encoding import Encoded, Pictures, classify, labels_of
-from synood.benchmark.material import Material, Words
+from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol.encoding import Encoded, Pictures, classify, labels_of
+from synood.benchmark.protocol.fit_inputs import Material, Words
+from synood.benchmark.protocol.system import System
 from synood.benchmark.systems import find_system, registry
 from synood.benchmark.systems.described import many_names
 from synood.benchmark.systems.gradients import stepped
-from synood.benchmark.systems.interface import System
 from synood.errors import InputError
+from synood.features.store import FeatureStore
 from synood.images.sources import ImageIndex, ImageRecord
 from synood.labels.wordnet import Word
 from synood.models.describer import FileDescriber, Tagger
-from synood.pipeline._features import FeatureStore
 from synood.settings import MiningSettings, Recipe, ScoreSettings
 
 NAMES = ("red", "green", "blue")

@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from small_suite import CLASSES, tiny_bundle, write_small_suite
-from synood.benchmark import bench
-from synood.benchmark.encoding import Encoded, encode_set, join
-from synood.benchmark.methods import Method
-from synood.benchmark.results import Results, read_results, write_results
-from synood.benchmark.suites import read_suite
+from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol.encoding import Encoded, encode_set, join
+from synood.benchmark.protocol.methods import Method
+from synood.benchmark.protocol.system import FittedStream, StreamSystem, stream_of
+from synood.benchmark.results.results import Results, read_results, write_results
+from synood.benchmark.suites.suite import read_suite
 from synood.benchmark.systems import find_system, registry
-from synood.benchmark.systems.interface import FittedStream, StreamSystem, stream_of
-from synood.cli import main
+from synood.cli.app import main
 from synood.errors import InputError
+from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._models import Models
-from synood.pipeline._workspace import unheard
+from synood.models.loaded import Models
 from synood.pipeline.recipe import resolve_recipe
+from synood.pipeline.rundir.workspace import unheard
 
 
 @pytest.fixture(scope="module")

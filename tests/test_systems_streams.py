@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from planted import CLASSES, DIM, OTHERS, encoded, planted_material
 from synood import metrics, scores
-from synood.benchmark.systems import activated, find_system
-from synood.benchmark.systems.activated import noise_pictures, otsu
-from synood.benchmark.systems.interface import stream_of
-from synood.benchmark.systems.streams import MEMORY, Memory
+from synood.benchmark.protocol.system import stream_of
+from synood.benchmark.systems import find_system
+from synood.benchmark.systems import tanl as activated
+from synood.benchmark.systems.adaneg import MEMORY, Memory
+from synood.benchmark.systems.tanl import noise_pictures, otsu
 
 STREAMED = ("adaneg", "tanl")
 

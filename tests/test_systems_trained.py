@@ -13,21 +13,21 @@ from scipy.stats import multivariate_normal
 from planted import CLASSES, OTHERS, encoded, planted_material
 from small_suite import tiny_bundle, write_small_suite
 from synood import metrics
-from synood.benchmark import bench
-from synood.benchmark.suites import read_suite
+from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.suites.suite import read_suite
 from synood.benchmark.systems import find_system
 from synood.benchmark.systems import outliers as made
 from synood.benchmark.systems._heads import EnergyHead, energy_loss
 from synood.benchmark.systems._training import few_shots
-from synood.benchmark.systems.conditioned import Mover
+from synood.benchmark.systems.cocoop import Mover
 from synood.benchmark.systems.negatives import clipn_loss, clipn_score, lsn_loss, lsn_score
 from synood.benchmark.systems.prompts import cross_entropy, entropy_elsewhere
 from synood.errors import InputError
+from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._models import Models
-from synood.pipeline._workspace import unheard
+from synood.models.loaded import Models
 from synood.pipeline.recipe import resolve_recipe
+from synood.pipeline.rundir.workspace import unheard
 
 TRAINED = ("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos")
 

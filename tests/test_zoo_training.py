@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from synood.errors import InputError
-from synood.zoo.contact_sheet import contact_sheet
-from synood.zoo.painter import PainterSettings, StillPool, build_painter, load_vae
-from synood.zoo.tokenizer import build_tokenizer, merges_of, words_of
-from synood.zoo.train_painter import train_painter
-from synood.zoo.train_vae import VaeSettings, build_vae, export, psnr, standardise, train_vae
-from synood.zoo.training import LoopSettings, Randomness, Run, to_signed, to_uint8
+from tools.mini.contact_sheet import contact_sheet
+from tools.mini.painter import PainterSettings, StillPool, build_painter, load_vae
+from tools.mini.tokenizer import build_tokenizer, merges_of, words_of
+from tools.mini.train_painter import train_painter
+from tools.mini.train_vae import VaeSettings, build_vae, export, psnr, standardise, train_vae
+from tools.mini.training import LoopSettings, Randomness, Run, to_signed, to_uint8
 
 CPU = torch.device("cpu")
 VAE = VaeSettings(widths=(8, 8, 16), groups=4, image_size=32)

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from synood.benchmark.mini import prepare_mini
-from synood.benchmark.suites import check_disjoint, read_suite
-from synood.zoo.artwork import Artwork
-from synood.zoo.suite import ARTWORK, Counts, write_suite
-from synood.zoo.unseen import UnseenWriter, draw_artist
+from synood.benchmark.suites.mini import prepare_mini
+from synood.benchmark.suites.suite import check_disjoint, read_suite
+from synood.mini.artwork import Artwork
+from synood.mini.suite import ARTWORK, Counts, write_suite
+from tools.mini.unseen import UnseenWriter, draw_artist
 
 ARTIST = "noto"  # has drawn every part
 FEW = Counts(train=1, validation=1, test=1, ood=5, validation_ood=5)

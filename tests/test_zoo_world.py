@@ -6,14 +6,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from synood.benchmark.suites import check_disjoint, read_suite
+from synood.benchmark.suites.suite import check_disjoint, read_suite
 from synood.errors import InputError
 from synood.files import read_json
-from synood.zoo.artwork import Artwork, write_pack
-from synood.zoo.concepts import CONTEXT, HELD_OUT_VENDOR, IN_DISTRIBUTION, spoken
-from synood.zoo.photographs import WITH_SUBJECT, WITHOUT_SUBJECT
-from synood.zoo.suite import ARTWORK, Counts, write_suite
-from synood.zoo.world import SEEN_VENDORS, World, background, caption
+from synood.mini.artwork import Artwork, write_pack
+from synood.mini.concepts import CONTEXT, HELD_OUT_VENDOR, IN_DISTRIBUTION, spoken
+from synood.mini.photographs import WITH_SUBJECT, WITHOUT_SUBJECT
+from synood.mini.suite import ARTWORK, Counts, write_suite
+from synood.mini.world import SEEN_VENDORS, World, background, caption
 
 FEW = Counts(train=1, validation=1, test=1, ood=12, validation_ood=12)
 

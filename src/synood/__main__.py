@@ -2,6 +2,6 @@
 
 import sys
 
-from synood.cli import main
+from synood.cli.app import main
 
 sys.exit(main())

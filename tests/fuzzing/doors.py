@@ -20,9 +20,9 @@ from safetensors.numpy import save
 
 from colours import ColourEncoder, picture
 from synood import OODDetector
-from synood.backbone import Backbone
-from synood.benchmark.results import Results, make_row, read_results, write_results
-from synood.benchmark.suites import read_suite
+from synood.benchmark.results.results import Results, make_row, read_results, write_results
+from synood.benchmark.suites.suite import read_suite
+from synood.detector.backbone import Backbone
 from synood.errors import InputError
 from synood.files import sha256_bytes, sha256_file
 from synood.images.reading import image_size, read_image
@@ -31,8 +31,8 @@ from synood.labels.lists import label_line, read_labels
 from synood.labels.wordnet import read_wordnet
 from synood.models.bundles import load_bundle
 from synood.models.describer import FileDescriber
-from synood.pipeline._shards import Order, read_synthetic, write_shard
 from synood.pipeline.recipe import RECIPES, read_recipe, recipe_to_toml
+from synood.pipeline.rundir.shards import Order, read_synthetic, write_shard
 from synood.settings import ScoreSettings
 from synood.synthesis.guidance import Rendered
 from synood.tuning.projection import Projection
@@ -231,7 +231,7 @@ def _run_doors() -> list[Door]:
         (folder / "block.safetensors").write_bytes(save(features))
 
     def block(folder: Path) -> object:
-        from synood.pipeline._features import _read
+        from synood.features.store import _read
 
         return _read(folder / "block.safetensors")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
-EMBEDDED = Path(synood.__file__).parent / "zoo" / "mini"
+EMBEDDED = Path(synood.__file__).parent / "mini" / "bundle"
 _OTHER_KEYS = {"schema", "name", "prompts", "words", "recipe", "files", "card"}
 _ANY_KIND = {"encoder": {"type", "preprocess"}}  # keys that every kind of a part may have
 _CONFIGS = ("open_clip_config.json", "model_index.json", "config.json")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from synood.errors import InputError
 from synood.files import read_text
-from synood.pipeline._toml import to_toml
+from synood.pipeline.rundir.toml import to_toml
 from synood.settings import (
     DescribeSettings,
     GuidanceSettings,

@@ -11,23 +11,28 @@ import numpy as np
 
 from synood._zero_shot import checked_class_names, find_prompt_set, given_labels
 from synood.errors import InputError
+from synood.features.store import FeatureStore
 from synood.files import fingerprint, read_json, readable, write_json
 from synood.labels.imagenet import same_classes
-from synood.pipeline import stages
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._guide import guide_name, margin_guide
-from synood.pipeline._mirror import mirrored
-from synood.pipeline._models import Models, pick_device
-from synood.pipeline._painting import Crew
-from synood.pipeline._quarantine import MAX_BAD, Bad, Quarantine
-from synood.pipeline._runfile import write_run_file
-from synood.pipeline._select import Picture, is_learnt, select
-from synood.pipeline._target import CompanyChanged, check_target, tell_if_idle, with_own_target
-from synood.pipeline._tune import TuningData, assemble, calibrate, unit
-from synood.pipeline._work import Encode, Judge, Paint, Probe, TryOut
-from synood.pipeline._workspace import STAGES, Progress, Workspace, opened, unheard
-from synood.pipeline.executors import LocalExecutor
+from synood.models.loaded import Models, pick_device
+from synood.pipeline.executors.local import LocalExecutor
+from synood.pipeline.executors.tasks import Encode, Judge, Paint, Probe, TryOut
 from synood.pipeline.recipe import resolve_recipe
+from synood.pipeline.rundir.mirror import mirrored
+from synood.pipeline.rundir.quarantine import MAX_BAD, Bad, Quarantine
+from synood.pipeline.rundir.runfile import write_run_file
+from synood.pipeline.rundir.workspace import STAGES, Progress, Workspace, opened, unheard
+from synood.pipeline.stages import stages
+from synood.pipeline.stages.guide import guide_name, margin_guide
+from synood.pipeline.stages.painting import Crew
+from synood.pipeline.stages.select import Picture, is_learnt, select
+from synood.pipeline.stages.target import (
+    CompanyChanged,
+    check_target,
+    tell_if_idle,
+    with_own_target,
+)
+from synood.pipeline.stages.tune import TuningData, assemble, calibrate, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,17 +40,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood._zero_shot import GivenNegatives
-    from synood.detector import OODDetector
+    from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
     from synood.labels.lists import LabelList
     from synood.labels.negatives import Negatives
     from synood.models.bundles import Bundle
     from synood.models.classifier import Classifier
     from synood.models.describer import Describer
-    from synood.pipeline._shards import Synthetic
-    from synood.pipeline._work import Guiding
-    from synood.pipeline._workspace import Advance
-    from synood.pipeline.executors import Executor
+    from synood.pipeline.executors.local import Executor
+    from synood.pipeline.executors.tasks import Guiding
+    from synood.pipeline.rundir.shards import Synthetic
+    from synood.pipeline.rundir.workspace import Advance
     from synood.settings import Recipe
 
 __all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit", "pick_device"]
@@ -355,7 +360,7 @@ class _Run:
 
     def _finished(self, inputs: str) -> OODDetector | None:
         """Return the detector on disk if it was made from `inputs` and is whole."""
-        from synood.detector import OODDetector
+        from synood.detector.ood_detector import OODDetector
 
         try:
             if read_json(self.root / "tune.json")["inputs"] != inputs:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synood.detector import BATCH, Prediction
-from synood.pipeline._cached import CachedEncoder
-from synood.pipeline._quarantine import Lost, in_company
-from synood.pipeline.executors import in_order
+from synood.detector.ood_detector import BATCH, Prediction
+from synood.features.cached import CachedEncoder
+from synood.pipeline.executors.local import in_order
+from synood.pipeline.rundir.quarantine import Lost, in_company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.detector import OODDetector
+    from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
-    from synood.pipeline._workspace import Advance
-    from synood.pipeline.executors import Executor
+    from synood.pipeline.executors.local import Executor
+    from synood.pipeline.rundir.workspace import Advance
 
 
 @dataclass(frozen=True)

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood import scores
-from synood.benchmark.controls import JIGSAW, NEG_IMAGE, UNGUIDED, VAE
 from synood.benchmark.experiments._album import album
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
-from synood.benchmark.methods import NEGLABEL, SYNOOD
-from synood.benchmark.sheets import Sheet
+from synood.benchmark.protocol.controls import JIGSAW, NEG_IMAGE, UNGUIDED, VAE
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
+from synood.benchmark.report.extra_tables import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.comparing import Comparison, SeedScores
-    from synood.benchmark.encoding import Encoded
     from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.methods import Method
-    from synood.pipeline._shards import Synthetic
+    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import Comparison, SeedScores
+    from synood.pipeline.rundir.shards import Synthetic
     from synood.settings import GuidanceSettings
 
     Floats = NDArray[np.float32]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.benchmark.experiments.interface import Experiment, Outcome
-from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.models.counting import parameter_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from synood.benchmark.experiments.stage import Stage
-    from synood.detector import OODDetector
+    from synood.detector.ood_detector import OODDetector
 
 REPEATS = 7
 IMAGES = 32  # of the test set, encoded as one batch; scored a thousand times as many rows

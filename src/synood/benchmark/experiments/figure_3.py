@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome, variant
 from synood.benchmark.experiments.stage import Stage, usual
 from synood.benchmark.experiments.table_4 import half
-from synood.benchmark.line_chart import in_words, line_chart
-from synood.benchmark.methods import NEGLABEL, SYNOOD
-from synood.benchmark.tables import columns, table
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
+from synood.benchmark.report.line_chart import in_words, line_chart
+from synood.benchmark.results.tables import columns, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synood.benchmark.comparing import SeedScores
-    from synood.benchmark.methods import Method
-    from synood.benchmark.rehearsal import Painted
-    from synood.benchmark.results import Row
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.results.comparisons import SeedScores
+    from synood.benchmark.results.results import Row
 
 # The paper's 1k, 5k, 10k, 20k, 30k, 50k, 75k and 100k as shares of its usual 50k.
 SHARES = (0.02, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5, 2.0)

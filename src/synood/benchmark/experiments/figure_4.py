@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from synood.benchmark._thumbnails import thumbnail
 from synood.benchmark.experiments.interface import Experiment, Outcome
+from synood.benchmark.report.thumbnails import thumbnail
 from synood.images.reading import read_image
 
 if TYPE_CHECKING:
     from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.rehearsal import Painted
+    from synood.benchmark.protocol.retune import Painted
 
 PAIRS = 24
 SIDE, GAP, TEXT = 128, 8, 52  # pixels: of a picture, between them, of the lines below a pair

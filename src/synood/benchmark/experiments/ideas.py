@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.plus import PARTS, scored_with, with_parts
-from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.pipeline.recipe import with_changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from synood.benchmark.comparing import Comparison, SeedScores
     from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.methods import Method
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import Comparison, SeedScores
 
 IDEAS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "identity": ("the projection starts at the identity", {"projection.start": "identity"}),

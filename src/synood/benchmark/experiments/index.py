@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments import experiments
-from synood.benchmark.page import RESULTS, load_report
-from synood.benchmark.report import template
+from synood.benchmark.report.page import RESULTS, load_report
+from synood.benchmark.report.report import template
 from synood.files import write_text
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from synood.benchmark.methods import Method
+from synood.benchmark.protocol.methods import Method
 
 if TYPE_CHECKING:
-    from synood.benchmark.comparing import Comparison
     from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.results import Row
-    from synood.benchmark.sheets import Sheet
+    from synood.benchmark.report.extra_tables import Sheet
+    from synood.benchmark.results.comparisons import Comparison
+    from synood.benchmark.results.results import Row
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from synood.benchmark.controls import CONTROLS
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
-from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.protocol.controls import CONTROLS
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.files import sha256_file
 from synood.images.selection import rows_by_place
-from synood.pipeline._select import Picture, more_to_learn
-from synood.pipeline._tune import tune
 from synood.pipeline.recipe import RECIPES
+from synood.pipeline.stages.select import Picture, more_to_learn
+from synood.pipeline.stages.tune import tune
 from synood.tuning.projection import tune_projection
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.comparing import SeedScores
     from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.methods import Method
-    from synood.pipeline._shards import Synthetic
-    from synood.pipeline._tune import Tune, TuningData
-    from synood.pipeline._workspace import Workspace
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import SeedScores
+    from synood.pipeline.rundir.shards import Synthetic
+    from synood.pipeline.rundir.workspace import Workspace
+    from synood.pipeline.stages.tune import Tune, TuningData
     from synood.settings import Recipe
     from synood.tuning.projection import Projection
 

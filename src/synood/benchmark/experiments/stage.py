@@ -6,40 +6,40 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from synood.benchmark import bench
-from synood.benchmark.comparing import compare
-from synood.benchmark.rehearsal import (
+from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol.repaint import repaint
+from synood.benchmark.protocol.retune import (
     Rehearsal,
     paint_control,
     read_learnt,
     read_painted,
     studio_of,
 )
-from synood.benchmark.repainting import repaint
-from synood.benchmark.tables import columns
+from synood.benchmark.results.comparisons import compare
+from synood.benchmark.results.tables import columns
+from synood.features.store import FeatureStore
+from synood.models.loaded import Models
 from synood.pipeline import run as pipeline
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._models import Models
-from synood.pipeline._workspace import Workspace, opened
 from synood.pipeline.recipe import with_changes
+from synood.pipeline.rundir.workspace import Workspace, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from synood.benchmark.comparing import Comparison, SeedScores
-    from synood.benchmark.encoding import Encoded
     from synood.benchmark.experiments.interface import Outcome
-    from synood.benchmark.material import Material
-    from synood.benchmark.methods import Method
-    from synood.benchmark.rehearsal import Painted
-    from synood.benchmark.results import Row
-    from synood.benchmark.suites import Suite
-    from synood.detector import OODDetector
+    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.results.comparisons import Comparison, SeedScores
+    from synood.benchmark.results.results import Row
+    from synood.benchmark.suites.suite import Suite
+    from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import Bundle
-    from synood.pipeline._select import Picture
-    from synood.pipeline._shards import Synthetic
-    from synood.pipeline._workspace import Progress
+    from synood.pipeline.rundir.shards import Synthetic
+    from synood.pipeline.rundir.workspace import Progress
+    from synood.pipeline.stages.select import Picture
     from synood.settings import GuidanceSettings, Recipe
 
 TRAIN_PER_CLASS = 50  # training images that a system may look at, of each class

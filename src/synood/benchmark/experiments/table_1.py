@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, get_args
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome
 from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
 from synood.benchmark.experiments.stage import Stage, usual
-from synood.benchmark.methods import NEGLABEL, SYNOOD
-from synood.benchmark.rank_chart import Ranked, in_words, rank_chart
-from synood.benchmark.results import Kind
-from synood.benchmark.tables import table
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
+from synood.benchmark.report.rank_chart import Ranked, in_words, rank_chart
+from synood.benchmark.results.results import Kind
+from synood.benchmark.results.tables import table
 from synood.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synood.benchmark.comparing import SeedScores
-    from synood.benchmark.methods import Method
-    from synood.benchmark.results import Row
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import SeedScores
+    from synood.benchmark.results.results import Row
 
 STRONGEST = (SYNOOD.name, "csp")  # what plus is held against beside NegLabel
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from synood.benchmark import bench
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.stage import Stage, usual
-from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
+from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
-from synood.pipeline._features import FeatureStore
-from synood.pipeline._models import Models
-from synood.pipeline._workspace import unheard
+from synood.models.loaded import Models
+from synood.pipeline.rundir.workspace import unheard
 
 if TYPE_CHECKING:
-    from synood.benchmark.comparing import SeedScores
-    from synood.benchmark.methods import Method
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import SeedScores
     from synood.models.bundles import Bundle
 
 # The paper's three encoders as parts of its bundle; another bundle has its own encoder alone.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from synood.benchmark.controls import CONTROLS, NEG_IMAGE
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.stage import Stage, usual
-from synood.benchmark.methods import NEGLABEL, SYNOOD
+from synood.benchmark.protocol.controls import CONTROLS, NEG_IMAGE
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 
 if TYPE_CHECKING:
-    from synood.benchmark.comparing import SeedScores
-    from synood.benchmark.methods import Method
-    from synood.detector import OODDetector
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import SeedScores
+    from synood.detector.ood_detector import OODDetector
 
 TUNED = {"projection": "projection", "labels": "labels", "both": "projection and labels"}
 

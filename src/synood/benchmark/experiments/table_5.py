@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.stage import Stage, usual
-from synood.benchmark.methods import NEGLABEL, SYNOOD
-from synood.pipeline._tune import tune as apart
+from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
+from synood.pipeline.stages.tune import tune as apart
 from synood.tuning.joint import tune_jointly
 from synood.tuning.negatives import tune_negatives
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.pipeline._tune import Tune, TuningData
-    from synood.pipeline._workspace import Workspace
+    from synood.pipeline.rundir.workspace import Workspace
+    from synood.pipeline.stages.tune import Tune, TuningData
     from synood.settings import Recipe
     from synood.tuning.projection import Projection
 
     Tuned = tuple[Projection, NDArray[np.float32]]
 
-    from synood.benchmark.comparing import SeedScores
-    from synood.benchmark.methods import Method
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import SeedScores
 
 
 def through_projection(data: TuningData, recipe: Recipe, seed: int, workspace: Workspace) -> Tuned:

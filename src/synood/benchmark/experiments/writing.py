@@ -5,26 +5,26 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from synood.benchmark import tables
-from synood.benchmark.beside import sources_told
-from synood.benchmark.methods import titles
-from synood.benchmark.page import load_report
-from synood.benchmark.published import published
-from synood.benchmark.records import comparisons_to_json, methods_to_json
-from synood.benchmark.report import write_report
-from synood.benchmark.results import Results, write_results
-from synood.benchmark.sheets import sheets_to_json
-from synood.benchmark.writing import whole
+from synood.benchmark.protocol.methods import titles
+from synood.benchmark.report.extra_tables import sheets_to_json
+from synood.benchmark.report.page import load_report
+from synood.benchmark.report.records import comparisons_to_json, methods_to_json
+from synood.benchmark.report.report import write_report
+from synood.benchmark.report.writing import whole
+from synood.benchmark.results import tables
+from synood.benchmark.results.published import published
+from synood.benchmark.results.results import Results, write_results
+from synood.benchmark.results.with_published import sources_told
 from synood.files import read_text, write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from synood.benchmark.comparing import Comparison
     from synood.benchmark.experiments.interface import Experiment, Outcome
     from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.published import Published
+    from synood.benchmark.results.comparisons import Comparison
+    from synood.benchmark.results.published import Published
 
 
 def write_outcome(place: Path, experiment: Experiment, stage: Stage, outcome: Outcome) -> str:

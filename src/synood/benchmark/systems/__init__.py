@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from synood.benchmark.systems.interface import StreamSystem, System
+    from synood.benchmark.protocol.system import StreamSystem, System
 
 
 def registry() -> tuple[System | StreamSystem, ...]:
     """All systems in the order of the tables: classifiers' scores first, SynOOD last."""
+    from synood.benchmark.systems import adaneg as streams
+    from synood.benchmark.systems import cocoop as conditioned
     from synood.benchmark.systems import (
-        activated,
-        conditioned,
         described,
         distances,
-        dreamed,
         gradients,
         logits,
         names,
         negatives,
         outliers,
-        places,
         prompts,
         shaping,
-        streams,
         synood,
     )
+    from synood.benchmark.systems import dreamood as dreamed
+    from synood.benchmark.systems import gl_mcm as places
+    from synood.benchmark.systems import tanl as activated
 
     untrained = (logits, gradients, shaping, distances, names, places, described)
     trained = (prompts, conditioned, negatives, outliers, dreamed, synood)

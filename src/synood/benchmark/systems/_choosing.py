@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood import metrics
-from synood.benchmark.systems.interface import Fitted, Scorer
+from synood.benchmark.protocol.system import Fitted, Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from synood.benchmark.material import Material
+    from synood.benchmark.protocol.fit_inputs import Material
 
 
 @dataclass(frozen=True, eq=False)

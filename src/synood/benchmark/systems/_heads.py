@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.encoding import Encoded
+    from synood.benchmark.protocol.encoding import Encoded
     from synood.benchmark.systems._training import Losses
 
     Floats = NDArray[np.float32]

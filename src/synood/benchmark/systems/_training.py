@@ -13,7 +13,7 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.encoding import Encoded
+    from synood.benchmark.protocol.encoding import Encoded
 
 SHOTS = 16  # of each class: CoOp, CoCoOp and LoCoOp
 

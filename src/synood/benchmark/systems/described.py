@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from synood import scores
-from synood.benchmark.baselines import MCM_TEMPERATURES, TEMPERATURES
-from synood.benchmark.methods import ENCODER, IMAGES, NAMES, Method
+from synood.benchmark.protocol.baselines import MCM_TEMPERATURES, TEMPERATURES
+from synood.benchmark.protocol.methods import ENCODER, IMAGES, NAMES, Method
+from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
-from synood.benchmark.systems.interface import Fitted, System
 from synood.errors import InputError
 from synood.labels.wordnet import name_key
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.encoding import Encoded
-    from synood.benchmark.material import Material
-    from synood.benchmark.systems.interface import Scorer
+    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.system import Scorer
     from synood.models.describer import Describer
 
 ZOC = Method(

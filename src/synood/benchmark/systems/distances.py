@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood import scores
-from synood.benchmark.methods import CLASSIFIER, IMAGES, Method
+from synood.benchmark.protocol.methods import CLASSIFIER, IMAGES, Method
+from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
-from synood.benchmark.systems.interface import Fitted, System
 from synood.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.material import Material
-    from synood.benchmark.systems.interface import Scorer
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.system import Scorer
 
 _NEEDS = (CLASSIFIER, IMAGES)
 KNN = Method("knn", "KNN", "Sun et al., ICML 2022, arXiv 2204.06507", "inductive", _NEEDS)

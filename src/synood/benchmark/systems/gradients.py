@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood import scores
-from synood.benchmark.methods import CLASSIFIER, Method
+from synood.benchmark.protocol.methods import CLASSIFIER, Method
+from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
-from synood.benchmark.systems.interface import Fitted, System
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.encoding import Pictures
-    from synood.benchmark.material import Material
-    from synood.benchmark.systems.interface import Scorer
+    from synood.benchmark.protocol.encoding import Pictures
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.system import Scorer
     from synood.models.classifier import Classifier
 
 ODIN = Method(

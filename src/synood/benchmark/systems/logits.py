@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synood import scores
-from synood.benchmark.methods import CLASSIFIER, ENERGY, MSP, Method
-from synood.benchmark.systems.interface import Fitted, System
+from synood.benchmark.protocol.methods import CLASSIFIER, ENERGY, MSP, Method
+from synood.benchmark.protocol.system import Fitted, System
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.material import Material
-    from synood.benchmark.systems.interface import Fit
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.system import Fit
 
 MAX_LOGIT = Method(
     "maxlogit",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from synood.benchmark import baselines
-from synood.benchmark.methods import ENCODER, MCM, NAMES, NEGLABEL, WORDS, Method
-from synood.benchmark.systems.interface import Fitted, System
+from synood.benchmark.protocol import baselines
+from synood.benchmark.protocol.methods import ENCODER, MCM, NAMES, NEGLABEL, WORDS, Method
+from synood.benchmark.protocol.system import Fitted, System
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.material import Material
+    from synood.benchmark.protocol.fit_inputs import Material
     from synood.settings import MiningSettings, ScoreSettings
 
 CSP = Method(

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood import scores
-from synood.benchmark.methods import ENCODER, IMAGES, Method
+from synood.benchmark.protocol.methods import ENCODER, IMAGES, Method
+from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
 from synood.benchmark.systems._heads import EnergyHead, OutlierHead
 from synood.benchmark.systems._training import Losses, labelled
-from synood.benchmark.systems.interface import Fitted, System
 from synood.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.material import Material
+    from synood.benchmark.protocol.fit_inputs import Material
 
     Floats = NDArray[np.float32]
 

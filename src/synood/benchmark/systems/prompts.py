@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood import scores
-from synood.benchmark.baselines import MCM_TEMPERATURES
-from synood.benchmark.methods import ENCODER, IMAGES, NAMES, Method
+from synood.benchmark.protocol.baselines import MCM_TEMPERATURES
+from synood.benchmark.protocol.methods import ENCODER, IMAGES, NAMES, Method
+from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
 from synood.benchmark.systems._training import Losses, Schedule, few_shots
-from synood.benchmark.systems.interface import Fitted, System
-from synood.benchmark.systems.places import Matching
+from synood.benchmark.systems.gl_mcm import Matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.material import Material
-    from synood.benchmark.systems.interface import Scorer
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.system import Scorer
 
     Floats = NDArray[np.float32]
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood import scores
-from synood.benchmark.methods import CLASSIFIER, IMAGES, Method
+from synood.benchmark.protocol.methods import CLASSIFIER, IMAGES, Method
+from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
-from synood.benchmark.systems.interface import Fitted, System
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.encoding import Encoded
-    from synood.benchmark.material import Material
-    from synood.benchmark.systems.interface import Fit, Scorer
+    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.system import Fit, Scorer
 
     Shape = Callable[..., NDArray[Any]]  # (N, P) features -> (N, P) features
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synood.benchmark.methods import SYNOOD
-from synood.benchmark.systems.interface import Fitted, System
+from synood.benchmark.protocol.methods import SYNOOD
+from synood.benchmark.protocol.system import Fitted, System
 from synood.images.sources import ImageIndex
-from synood.pipeline._workspace import Workspace
+from synood.pipeline.rundir.workspace import Workspace
 
 if TYPE_CHECKING:
-    from synood.benchmark.material import Material
+    from synood.benchmark.protocol.fit_inputs import Material
 
 
 def fit_synood(material: Material, seed: int) -> Fitted:
@@ -20,7 +20,11 @@ def fit_synood(material: Material, seed: int) -> Fitted:
     What the recipe takes over from NegLabel's choice on validation images is whoever gathers the
     material's business, so that the run was painted and is tuned under one recipe.
     """
-    from synood.benchmark.rehearsal import Rehearsal, read_learnt, read_painted  # they load torch
+    from synood.benchmark.protocol.retune import (  # they load torch
+        Rehearsal,
+        read_learnt,
+        read_painted,
+    )
 
     run = material.painted_run()
     index = ImageIndex(Path(), material.class_names, material.train.seen().records)

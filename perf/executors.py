@@ -1,0 +1,154 @@
+"""What Ray costs against one process, and what a second worker brings.
+
+python perf/executors.py; a cluster of two nodes is started on this machine. The cost is that
+of real work, pictures encoded by the embedded encoder on one thread; the gain is that of a task
+that waits instead of computing, so that it does not depend on how many cores are free.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from synood.files import sha256_file
+from synood.models.bundles import load_bundle
+from synood.models.loaded import Models
+from synood.pipeline.executors.local import LocalExecutor, in_order
+from synood.pipeline.executors.tasks import Encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from synood.pipeline.executors.local import Executor, Task
+
+SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))),
+}
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Waits for the seconds that a batch says."""
+
+    def begin(self, device: str | None = None) -> Callable[[float], float]:
+        def work(seconds: float) -> float:
+            time.sleep(seconds)
+            return seconds
+
+        return work
+
+
+@dataclass(frozen=True)
+class Timing:
+    """`first` and `last` are the seconds from the call to the first and to the last result."""
+
+    first: float
+    last: float
+    results: list
+
+    def between(self, batches: int) -> float:
+        """Seconds a batch of one worker, without what it takes to start it."""
+        return (self.last - self.first) / (batches - 1)
+
+    def working(self, wait: float) -> float:
+        """Seconds from when the workers began with batches of `wait` seconds to the last result."""
+        return self.last - self.first + wait
+
+
+@contextmanager
+def cluster_of_two() -> Iterator[str]:
+    os.environ.update(SETTINGS)
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        cluster.add_node(**node)
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+def timed(executor: Executor, task: Task, batches: Sequence) -> Timing:
+    start, first, found = time.perf_counter(), 0.0, []
+    for pair in executor.run(task, batches):
+        first = first or time.perf_counter() - start
+        found.append(pair)
+    return Timing(first, time.perf_counter() - start, in_order(iter(found)))
+
+
+def make_files(folder: Path, count: int) -> list[tuple[Path, str, int]]:
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(count):
+        path = folder / f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)).save(path)
+        files.append((path, sha256_file(path), 0))
+    return files
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--wait", type=float, default=0.25, help="seconds a batch")
+    parser.add_argument("--batches", type=int, default=80)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    from synood.pipeline.executors.ray import connected
+
+    encode = Encode(Models(load_bundle("mini"), "cpu"))
+    with (
+        TemporaryDirectory() as folder,
+        cluster_of_two() as address,
+        connected(address, workers=2) as two,
+    ):
+        one = replace(two, workers=1)
+        print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
+        files = make_files(Path(folder), given.images)
+        batches = [files[start : start + 64] for start in range(0, len(files), 64)]
+        here, there = (timed(e, encode, batches) for e in (LocalExecutor(), one))
+        same = np.array_equal(*(np.concatenate(timing.results) for timing in (here, there)))
+        count = len(batches)
+        print(f"{given.images} images encoded in {count} batches, one thread, bytes equal: {same}")
+        for name, timing in (("this process", here), ("one Ray worker", there)):
+            print(
+                f"  {name:<16} first batch after {timing.first:6.2f} s, "
+                f"then {1e3 * timing.between(count):7.1f} ms a batch"
+            )
+        print(f"  ratio, once at work: {there.between(count) / here.between(count):.3f}")
+
+        waits = [given.wait] * given.batches
+        local, alone, both = (timed(e, Wait(), waits) for e in (LocalExecutor(), one, two))
+        print(f"{given.batches} batches that wait {given.wait} s")
+        for name, timing in (
+            ("this process", local),
+            ("one Ray worker", alone),
+            ("two Ray workers", both),
+        ):
+            print(
+                f"  {name:<16} first batch after {timing.first:6.2f} s, all "
+                f"{timing.working(given.wait):6.2f} s after the start of the workers"
+            )
+        more, gain = (
+            pair[0].working(given.wait) / pair[1].working(given.wait)
+            for pair in ((alone, local), (alone, both))
+        )
+        print(f"  ratio of one worker to this process: {more:.3f}; gain of the second: {gain:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How a method is fitted on a suite and scored; the controls."""

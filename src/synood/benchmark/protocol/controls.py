@@ -1,0 +1,243 @@
+"""Pictures that stand in for the synthetic ones, to show what the synthesis itself is worth.
+
+A gain that a control brings as well is not due to the guided painting: jigsaws keep colours and
+textures and destroy the thing; a trip through the autoencoder changes nothing but its artefacts;
+unguided in-painting does all but follow the classifier's gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from synood.benchmark.protocol.encoding import classify
+from synood.benchmark.protocol.methods import SYNOOD, Method
+from synood.errors import InputError
+from synood.files import fingerprint
+from synood.images.reading import read_image
+from synood.pipeline.stages.painting import Painter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from synood.models.guide import Guide
+    from synood.models.inpainting import Inpainter
+    from synood.models.loaded import Models
+    from synood.pipeline.rundir.quarantine import Lost
+    from synood.pipeline.rundir.shards import Order
+    from synood.settings import GuidanceSettings
+    from synood.synthesis.guidance import Rendered
+
+    Pictures = NDArray[np.uint8]  # (B, S, S, 3) or one (S, S, 3)
+
+JIGSAW_GRID = 4  # pieces a side: no piece of a 64 px scene then holds a whole thing
+_WITHOUT_PAINTER = tuple(need for need in SYNOOD.needs if need != "an in-painting model")
+
+UNGUIDED = Method(
+    "unguided",
+    "unguided",
+    "control: SynOOD's in-painting with step size 0",
+    "inductive",
+    SYNOOD.needs,
+    is_control=True,
+)
+VAE = Method(
+    "vae",
+    "VAE round trip",
+    "control: the in-distribution images through the in-painting model's autoencoder",
+    "inductive",
+    SYNOOD.needs,
+    is_control=True,
+)
+JIGSAW = Method(
+    "jigsaw",
+    "jigsaw",
+    f"control: the in-distribution images with {JIGSAW_GRID} x {JIGSAW_GRID} pieces shuffled",
+    "inductive",
+    _WITHOUT_PAINTER,
+    is_control=True,
+)
+CONTROLS = (UNGUIDED, VAE, JIGSAW)
+NEG_IMAGE = Method(
+    "neg-image",
+    "Neg Image",
+    "SynOOD's table 4: text-to-image from the negative label alone",
+    "inductive",
+    SYNOOD.needs,
+    is_control=True,
+)
+
+
+class Studio:
+    """Paints the controls' pictures with the models and settings of the run they stand beside."""
+
+    def __init__(
+        self,
+        models: Models,
+        guide: Guide,
+        guidance: GuidanceSettings,
+        batch_size: int,
+    ) -> None:
+        self._models = models
+        self.guide = guide
+        self.guidance = guidance
+        self.batch_size = batch_size
+
+    @property
+    def inpainter(self) -> Inpainter:
+        """The in-painting model, loaded when something is to be painted."""
+        return self._models.inpainter
+
+    def painter(self, control: Method) -> Painter:
+        """Return who paints the pictures of `control`, one of `CONTROLS` or `NEG_IMAGE`."""
+        if control in (UNGUIDED, NEG_IMAGE):
+            unguided = replace(self.guidance, step_size=0.0, rounds=1)
+            if control == NEG_IMAGE:  # at full strength nothing of the source is left
+                whole = replace(unguided, strength=1.0)
+                return _Labeller(self.inpainter, self.guide, whole, self.batch_size)
+            return Painter(self.inpainter, self.guide, unguided, self.batch_size)
+        return _Changer(self, self._round_trip if control == VAE else _jigsaws)
+
+    def _round_trip(self, pictures: Pictures, seeds: Sequence[int]) -> Pictures:
+        import torch
+
+        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        decoded = round_trip(self.inpainter, pixels, seeds)
+        changed: Pictures = (
+            (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        )
+        return changed
+
+
+class _Labeller(Painter):
+    """Paints negative labels, which nobody has chosen to fit the painter's text tower."""
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Nothing to check: what is too long is cut."""
+
+    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Lost]:
+        """Paint the labels, each without the last words that the text tower cannot take."""
+        return super().paint(
+            [replace(order, prompt=fitting(self._inpainter, order.prompt)) for order in orders]
+        )
+
+
+def fitting(inpainter: Inpainter, prompt: str) -> str:
+    """Return the prompt without as many of its last words as it takes for the text tower.
+
+    One word that is too long by itself loses its last letters.
+    """
+    while True:
+        try:
+            inpainter.check_prompts([prompt])
+        except InputError:
+            shorter, _, _ = prompt.rpartition(" ")
+            prompt = shorter or prompt[:-4]
+        else:
+            return prompt
+
+
+class _Changer(Painter):
+    """Changes each in-distribution picture without any prompt."""
+
+    def __init__(
+        self, studio: Studio, change: Callable[[Pictures, Sequence[int]], Pictures]
+    ) -> None:
+        super().__init__(studio.inpainter, studio.guide, studio.guidance, studio.batch_size)
+        self._studio = studio
+        self._change = change
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Nothing to check: no prompt is used."""
+
+    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered]:
+        """Return the changed pictures with the energies before and after."""
+        from synood.synthesis.guidance import Rendered
+
+        pictures = np.stack([_square(order, self._studio.inpainter.image_size) for order in orders])
+        changed = self._change(pictures, [order.seed for order in orders])
+        before, after = self._energies(pictures), self._energies(changed)
+        return [
+            Rendered(image, (), (energy,), source, "control")
+            for image, energy, source in zip(changed, after, before, strict=True)
+        ]
+
+    def _energies(self, pictures: Pictures) -> list[float]:
+        import torch
+
+        from synood.synthesis.objectives import ENERGIES
+
+        guidance = self._studio.guidance
+        logits = classify([Image.fromarray(picture) for picture in pictures], self._studio.guide)
+        energies = ENERGIES[guidance.objective](torch.from_numpy(logits), guidance.temperature)
+        found: list[float] = energies.tolist()
+        return found
+
+
+def control_orders(control: Method, orders: Sequence[Order]) -> list[Order]:
+    """The orders of the synthesis, restamped so that the control's pictures have their own names.
+
+    Prompts and seeds stay, so a control differs from the method in one thing only.
+    """
+    return [
+        replace(order, inputs=fingerprint("control", control.name, JIGSAW_GRID, order.inputs))
+        for order in orders
+    ]
+
+
+def as_labels(orders: Sequence[Order], labels: Sequence[str]) -> list[Order]:
+    """Put the prompts of negative labels in the place of the orders' own prompts."""
+    return [
+        replace(order, prompt=label, inputs=fingerprint("label", label, order.inputs))
+        for order, label in zip(orders, labels, strict=True)
+    ]
+
+
+def round_trip(inpainter: Inpainter, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+    """Encode and decode pictures (B, 3, S, S) in [0, 1], each posterior drawn from its own seed."""
+    import torch
+
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    with torch.no_grad():
+        return inpainter.decode(inpainter.unscaled(inpainter.encode(pixels, generators)))
+
+
+def jigsaw(picture: Pictures, grid: int, seed: int) -> Pictures:
+    """Cut a picture (S, S, 3) into grid x grid pieces and put them back in another order.
+
+    The order is drawn from `seed` and is never the original one. A size that `grid` does not
+    divide, or a grid of one piece, is an `InputError`.
+
+    >>> jigsaw(np.zeros((64, 64, 3), np.uint8), 4, seed=0).shape
+    (64, 64, 3)
+    """
+    size = len(picture)
+    if grid < 2 or size % grid:
+        raise InputError(f"jigsaw: {grid} pieces a side do not divide {size} pixels")
+    piece = size // grid
+    pieces = picture.reshape(grid, piece, grid, piece, 3).swapaxes(1, 2)
+    pieces = pieces.reshape(grid * grid, piece, piece, 3)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(grid * grid)
+    while (order == np.arange(grid * grid)).all():
+        order = rng.permutation(grid * grid)
+    shuffled = pieces[order].reshape(grid, grid, piece, piece, 3).swapaxes(1, 2)
+    return np.ascontiguousarray(shuffled.reshape(size, size, 3))
+
+
+def _jigsaws(pictures: Pictures, seeds: Sequence[int]) -> Pictures:
+    return np.stack(
+        [jigsaw(picture, JIGSAW_GRID, seed) for picture, seed in zip(pictures, seeds, strict=True)]
+    )
+
+
+def _square(order: Order, size: int) -> Pictures:
+    """Read an order's source as (size, size, 3), squashed as the synthesis does it."""
+    picture = read_image(order.source).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture)

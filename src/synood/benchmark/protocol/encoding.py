@@ -1,0 +1,276 @@
+"""Every image of a suite goes through each network once; all methods read the same arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.errors import InputError
+from synood.files import fingerprint, sha256_file
+from synood.images.reading import read_image
+from synood.pipeline.rundir.workspace import unheard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from synood.benchmark.suites.suite import ImageSet
+    from synood.features.store import FeatureStore
+    from synood.images.sources import ImageIndex, ImageRecord
+    from synood.models.classifier import Classifier
+    from synood.models.clip import ImageTextEncoder
+    from synood.models.guide import Guide
+
+BATCH_SIZE = 64  # pictures read and sent through a network at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The files of a set and the networks that look at them, for what is not computed up front."""
+
+    records: Sequence[ImageRecord]
+    classifier: Classifier
+    encoder: ImageTextEncoder
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, in the order of the rows."""
+        return tuple(record.path for record in self.records)
+
+    def images(self) -> Iterator[list[Image.Image]]:
+        """Read the pictures, some at a time and in order."""
+        for start in range(0, len(self.records), BATCH_SIZE):
+            yield [read_image(item.path) for item in self.records[start : start + BATCH_SIZE]]
+
+    def pixels(self) -> Iterator[torch.Tensor]:
+        """Yield (B, 3, H, W) in [0, 1], in order; pictures of different sizes never share one."""
+        for images in self.images():
+            yield from pixel_batches(images)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One image set as seen by the networks, rows in the order of the set's listing.
+
+    `features` (N, D) float32 are the image-text encoder's, not normalised; `logits` (N, C)
+    float32 the classifier's. `labels` (N,) index the suite's class names, -1 where a picture has
+    none. What only some methods ask for is computed when it is first asked for, from `pictures`;
+    without them that is an `InputError`.
+    """
+
+    name: str
+    group: str
+    features: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64] | None = None
+    pictures: Pictures | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @cached_property
+    def penultimate(self) -> NDArray[np.float32]:
+        """What the classifier's last linear layer sees, (N, P) float32."""
+        seen = self.seen()
+        parts = [_penultimate(batch, seen.classifier) for batch in seen.pixels()]
+        return np.concatenate(parts)
+
+    @property
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The classifier's last linear layer: weight (C, P) and bias (C,)."""
+        return self.seen().classifier.head
+
+    def patches(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the encoder's local features (B, L, D), not normalised, some pictures at a time.
+
+        An encoder without local features is an `InputError`.
+        """
+        from synood.models.patches import encode_image_patches
+
+        seen = self.seen()
+        for images in seen.images():
+            yield encode_image_patches(seen.encoder, images)
+
+    def seen(self) -> Pictures:
+        """Return the pictures, or refuse a set that was made without them."""
+        if self.pictures is None:
+            raise InputError(
+                f"set {self.name!r}: its pictures are not at hand, and this method looks at more "
+                "than features and logits"
+            )
+        return self.pictures
+
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Encoded:
+        """Return the set of some rows, in the order given; computed views are taken along."""
+        rows = np.asarray(rows, dtype=np.int64)
+        pictures = self.pictures and replace(
+            self.pictures, records=tuple(self.pictures.records[row] for row in rows)
+        )
+        labels = None if self.labels is None else self.labels[rows]
+        taken = replace(
+            self,
+            features=self.features[rows],
+            logits=self.logits[rows],
+            labels=labels,
+            pictures=pictures,
+        )
+        known = self._known_penultimate
+        return taken if known is None else taken.knowing(known[rows])
+
+    def knowing(self, penultimate: NDArray[np.float32]) -> Encoded:
+        """Return the set with penultimate features (N, P) that were computed already."""
+        told = replace(self)
+        told.__dict__["penultimate"] = penultimate  # where cached_property looks
+        return told
+
+    @property
+    def _known_penultimate(self) -> NDArray[np.float32] | None:
+        return self.__dict__.get("penultimate")
+
+
+def join(name: str, sets: Sequence[Encoded]) -> Encoded:
+    """Put sets one after the other, as the stream that a test-time method sees."""
+    first = sets[0]
+    pictures = None
+    if all(item.pictures is not None for item in sets):
+        records = tuple(record for item in sets for record in item.seen().records)
+        pictures = replace(first.seen(), records=records)
+    joined = Encoded(
+        name,
+        first.group if len({item.group for item in sets}) == 1 else "mixed",
+        np.concatenate([item.features for item in sets]),
+        np.concatenate([item.logits for item in sets]),
+        pictures=pictures,
+    )
+    known = [item._known_penultimate for item in sets]
+    told = [features for features in known if features is not None]
+    return joined.knowing(np.concatenate(told)) if len(told) == len(sets) else joined
+
+
+def encode_set(
+    image_set: ImageSet,
+    store: FeatureStore,
+    classifier: Classifier,
+    encoder: ImageTextEncoder | None = None,
+    per_class: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Encoded:
+    """Encode one set; `store` keeps what the networks see in it for the next run.
+
+    With the `encoder` the set keeps its pictures, so that views can be computed later. Where
+    `per_class` is given, only so many images of each class are taken, evenly spaced. Labels index
+    `class_names`: give the suite's where the set may lack a class, else they are the set's own.
+    """
+    index = image_set.index()
+    if per_class is not None:
+        index = replace(index, records=_thinned(index.records, per_class))
+    paths = [record.path for record in index.records]
+    hashes = [sha256_file(path) for path in paths]
+    features = store.images(paths, hashes, unheard)
+    seen = store.beside(fingerprint("views", classifier.fingerprint), lambda: _Views(classifier))
+    views = seen.images(paths, hashes, unheard)
+    width = len(classifier.class_names)
+    encoded = Encoded(
+        image_set.name,
+        image_set.group,
+        features,
+        np.ascontiguousarray(views[:, :width]),
+        labels=labels_of(index, class_names) if image_set.group == "id" else None,
+        pictures=None if encoder is None else Pictures(index.records, classifier, encoder),
+    )
+    if views.shape[1] == width:
+        return encoded
+    return encoded.knowing(np.ascontiguousarray(views[:, width:]))
+
+
+class _Views:
+    """A classifier in an encoder's place: each image's logits, and its penultimate features.
+
+    A network without penultimate features gives its logits alone.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    def encode_images(
+        self, images: Sequence[Image.Image], batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.float32]:
+        """Return (N, C + P), or (N, C)."""
+        import torch
+
+        parts = []
+        with torch.no_grad():
+            for pixels in pixel_batches(images):
+                parts.append(self._views(pixels).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _views(self, pixels: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        try:
+            weight, bias = self._classifier.head
+            features = self._classifier.penultimate(pixels)
+        except InputError:
+            return self._classifier.logits(pixels)
+        logits = features @ torch.from_numpy(weight).to(features).T
+        return torch.cat([logits + torch.from_numpy(bias).to(features), features], dim=1)
+
+
+def _thinned(records: Sequence[ImageRecord], per_class: int) -> tuple[ImageRecord, ...]:
+    """Return up to `per_class` records of each label, evenly spaced, in their order."""
+    members: dict[str | None, list[int]] = {}
+    for row, record in enumerate(records):
+        members.setdefault(record.label, []).append(row)
+    kept = [
+        rows[i * len(rows) // per_class]
+        for rows in members.values()
+        for i in range(min(per_class, len(rows)))
+        if len(rows) > per_class
+    ]
+    kept += [row for rows in members.values() if len(rows) <= per_class for row in rows]
+    return tuple(records[row] for row in sorted(kept))
+
+
+def labels_of(index: ImageIndex, class_names: Sequence[str] | None = None) -> NDArray[np.int64]:
+    """Return each record's place in `class_names` (N,), -1 for a record without a label.
+
+    Without `class_names` they are the index's own.
+    """
+    place = {name: number for number, name in enumerate(class_names or index.class_names)}
+    return np.array([place.get(record.label or "", -1) for record in index.records], np.int64)
+
+
+def classify(images: Sequence[Image.Image], classifier: Guide) -> NDArray[np.float32]:
+    """Return the logits (N, C) of a classifier or another guide for RGB images of any sizes."""
+    import torch
+
+    logits = []
+    with torch.no_grad():
+        for pixels in pixel_batches(images):
+            logits.append(classifier.logits(pixels).float().cpu().numpy())
+    return np.concatenate(logits)
+
+
+def pixel_batches(images: Sequence[Image.Image]) -> Iterator[torch.Tensor]:
+    """Yield RGB images as (B, 3, H, W) in [0, 1], neighbours of one size together."""
+    import torch
+
+    for _, same_size in groupby(images, key=lambda image: image.size):
+        arrays = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in same_size])
+        yield torch.from_numpy(arrays).permute(0, 3, 1, 2)
+
+
+def _penultimate(pixels: torch.Tensor, classifier: Classifier) -> NDArray[np.float32]:
+    import torch
+
+    with torch.no_grad():
+        features: NDArray[np.float32] = classifier.penultimate(pixels).float().cpu().numpy()
+    return features

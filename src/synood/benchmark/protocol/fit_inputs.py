@@ -1,0 +1,105 @@
+"""What a compared system may learn from: everything of a suite but its test images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from synood.errors import InputError
+from synood.labels.prompts import PROMPT_SETS, PromptSet
+from synood.pipeline.rundir.workspace import unheard
+from synood.pipeline.stages.tune import unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from synood.benchmark.protocol.encoding import Encoded
+    from synood.features.store import FeatureStore
+    from synood.labels.wordnet import Word
+    from synood.models.classifier import Classifier
+    from synood.models.clip import ImageTextEncoder
+    from synood.models.loaded import Models
+    from synood.settings import MiningSettings, Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Candidates for negative labels with the features (W, D) of their prompts."""
+
+    words: Sequence[Word]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Class names, words, labelled images and networks; never a test image.
+
+    `train` and `validation` are in-distribution, their `labels` index `class_names`.
+    `validation_ood` may be empty: a system then keeps its published settings. `run` is a finished
+    run directory of the same training images, whose synthetic pictures SynOOD and others tune on;
+    `outlier_names` are imagined by whoever likes, for EOE.
+    Networks and words are loaded and encoded when first asked for; `store` keeps what was encoded.
+    """
+
+    class_names: tuple[str, ...]
+    train: Encoded
+    validation: Encoded
+    validation_ood: tuple[Encoded, ...]
+    recipe: Recipe
+    models: Models
+    classifier: Classifier
+    store: FeatureStore
+    load_words: Callable[[MiningSettings], Words]
+    run: Path | None = None
+    outlier_names: tuple[str, ...] = ()
+
+    @property
+    def prompts(self) -> PromptSet:
+        """The prompt set of the recipe's mining, under which names and words are encoded."""
+        return PROMPT_SETS[self.recipe.mining.prompt_set]
+
+    @property
+    def encoder(self) -> ImageTextEncoder:
+        """The image-text encoder."""
+        return self.models.encoder
+
+    @cached_property
+    def words(self) -> Words:
+        """The candidates that the recipe's mining makes of the bundle's words."""
+        return self.load_words(self.recipe.mining)
+
+    def candidates(self, mining: MiningSettings) -> Words:
+        """Return the candidates that other settings make of the bundle's words."""
+        return self.words if mining == self.recipe.mining else self.load_words(mining)
+
+    @cached_property
+    def class_features(self) -> NDArray[np.float32]:
+        """The class names' features (C, D), of unit length."""
+        return self.name_features(self.class_names)
+
+    def class_features_under(self, prompt_set: str) -> NDArray[np.float32]:
+        """Return the class names' features (C, D) under another prompt set, of unit length."""
+        prompts = PROMPT_SETS[prompt_set].class_prompts(self.class_names)
+        return unit(self.store.texts(prompts, unheard))
+
+    def name_features(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Encode any names as the class names are: (M, D), of unit length."""
+        return unit(self.store.texts(self.prompts.class_prompts(names), unheard))
+
+    def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode any prompts into (M, D), not normalised; kept in the store."""
+        return self.store.texts([(prompt,) for prompt in prompts], unheard)
+
+    def painted_run(self) -> Path:
+        """Return the run whose synthetic pictures are tuned on; without one an `InputError`."""
+        if self.run is None:
+            raise InputError(
+                "this system is tuned on synthetic pictures: give a finished run of the suite's "
+                "training images"
+            )
+        return self.run

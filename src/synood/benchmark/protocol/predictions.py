@@ -1,0 +1,109 @@
+"""`scores.jsonl`: what the saved detector of a run says of every test picture, one line each.
+
+The page's histograms, ROC curves and mistakes are drawn from it, so that a page can be made again
+without any model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from synood.errors import InputError
+from synood.files import read_jsonl, readable, write_jsonl
+from synood.tuning.assignment import nearest_negative
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.suites.suite import ImageSet
+    from synood.detector.ood_detector import OODDetector
+
+SCORES = "scores.jsonl"
+
+Side = Literal["id", "near", "far"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One test picture: its set, its score in [0, 1], and the nearest texts of either kind.
+
+    `image` is its place in the set's folder, `label` its class where it has one; the nearest class
+    and negative label are those of highest cosine.
+    """
+
+    set: str
+    group: Side
+    image: str
+    score: float
+    nearest_class: str
+    nearest_negative: str
+    label: str | None = None
+
+
+def judge(detector: OODDetector, item: ImageSet, seen: Encoded) -> list[Judged]:
+    """Say what a detector says of each picture of a set, in the order of its listing."""
+    projection = detector.projection
+    rows = seen.features if projection is None else projection.apply(seen.features)
+    negatives = nearest_negative(rows, detector.negative_features)
+    verdicts = detector.verdicts(seen.features, [None] * len(seen))
+    return [
+        Judged(
+            item.name,
+            item.group,
+            record.id,
+            float(f"{verdict.score:.9g}"),  # as many digits as a float32 has
+            verdict.label,
+            detector.negative_prompts[negative],
+            record.label,
+        )
+        for record, verdict, negative in zip(item.index().records, verdicts, negatives, strict=True)
+    ]
+
+
+def write_judged(path: Path, judged: Iterable[Judged]) -> None:
+    """Write one line per picture, whole or not at all."""
+    write_jsonl(path, (asdict(item) for item in judged))
+
+
+def read_judged(path: Path) -> list[Judged]:
+    """Read `scores.jsonl`; an `InputError` names the line and the field that is off."""
+    return [
+        _judged(row, f"{readable(path)}, line {number}")
+        for number, row in enumerate(read_jsonl(path), start=1)
+    ]
+
+
+def scores_by_set(judged: Sequence[Judged]) -> dict[str, np.ndarray]:
+    """Return the scores (N,) float32 of each set, in the order of the lines."""
+    found: dict[str, list[float]] = {}
+    for item in judged:
+        found.setdefault(item.set, []).append(item.score)
+    return {name: np.array(values, np.float32) for name, values in found.items()}
+
+
+def _judged(row: Mapping[str, Any], where: str) -> Judged:
+    for name in ("set", "image", "nearest_class", "nearest_negative"):
+        if not isinstance(row.get(name), str) or not row[name]:
+            raise InputError(f"{where}: {name!r} must be a text, not {row.get(name)!r}")
+    if row.get("group") not in ("id", "near", "far"):
+        raise InputError(f"{where}: 'group' must be id, near or far, not {row.get('group')!r}")
+    score = row.get("score")
+    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
+        raise InputError(f"{where}: 'score' must be a number, not {score!r}")
+    if not isinstance(row.get("label"), str | None):
+        raise InputError(f"{where}: 'label' must be a text, not {row['label']!r}")
+    return Judged(
+        row["set"],
+        cast("Side", row["group"]),
+        row["image"],
+        float(score),
+        row["nearest_class"],
+        row["nearest_negative"],
+        row.get("label"),
+    )

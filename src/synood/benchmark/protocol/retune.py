@@ -1,0 +1,199 @@
+"""A finished run, taken up again: tune it under other seeds, or on other pictures.
+
+Everything but the pictures and the seed is the run's own: the choice of images, prompts, mined
+negatives, recipe. So what two detectors made here differ in is what they were meant to differ in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synood.benchmark.protocol.controls import NEG_IMAGE, Studio, as_labels, control_orders
+from synood.benchmark.protocol.scoring import class_features
+from synood.files import read_jsonl
+from synood.pipeline import run as pipeline
+from synood.pipeline.executors import tasks as work
+from synood.pipeline.rundir.shards import Order, Synthetic, read_synthetic
+from synood.pipeline.rundir.workspace import Workspace, unheard
+from synood.pipeline.stages import stages
+from synood.pipeline.stages.select import Picture, is_learnt
+from synood.pipeline.stages.tune import TuningData, assemble, tune, unit
+from synood.tuning.assignment import compact, nearest_negative
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.methods import Method
+    from synood.detector.ood_detector import OODDetector
+    from synood.features.store import FeatureStore
+    from synood.images.sources import ImageIndex
+    from synood.models.classifier import Classifier
+    from synood.models.guide import Guide
+    from synood.models.loaded import Models
+    from synood.pipeline.stages.tune import Tune
+    from synood.settings import Recipe
+
+
+@dataclass(frozen=True)
+class Painted:
+    """One image of the run: the in-distribution picture and the synthetic one made of it."""
+
+    picture: Picture
+    synthetic: Synthetic
+    negative_prompt: str
+
+    def order(self) -> Order:
+        """Return what was ordered when the synthetic picture was painted."""
+        made, source = self.synthetic, self.picture
+        return Order(made.id, source.path, source.sha256, made.prompt, made.seed, made.inputs)
+
+
+def read_painted(run: Path, index: ImageIndex) -> list[Painted]:
+    """Read what a run painted, in the order of its choice of images."""
+    paths = {record.id: record.path for record in index.records}
+    pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
+    made = {item.id: item for item in read_synthetic(run / "synthesize").values()}
+    prompts = {row["id"]: row["prompt"] for row in read_jsonl(run / "assign.jsonl")}
+    return [
+        Painted(picture, made[picture.id], prompts[picture.id])
+        for picture in pictures
+        if "tune" in picture.uses and picture.id in made  # others were lost on the way
+    ]
+
+
+def read_learnt(run: Path, index: ImageIndex) -> list[Picture]:
+    """Read which images a run's projection learnt the classes from, in the order of its choice."""
+    paths = {record.id: record.path for record in index.records}
+    pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
+    return [picture for picture in pictures if is_learnt(picture)]
+
+
+def paint_control(
+    control: Method,
+    painted: Sequence[Painted],
+    studio: Callable[[], Studio],
+    workspace: Workspace,
+) -> list[Synthetic]:
+    """Paint a control's pictures, one for each of the run's, or find them painted in its folder.
+
+    `studio` is opened only when there is something to paint.
+    """
+    orders = control_orders(control, [item.order() for item in painted])
+    if control == NEG_IMAGE:
+        orders = as_labels(orders, [item.negative_prompt for item in painted])
+    place = workspace.root / "controls" / control.name
+    return stages.synthesize(place, orders, lambda: studio().painter(control), workspace)
+
+
+def studio_of(material: Material) -> Studio:
+    """Return where controls are painted as the run's own pictures were."""
+    recipe, models = material.recipe, material.models
+    guide = guide_of(recipe, models, material.store, material.class_names, material.classifier)
+    return Studio(models, guide, recipe.guidance, pipeline.BATCH_SIZE)
+
+
+def guide_of(
+    recipe: Recipe,
+    models: Models,
+    store: FeatureStore,
+    class_names: tuple[str, ...],
+    classifier: Classifier,
+) -> Guide:
+    """Return what judges pictures under a recipe: the classifier, or the encoder's margin."""
+    if recipe.guidance.objective != "margin":
+        return classifier
+    mining = recipe.mining
+    negatives = stages.mine(store, models.bundle.words(), class_names, mining, unheard)
+    classes = class_features(class_names, store, mining.prompt_set)
+    temperature = recipe.score.temperature
+    return work.guide_of(models, work.Labels(classes, unit(negatives.features), temperature))
+
+
+class Rehearsal:
+    """Tunes detectors from a run's own features, each picture and text encoded once.
+
+    `learnt` are the images that the projection learns the classes from, those painted if None.
+    """
+
+    def __init__(
+        self,
+        painted: Sequence[Painted],
+        class_names: tuple[str, ...],
+        models: Models,
+        store: FeatureStore,
+        recipe: Recipe,
+        workspace: Workspace,
+        learnt: Sequence[Picture] | None = None,
+    ) -> None:
+        self._painted = painted
+        self._learnt = [item.picture for item in painted] if learnt is None else learnt
+        self._class_names = class_names
+        self._models = models
+        self._store = store
+        self._recipe = recipe
+        self._workspace = Workspace(workspace.root)  # each tuning's own progress is not told
+        self._negatives = stages.mine(
+            store, models.bundle.words(), class_names, recipe.mining, unheard
+        )
+
+    def negative_features(self) -> NDArray[np.float32]:
+        """Return the mined negatives' features (M, D) of unit length, before any tuning."""
+        return unit(self._negatives.features)
+
+    def detector(self, stand_ins: Sequence[Synthetic], seed: int, tune: Tune = tune) -> OODDetector:
+        """Tune on `stand_ins`, one per image of the run and in its order, under `seed`.
+
+        The run's own synthetic pictures under its own seed give the run's own detector; `tune` is
+        another way of tuning.
+        """
+        data = self._data(stand_ins)
+        return assemble(
+            data, self._recipe, seed, self._models, self._class_names, self._workspace, tune
+        )
+
+    def _data(self, stand_ins: Sequence[Synthetic]) -> TuningData:
+        features = self.features(stand_ins)
+        nearest = nearest_negative(features, self._negatives.features)
+        mining = self._recipe.mining.prompt_set
+        views = range(self._recipe.projection.views + 1)
+        return TuningData(
+            id_features=np.concatenate([self.features(self._learnt, view) for view in views]),
+            id_targets=np.array(
+                [self._class_names.index(picture.label) for _ in views for picture in self._learnt],
+                np.int64,
+            ),
+            synthetic_features=features,
+            class_features=class_features(self._class_names, self._store, mining),
+            projection_classes=class_features(
+                self._class_names,
+                self._store,
+                self._recipe.projection.class_prompt_set or mining,
+            ),
+            negatives=self._negatives,
+            assignment=stages.Assignment(*compact(nearest)),
+        )
+
+    def features(
+        self, pictures: Sequence[Picture] | Sequence[Synthetic], view: int = 0
+    ) -> NDArray[np.float32]:
+        """Return the encoder's features (N, D) of pictures, not normalised, each encoded once."""
+        paths = [picture.path for picture in pictures]
+        return self._store.images(paths, [picture.sha256 for picture in pictures], unheard, view)
+
+
+def _picture(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:
+    return Picture(
+        id=row["id"],
+        path=paths[row["id"]],
+        label=row["label"],
+        sha256=row["sha256"],
+        bytes_per_pixel=row["bytes_per_pixel"],
+        uses=tuple(row["uses"]),
+    )

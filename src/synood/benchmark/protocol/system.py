@@ -1,0 +1,118 @@
+"""What every compared system is: a record and a way to fit it; nothing else is asked of it.
+
+A system of the usual kind gives a `Scorer`, whose score of an image depends on that image alone.
+A test-time system sees the whole stream of test images; it is another type, so that the two
+kinds cannot be mixed up, and its rows carry the order of the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from synood.benchmark.protocol.encoding import Encoded, join
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.methods import Method
+
+Scorer: TypeAlias = Callable[[Encoded], "NDArray[np.float32]"]
+
+
+class StreamScorer(Protocol):
+    """Scores images as they arrive, learning from each; nothing is kept between two streams."""
+
+    def score_stream(self, stream: Encoded, order: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Score a stream from a fresh start.
+
+        Args:
+            stream: N images.
+            order: (N,) permutation; image `order[0]` arrives first.
+
+        Returns:
+            (N,) scores in the rows' own order, higher = more in-distribution.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A scorer ready for use, and what its row should say of it.
+
+    `chosen` holds the settings chosen on validation images or estimated, as JSON values;
+    `added_parameters` counts the numbers stored beside the frozen networks and class names.
+    """
+
+    score: Scorer
+    chosen: Mapping[str, object] = field(default_factory=dict)
+    added_parameters: int = 0
+
+    def __call__(self, encoded: Encoded) -> NDArray[np.float32]:
+        """Score one set: (N,) float32, higher = more in-distribution."""
+        return self.score(encoded)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedStream:
+    """As `Fitted`, for a test-time system."""
+
+    scorer: StreamScorer
+    chosen: Mapping[str, object] = field(default_factory=dict)
+    added_parameters: int = 0
+
+
+Fit: TypeAlias = Callable[["Material", int], Fitted]
+
+
+@dataclass(frozen=True)
+class System:
+    """An inductive system. `fit(material, seed)` gives the same scorer for the same arguments.
+
+    `seeded` says whether the seed changes anything: what is drawn or tuned is run with several.
+    """
+
+    method: Method
+    fit: Fit
+    seeded: bool = False
+
+
+@dataclass(frozen=True)
+class StreamSystem:
+    """A test-time system; what it is scored on is decided by `stream_of`."""
+
+    method: Method
+    fit: Callable[[Material, int], FittedStream]
+    seeded: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """All images of one in-distribution and one OOD set, shuffled together by `seed`.
+
+    The protocol of the field's test-time papers (OpenOOD-VLM, fsood_evaluator_clip.py:253): one
+    OOD set at a time, a fresh memory for each.
+    """
+
+    images: Encoded
+    order: NDArray[np.int64]
+    n_id: int
+    seed: int
+
+    def split(self, scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the in-distribution and the OOD part of (N,) scores in the rows' order."""
+        return scores[: self.n_id], scores[self.n_id :]
+
+    def details(self) -> dict[str, object]:
+        """Return what a row of results says of the stream."""
+        return {"order": "shuffled", "seed": self.seed, "images": len(self.images)}
+
+
+def stream_of(in_distribution: Encoded, ood: Encoded, seed: int) -> Stream:
+    """Shuffle an in-distribution and an OOD set into one stream."""
+    images = join(ood.name, [in_distribution, ood])
+    order = np.random.default_rng(seed).permutation(len(images))
+    return Stream(images, order, len(in_distribution), seed)

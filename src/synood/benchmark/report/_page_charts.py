@@ -1,0 +1,126 @@
+"""The charts of a page: gains with intervals, and each set's histogram and ROC curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.benchmark.report import svg
+from synood.benchmark.report.summary import ALL
+from synood.benchmark.report.svg_curves import roc_chart, roc_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from markupsafe import Markup
+
+    from synood.benchmark.results.comparisons import Comparison
+
+NAMES = {"auroc": "AUROC", "fpr95": "FPR95"}
+LONGEST = 46  # characters of a name in a chart
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The scores of one detector on one OOD set, beside those of the in-distribution test set."""
+
+    name: str
+    group: str
+    in_distribution: np.ndarray
+    ood: np.ndarray
+
+
+@dataclass(frozen=True)
+class GainPlot:
+    """A forest plot: whose gain over whom, in which measure, and which side is whose."""
+
+    title: str
+    side: str
+    chart: Markup
+
+
+def gain_plots(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> list[GainPlot]:
+    """Draw the gains averaged over all sets: of one method over others, or of many over one."""
+    shown = [item for item in comparisons if item.column == ALL]
+    methods = dict.fromkeys(item.method for item in shown)
+    plots = []
+    if len(methods) == 1:
+        (name,) = methods
+        title = titles.get(name, name)
+        for metric, measure in NAMES.items():
+            rows = [(item.other, item) for item in shown if item.metric == metric]
+            side = f"Right of the line, {title} is better."
+            plots.append(_gain_plot(f"Gain of {title} in {measure}", "over", side, rows, titles))
+        return plots
+    for other in dict.fromkeys(item.other for item in shown):
+        title = titles.get(other, other)
+        for metric, measure in NAMES.items():
+            rows = [
+                (item.method, item)
+                for item in shown
+                if item.metric == metric and item.other == other
+            ]
+            side = f"Right of the line, a method is better than {title}."
+            plots.append(_gain_plot(f"Gain over {title} in {measure}", "of", side, rows, titles))
+    return plots
+
+
+def _gain_plot(
+    title: str,
+    word: str,
+    side: str,
+    rows: Sequence[tuple[str, Comparison]],
+    titles: Mapping[str, str],
+) -> GainPlot:
+    drawn = [
+        (_short(titles.get(name, name)), 100 * c.gain, 100 * c.low, 100 * c.high, c.verdict)
+        for name, c in rows
+    ]
+    told = (
+        f"{word} {name} {g:+.1f} ({low:+.1f} to {high:+.1f})" for name, g, low, high, _ in drawn
+    )
+    return GainPlot(title, side, svg.gain_plot(drawn, f"{title}, points: {'; '.join(told)}"))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def set_charts(distributions: Sequence[Distribution], threshold: float) -> list[dict[str, object]]:
+    """Draw each set's histogram, all on one axis, and its ROC curve."""
+    if not distributions:
+        return []
+    everything = [distributions[0].in_distribution, *(item.ood for item in distributions)]
+    axis = svg.axis_of(np.concatenate(everything))
+    return [_set_chart(item, axis, threshold) for item in distributions]
+
+
+def _set_chart(item: Distribution, axis: svg.Axis, threshold: float) -> dict[str, object]:
+    kept = float(np.mean(item.in_distribution >= threshold))
+    accepted = float(np.mean(item.ood >= threshold))
+    label = (
+        f"Scores on {item.name}: {100 * kept:.0f} % of in-distribution pictures and "
+        f"{100 * accepted:.0f} % of OOD pictures lie above the threshold"
+    )
+    chart = svg.mirrored_histogram(item.in_distribution, item.ood, axis, threshold, label)
+    roc = roc_of(item.in_distribution, item.ood)
+    figures = [100 * value for value in (roc.auroc, roc.fpr95, roc.fpr95_ood_positive)]
+    told = (
+        f"ROC curve of {item.name}: area {figures[0]:.1f} %; {figures[1]:.1f} % of OOD let through "
+        f"when 95 % of in-distribution is kept; {figures[2]:.1f} % of in-distribution refused when "
+        "95 % of OOD is caught"
+    )
+    return {
+        "name": item.name,
+        "group": item.group,
+        "kept": f"{100 * kept:.1f}",
+        "accepted": f"{100 * accepted:.1f}",
+        "n_ood": len(item.ood),
+        "chart": chart,
+        "roc": roc_chart(roc, told),
+        "auroc": f"{figures[0]:.1f}",
+        "fpr95": f"{figures[1]:.1f}",
+        "fpr95_ood_positive": f"{figures[2]:.1f}",
+    }

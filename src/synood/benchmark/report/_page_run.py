@@ -1,0 +1,155 @@
+"""The page of a finished demo: which pictures are shown, and the page's sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from synood.benchmark.protocol.controls import CONTROLS
+from synood.benchmark.protocol.methods import SYNOOD
+from synood.benchmark.protocol.predictions import SCORES, read_judged, scores_by_set
+from synood.benchmark.protocol.retune import read_painted
+from synood.benchmark.report.records import comparisons_of, methods_of
+from synood.benchmark.report.report import Distribution, Mistake, Mistakes, Pair, Report, Strip
+from synood.benchmark.report.summary import read_numbers
+from synood.benchmark.report.thumbnails import evenly, thumbnail
+from synood.benchmark.results.tables import title_of
+from synood.benchmark.suites.suite import read_suite
+from synood.errors import InputError
+from synood.pipeline.rundir.shards import read_synthetic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from synood.benchmark.protocol.predictions import Judged
+    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.results.results import Results
+    from synood.benchmark.suites.suite import ImageSet, Suite
+
+PAIRS = 16  # shown of all that were painted
+STRIPS = 4
+WORST = 6  # mistakes shown of each set
+
+
+def run_report(run: Path, results: Results) -> Report:
+    """Put the page of a run together; what it shows of many pairs is evenly spaced, never picked.
+
+    The mistakes are those of the saved detector, the most confident ones of each set.
+    """
+    suite = read_suite(run / "suite")
+    judged = read_judged(run / SCORES)
+    scores = scores_by_set(judged)
+    own = suite.one("test")
+    methods, comparisons = methods_of(results), comparisons_of(results)
+    painted = read_painted(run, suite.one("train").index())
+    threshold = float(results.run["threshold"])
+    return Report(
+        results=results,
+        methods=methods,
+        comparisons=comparisons,
+        reading=read_numbers(results.rows, comparisons, methods),
+        distributions=tuple(
+            Distribution(title_of(item.name), item.group, scores[own.name], scores[item.name])
+            for item in suite.ood("test")
+        ),
+        threshold=threshold,
+        pairs=tuple(_pair(item) for item in evenly(painted, PAIRS)),
+        strips=_strips(run, painted),
+        facts=_facts(results.run, suite, painted),
+        notes=_notes(results.run),
+        mistakes=tuple(
+            worst(item, judged, threshold) for item in (*suite.ood("test"), suite.one("test"))
+        ),
+    )
+
+
+def worst(item: ImageSet, judged: Sequence[Judged], threshold: float) -> Mistakes:
+    """Return a set's most confident mistakes: OOD that scores highest, classes that score lowest.
+
+    Of equal scores the first in the listing comes first.
+    """
+    inside = item.group == "id"
+    own = [one for one in judged if one.set == item.name]
+    own.sort(key=lambda one: one.score if inside else -one.score)
+    wrong = [(one.score < threshold) == inside for one in own]
+    paths = {record.id: record.path for record in item.index().records}
+    lacking = next((one.image for one in own[:WORST] if one.image not in paths), None)
+    if lacking is not None:
+        raise InputError(f"{SCORES}: the set {item.name!r} has no picture {lacking!r}")
+    shown = tuple(
+        Mistake(
+            thumbnail(paths[one.image]),
+            one.image,
+            one.score,
+            one.nearest_class,
+            one.nearest_negative,
+            is_wrong,
+            one.label,
+        )
+        for one, is_wrong in zip(own[:WORST], wrong, strict=False)
+    )
+    return Mistakes(title_of(item.name), item.group, sum(wrong), len(own), shown)
+
+
+def _pair(item: Painted) -> Pair:
+    made = item.synthetic
+    return Pair(
+        source=thumbnail(item.picture.path),
+        synthetic=thumbnail(made.path),
+        label=item.picture.label,
+        prompt=made.prompt,
+        negative_label=item.negative_prompt,
+        source_energy=made.source_energy,
+        energies=made.energies,
+        stop=made.stop,
+    )
+
+
+def _strips(run: Path, painted: Sequence[Painted]) -> tuple[Strip, ...]:
+    """Show some sources as the synthesis and each control repainted them."""
+    made = {SYNOOD.title: {item.picture.id: item.synthetic for item in painted}}
+    for control in CONTROLS:
+        found = read_synthetic(run / "controls" / control.name).values()
+        made[control.title] = {item.id: item for item in found}
+    strips = []
+    for item in evenly(painted, STRIPS):
+        name = item.picture.id
+        pictures = [("source", thumbnail(item.picture.path))]
+        pictures += [
+            (title, thumbnail(own[name].path)) for title, own in made.items() if name in own
+        ]
+        strips.append(Strip(item.picture.label, tuple(pictures)))
+    return tuple(strips)
+
+
+def _facts(run: Mapping[str, Any], suite: Suite, painted: Sequence[Painted]) -> dict[str, str]:
+    ood = suite.ood("test")
+    near = sum(item.group == "near" for item in ood)
+    shown = min(PAIRS, len(painted))
+    return {
+        "eyebrow": f"{suite.name} world, {suite.split} split · bundle {run['models']['bundle']} · "
+        f"recipe {run['recipe']['name']}",
+        "lede": f"{len(suite.one('train').index().class_names)} known classes with "
+        f"{suite.one('test').n:,} test pictures, against {sum(item.n for item in ood):,} pictures "
+        f"of other things in {near} near and {len(ood) - near} far sets. SynOOD was tuned on "
+        f"{len(painted):,} in-distribution pictures and as many painted from them.",
+        "intervals": f"± is the 95 % interval of the mean over {len(run['seeds'])} tuning seeds "
+        "(Student’s t); a method without randomness has none.",
+        "pairs": f"{shown} of {len(painted):,} pairs, evenly spaced through the list, not picked "
+        "by eye.",
+    }
+
+
+def _notes(run: Mapping[str, Any]) -> tuple[str, ...]:
+    neglabel, mcm = run["choices"]["neglabel"], run["choices"]["mcm"]
+    return (
+        f"Chosen on validation pictures alone: NegLabel keeps {100 * neglabel['share']:.0f} % of "
+        f"the candidate words at temperature {neglabel['temperature']:g}, MCM scores at "
+        f"temperature {mcm['temperature']:g}. SynOOD and the controls take over NegLabel’s "
+        "choice as it is. Test pictures were only scored.",
+        "One synthesis serves all seeds: the intervals hold what the tuning draws at random, not "
+        "what the painting draws. The controls stand on the same images, negative labels and "
+        "tuning; only the pictures differ.",
+        "The world is small and mostly drawn. The figures show how the parts work together here; "
+        "they say nothing about ImageNet.",
+    )

@@ -1,0 +1,165 @@
+"""The tables of a page: per measure the columns' heads, and lines grouped by kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from synood.benchmark.report.summary import OURS
+from synood.benchmark.results import tables
+from synood.benchmark.results.results import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.published import Published
+    from synood.benchmark.results.results import Row
+
+METRICS = {
+    "auroc": ("AUROC", "higher is better"),
+    "fpr95": ("FPR95", "of OOD let through when 95 % of in-distribution is kept; lower is better"),
+}
+MORE = {
+    "fpr95_ood_positive": (
+        "FPR95, OOD as the positive class",
+        "of in-distribution refused when 95 % of OOD is caught, OpenOOD’s; lower is better",
+    ),
+    "aupr_in": ("AUPR-in", "in-distribution as the positive class; higher is better"),
+    "aupr_out": ("AUPR-out", "OOD as the positive class; higher is better"),
+}
+CONTROLS = "Controls: the same tuning on other pictures"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure; `spread` is its interval over seeds, empty where there is one seed."""
+
+    text: str
+    spread: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class ShownLine:
+    """One row of a table."""
+
+    title: str
+    cells: tuple[Cell, ...]
+    ours: bool
+    published: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows that belong together under a heading, which may be empty."""
+
+    heading: str
+    lines: tuple[ShownLine, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The table of one measure."""
+
+    name: str
+    direction: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The columns of a table, the headings that span them, and the CSS classes of each column."""
+
+    layout: tuple[tables.Column, ...]
+    spans: tuple[tuple[str, int], ...]
+    classes: tuple[str, ...]
+
+
+def heads_of(layout: Sequence[tables.Column]) -> Heads:
+    """Say which headings span how many columns; a class marks averages, and where a span opens."""
+    names = ["Average" if c.is_average else f"{c.group.capitalize()} OOD" for c in layout]
+    spans = tuple((name, names.count(name)) for name in dict.fromkeys(names))
+    classes = tuple(
+        " ".join(["average"] * c.is_average + ["first"] * (names.index(names[i]) == i))
+        for i, c in enumerate(layout)
+    )
+    return Heads(tuple(layout), spans, classes)
+
+
+def blocks(
+    rows: Sequence[Row],
+    methods: Sequence[Method],
+    others: Sequence[Published],
+    metrics: dict[str, tuple[str, str]],
+) -> list[Block]:
+    """Return a table for each of `metrics`: inductive methods, controls, test-time methods."""
+    titles = {method.name: method.title for method in methods}
+    controls = {method.name for method in methods if method.is_control}
+    found = []
+    for metric, (name, direction) in metrics.items():
+        sections = [
+            section
+            for group in tables.groups(rows, metric, titles, others)
+            for section in _sections(group, controls)
+        ]
+        found.append(Block(name, direction, tuple(sections)))
+    return found
+
+
+def interval_blocks(
+    rows: Sequence[Row], methods: Sequence[Method], layout: Sequence[tables.Column]
+) -> list[Block]:
+    """Return AUROC's and FPR95's intervals over test pictures for the sets of `layout`, in percent.
+
+    Of a method with several seeds the ends are averaged over them.
+    """
+    found = []
+    for metric, (name, _) in METRICS.items():
+        sections = []
+        for kind in get_args(Kind):
+            lines = [
+                _interval_line(method, rows, layout, metric)
+                for method in methods
+                if method.kind == kind
+            ]
+            heading = "" if kind == "inductive" else "Test-time methods"
+            sections += [Section(heading, tuple(lines))] if lines else []
+        direction = "from – to, for other test pictures (95 %, bootstrap)"
+        found.append(Block(name, direction, tuple(sections)))
+    return found
+
+
+def _interval_line(
+    method: Method, rows: Sequence[Row], layout: Sequence[tables.Column], metric: str
+) -> ShownLine:
+    cells = []
+    for column in layout:
+        ends = [
+            row.ci95[metric]
+            for row in rows
+            if row.method == method.name and row.ood_set == column.key
+        ]
+        low, high = (100 * sum(side) / len(ends) for side in zip(*ends, strict=True))
+        cells.append(Cell(f"{low:.1f}–{high:.1f}", "", best=False))
+    return ShownLine(method.title, tuple(cells), method.name == OURS, published=False)
+
+
+def _sections(group: tables.Group, controls: set[str]) -> list[Section]:
+    if group.kind != "inductive":
+        kind = tables.TEST_TIME[0].upper() + tables.TEST_TIME[1:]
+        heading = f"{kind}. {group.note}".rstrip()
+        return [Section(heading, tuple(map(_line, group.lines)))]
+    plain = [_line(line) for line in group.lines if line.method not in controls]
+    other = [_line(line) for line in group.lines if line.method in controls]
+    sections = [Section("", tuple(plain)), Section(CONTROLS, tuple(other))]
+    return [section for section in sections if section.lines]
+
+
+def _line(line: tables.Line) -> ShownLine:
+    cells = []
+    for text, best in zip(line.texts, line.best, strict=True):
+        figure, _, spread = text.partition(" ±")
+        cells.append(Cell("–" if figure == "-" else figure, f"±{spread}" if spread else "", best))
+    ours = line.method == OURS and not line.published
+    return ShownLine(line.title, tuple(cells), ours, line.published)

@@ -1,0 +1,241 @@
+"""`report.html`: one self-contained page with the table, its reading, the scores and the pictures.
+
+Nothing on the page is loaded from elsewhere and no script runs; the same input gives the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from synood.benchmark.report import _page_charts, _page_tables, svg
+from synood.benchmark.report._page_charts import Distribution
+from synood.benchmark.report.records import published_of
+from synood.benchmark.results import tables
+from synood.benchmark.results.with_published import sources
+from synood.errors import InputError
+from synood.files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.report.summary import Reading
+    from synood.benchmark.results.comparisons import Comparison
+    from synood.benchmark.results.results import Results
+
+__all__ = ["Distribution", "Mistake", "Mistakes", "Pair", "Picture", "Report", "Strip"]
+
+FINDINGS = 12  # shown at once, the others behind a fold
+_STOPS = {
+    "rounds": "all rounds used",
+    "target": "target energy reached",
+}
+_ELSEWHERE = {"title", "asks", "titles", "table", "notes", "remarks", "shown"}  # on the page
+_KINDS = {b"\x89PNG": "png", b"RIFF": "webp", b"<svg": "svg+xml"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An in-distribution picture and what the synthesis made of it, both PNG or WebP bytes.
+
+    `source_energy` and `energies` (one per round) are energies: higher is further out.
+    """
+
+    source: bytes
+    synthetic: bytes
+    label: str
+    prompt: str
+    negative_label: str
+    source_energy: float
+    energies: tuple[float, ...]
+    stop: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The same source as each tuning set shows it: titles and encoded pictures, as shown."""
+
+    label: str
+    pictures: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test picture of which the detector is surer than it should be; `label` is its true class.
+
+    `wrong` says whether it lies on the wrong side of the threshold.
+    """
+
+    picture: bytes
+    image: str
+    score: float
+    nearest_class: str
+    nearest_negative: str
+    wrong: bool
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The worst pictures of one set, the most confident first; `count` of `total` are wrong."""
+
+    name: str
+    group: str
+    count: int
+    total: int
+    shown: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart or picture by itself: its file name, what it shows in words, and its bytes."""
+
+    name: str
+    words: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page shows; what is empty has no section."""
+
+    results: Results
+    methods: tuple[Method, ...]
+    comparisons: tuple[Comparison, ...]
+    reading: Reading
+    distributions: tuple[Distribution, ...] = ()
+    threshold: float = 0.0
+    pairs: tuple[Pair, ...] = ()
+    strips: tuple[Strip, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    mistakes: tuple[Mistakes, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    text: str = ""  # a table that has no OOD sets for columns, as plain text
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, render(report))
+
+
+def render(report: Report) -> str:
+    """Return the page as HTML."""
+    rows, others = report.results.rows, published_of(report.results)
+    layout = tables.shown_columns(rows) if rows else ()
+    sets = [column for column in layout if not column.is_average]
+    titles = {method.name: method.title for method in report.methods}
+    named = (rows, report.methods, others)
+    page: str = template("report.html.jinja").render(
+        report=report,
+        run=report.results.run,
+        heads=_page_tables.heads_of(layout),
+        set_heads=_page_tables.heads_of(sets),
+        blocks=_page_tables.blocks(*named, _page_tables.METRICS) if rows else [],
+        more=_page_tables.blocks(*named, _page_tables.MORE) if rows else [],
+        intervals=_page_tables.interval_blocks(rows, report.methods, sets),
+        published=bool(others),
+        sources=sources(others, titles),
+        first=FINDINGS,
+        gains=_page_charts.gain_plots(report.comparisons, titles),
+        sets=_page_charts.set_charts(report.distributions, report.threshold),
+        mistakes=[_mistakes(item) for item in report.mistakes],
+        pictures=[(item.name, item.words, data_uri(item.data)) for item in report.pictures],
+        pairs=[_pair(pair) for pair in report.pairs],
+        strips=[_strip(strip) for strip in report.strips],
+        settings=flatten({k: v for k, v in report.results.run.items() if k not in _ELSEWHERE}),
+    )
+    return page
+
+
+def template(name: str) -> Any:  # noqa: ANN401 - a jinja2 template
+    """Return one of the package's templates; what it is given is shown as text, never as markup."""
+    environment = Environment(
+        loader=PackageLoader("synood.benchmark.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return the leaves of nested mappings as (dotted name, text); lists stay on one line."""
+    rows: list[tuple[str, str]] = []
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            rows += flatten(item, f"{prefix}{name}.")
+        elif not _is_table(item):
+            rows.append((prefix + name, _plain(item)))
+    return rows
+
+
+def _is_table(value: object) -> bool:
+    """Whether a value is a list of records, which the page shows elsewhere or not at all."""
+    return isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
+
+
+def _pair(pair: Pair) -> dict[str, object]:
+    path = ", ".join(f"{energy:.1f}" for energy in pair.energies)
+    label = f"Energy of the source {pair.source_energy:.1f}, then round by round {path}"
+    return {
+        "source": data_uri(pair.source),
+        "synthetic": data_uri(pair.synthetic),
+        "label": pair.label,
+        "prompt": pair.prompt,
+        "negative_label": pair.negative_label,
+        "before": f"{pair.source_energy:.1f}".replace("-", "−"),
+        "after": f"{pair.energies[-1]:.1f}".replace("-", "−"),
+        "path": svg.energy_path(pair.source_energy, pair.energies, label),
+        "stop": _STOPS.get(pair.stop, pair.stop),
+    }
+
+
+def _strip(strip: Strip) -> dict[str, object]:
+    pictures: Sequence[tuple[str, str]] = [
+        (title, data_uri(data)) for title, data in strip.pictures
+    ]
+    return {"label": strip.label, "pictures": pictures}
+
+
+def _mistakes(item: Mistakes) -> dict[str, object]:
+    shown = [
+        {**vars(one), "uri": data_uri(one.picture), "score": _score(one.score)}
+        for one in item.shown
+    ]
+    return {**vars(item), "shown": shown}
+
+
+def _score(value: float) -> str:
+    """Four digits, and more for a score so near to 1 or 0 that it would be shown as 1 or 0.
+
+    >>> _score(0.91234), _score(0.9999991), _score(1.0)
+    ('0.9123', '0.9999991', '1.0000')
+    """
+    plain = f"{value:.4f}"
+    return f"{value:.7f}" if plain in ("1.0000", "0.0000") and value not in (0, 1) else plain
+
+
+def data_uri(data: bytes) -> str:
+    """Return an image as a data URI, its kind read from its first bytes: PNG, WebP or SVG."""
+    kind = _KINDS.get(data[:4])
+    if kind is None:
+        raise InputError("a picture of the page is neither PNG, WebP nor SVG")
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")

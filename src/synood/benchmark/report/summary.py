@@ -1,0 +1,221 @@
+"""What the numbers say, in sentences computed from them: gains and losses alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from synood.benchmark.results import tables
+from synood.benchmark.results.results import Kind
+
+if TYPE_CHECKING:
+    from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.results.comparisons import Comparison, Verdict
+    from synood.benchmark.results.results import Row
+
+OURS = "synood"
+RIVAL = "neglabel"
+ALL = "average:all"
+_NAMES = {"auroc": "AUROC", "fpr95": "FPR95"}
+_ORDER: tuple[Verdict, ...] = ("better", "even", "worse")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence and which way it points for the method under test."""
+
+    verdict: Verdict
+    text: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A headline and the findings under it."""
+
+    headline: str
+    findings: tuple[Finding, ...]
+
+
+def read_numbers(
+    rows: Sequence[Row], comparisons: Sequence[Comparison], methods: Sequence[Method]
+) -> Reading:
+    """Say whether SynOOD beats NegLabel and the controls on these rows, where, and where not.
+
+    "Clear" means that the 95 % interval of `compare` lies on one side of zero.
+    """
+    by_key = {(c.other, c.column, c.metric): c for c in comparisons}
+    controls = [m for m in methods if m.is_control]
+    return Reading(
+        _headline(by_key, controls),
+        (
+            *(_average_finding(rows, by_key, metric) for metric in _NAMES),
+            *_group_findings(rows, by_key),
+            _sets_finding(rows, by_key),
+            *(_control_finding(by_key, control) for control in controls),
+            _best_finding(rows, methods),
+        ),
+    )
+
+
+def read_comparisons(
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    titles: Mapping[str, str],
+    headline: str,
+) -> Reading:
+    """Say which method is best, and of every comparison over all sets which way it went.
+
+    SynOOD's own comparisons come first, then gains, what is even, and losses. Inductive and
+    test-time methods are not held against each other for the best.
+    """
+    findings = []
+    for kind in get_args(Kind):
+        own = [row for row in rows if row.kind == kind]
+        if len({row.method for row in own}) > 1:
+            text = f"Best {kind} methods on average: {_best_text(_winners(own, titles))}"
+            findings.append(Finding("even", text))
+    by_key = {(c.method, c.other, c.metric): c for c in comparisons if c.column == ALL}
+    told: list[tuple[str, Finding]] = []
+    for method, other in dict.fromkeys((method, other) for method, other, _ in by_key):
+        found = [
+            by_key[method, other, metric] for metric in _NAMES if (method, other, metric) in by_key
+        ]
+        gains = "; ".join(f"{_NAMES[item.metric]} {_gain(item)}" for item in found)
+        names = titles.get(method, method), titles.get(other, other)
+        text = f"{names[0]} against {names[1]}, all sets: {gains}."
+        told.append((method, Finding(_joint(found[0].verdict, found[-1].verdict), text)))
+    told.sort(key=lambda item: (item[0] != OURS, _ORDER.index(item[1].verdict)))
+    return Reading(headline, (*findings, *(finding for _, finding in told)))
+
+
+_ByKey = Mapping[tuple[str, str, str], "Comparison"]
+
+
+def _headline(by_key: _ByKey, controls: Sequence[Method]) -> str:
+    verdicts = [by_key[RIVAL, ALL, metric].verdict for metric in _NAMES]
+    opening = {
+        ("better", "better"): "SynOOD beats NegLabel here",
+        ("better", "even"): "SynOOD beats NegLabel here on AUROC and is level with it on FPR95",
+        ("even", "better"): "SynOOD beats NegLabel here on FPR95 and is level with it on AUROC",
+        ("even", "even"): "SynOOD and NegLabel are level here",
+        ("better", "worse"): "SynOOD gains on NegLabel in AUROC here and loses in FPR95",
+        ("worse", "better"): "SynOOD gains on NegLabel in FPR95 here and loses in AUROC",
+        ("even", "worse"): "SynOOD falls behind NegLabel here on FPR95 and is level on AUROC",
+        ("worse", "even"): "SynOOD falls behind NegLabel here on AUROC and is level on FPR95",
+        ("worse", "worse"): "SynOOD falls behind NegLabel here",
+    }[verdicts[0], verdicts[1]]
+    if "better" not in verdicts or not controls:
+        return opening + "."
+    equal = [f"“{c.title}”" for c in controls if not _beats(by_key, c)]
+    if not equal:
+        return f"{opening}, and every control."
+    noun = "control" if len(equal) == 1 else "controls"
+    return f"{opening}, but does not beat the {noun} {_listed(equal)}."
+
+
+def _beats(by_key: _ByKey, control: Method) -> bool:
+    verdicts = [by_key[control.name, ALL, metric].verdict for metric in _NAMES]
+    return "better" in verdicts and "worse" not in verdicts
+
+
+def _average_finding(rows: Sequence[Row], by_key: _ByKey, metric: str) -> Finding:
+    column = next(c for c in tables.columns(rows) if c.key == ALL)
+    ours = tables.aggregate(rows, OURS, column, metric).mean
+    theirs = tables.aggregate(rows, RIVAL, column, metric).mean
+    comparison = by_key[RIVAL, ALL, metric]
+    return Finding(
+        comparison.verdict,
+        f"Over all {len(column.sets)} OOD sets, SynOOD’s {_NAMES[metric]} is {100 * ours:.1f} and "
+        f"NegLabel’s {100 * theirs:.1f}: {_gain(comparison)}.",
+    )
+
+
+def _group_findings(rows: Sequence[Row], by_key: _ByKey) -> list[Finding]:
+    findings = []
+    for column in tables.columns(rows):
+        if column.is_average and column.key != ALL:
+            auroc, fpr95 = (by_key[RIVAL, column.key, metric] for metric in _NAMES)
+            findings.append(
+                Finding(
+                    _joint(auroc.verdict, fpr95.verdict),
+                    f"On {column.group} OOD: AUROC {_gain(auroc)}; FPR95 {_gain(fpr95)}.",
+                )
+            )
+    return findings
+
+
+def _sets_finding(rows: Sequence[Row], by_key: _ByKey) -> Finding:
+    behind = []
+    for column in tables.columns(rows):
+        if not column.is_average:
+            worse = [m for m in _NAMES if by_key[RIVAL, column.key, m].verdict == "worse"]
+            if worse:
+                names = " and ".join(
+                    f"{_NAMES[m]} {_points(by_key[RIVAL, column.key, m].gain)}" for m in worse
+                )
+                behind.append(f"{column.title} ({names})")
+    if not behind:
+        return Finding("even", "On no single OOD set is SynOOD clearly behind NegLabel.")
+    return Finding("worse", f"SynOOD is clearly behind NegLabel on {_listed(behind)}.")
+
+
+def _control_finding(by_key: _ByKey, control: Method) -> Finding:
+    auroc, fpr95 = (by_key[control.name, ALL, metric] for metric in _NAMES)
+    return Finding(
+        _joint(auroc.verdict, fpr95.verdict),
+        f"Against the control “{control.title}”: AUROC {_gain(auroc)}; FPR95 {_gain(fpr95)}.",
+    )
+
+
+def _best_finding(rows: Sequence[Row], methods: Sequence[Method]) -> Finding:
+    titles = {method.name: method.title for method in methods}
+    winners = _winners(rows, titles)
+    first = [titles[OURS] in winners[metric] for metric in _NAMES]
+    verdict: Verdict = "better" if all(first) else "even" if any(first) else "worse"
+    if winners["auroc"] == winners["fpr95"]:
+        return Finding(verdict, f"Best on average in both measures: {_listed(winners['auroc'])}.")
+    return Finding(verdict, f"Best on average: {_best_text(winners)}")
+
+
+def _winners(rows: Sequence[Row], titles: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the titles of the best methods on average, for each measure."""
+    winners = {}
+    for metric in _NAMES:
+        cells = tables.table(rows, metric)
+        top = tables.best(cells, metric)[ALL]
+        winners[metric] = [titles.get(name, name) for name in cells if name in top]
+    return winners
+
+
+def _best_text(winners: Mapping[str, Sequence[str]]) -> str:
+    if winners["auroc"] == winners["fpr95"]:
+        return f"{_listed(winners['auroc'])} in both measures."
+    return f"{_listed(winners['auroc'])} in AUROC, {_listed(winners['fpr95'])} in FPR95."
+
+
+def _gain(comparison: Comparison) -> str:
+    span = f"({_points(comparison.low)} to {_points(comparison.high)})"
+    size = f"{abs(100 * comparison.gain):.1f} points"
+    if comparison.verdict == "even":
+        return f"no clear difference, {_points(comparison.gain)} points {span}"
+    word = "better" if comparison.verdict == "better" else "worse"
+    return f"clearly {word} by {size} {span}"
+
+
+def _points(fraction: float) -> str:
+    text = f"{100 * fraction:+.1f}".replace("-", "−")
+    return "0.0" if text[1:] == "0.0" else text
+
+
+def _joint(first: Verdict, second: Verdict) -> Verdict:
+    verdicts = {first, second}
+    if verdicts == {"better", "worse"}:
+        return "even"
+    return "better" if "better" in verdicts else "worse" if "worse" in verdicts else "even"
+
+
+def _listed(items: Sequence[str]) -> str:
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,148 @@
+"""Tables for papers and pages: Markdown and LaTeX, from the same estimates as the text tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from synood.benchmark.protocol.methods import titles
+from synood.benchmark.report.extra_tables import sheets_of
+from synood.benchmark.report.records import methods_of, published_of
+from synood.benchmark.results import tables
+from synood.benchmark.results.with_published import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from synood.benchmark.report.extra_tables import Sheet
+    from synood.benchmark.results.published import Published
+    from synood.benchmark.results.results import Results, Row
+
+HEADINGS = {
+    "auroc": "AUROC, % (higher is better)",
+    "fpr95": "FPR95, % of OOD accepted when 95 % of in-distribution is kept (lower is better)",
+    "fpr95_ood_positive": "FPR95, % of in-distribution rejected when 95 % of OOD is caught",
+}
+_SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
+            "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+            "\\": r"\textbackslash{}"}  # fmt: skip
+
+
+Form = Literal["md", "tex", "text"]
+
+
+def whole(results: Results, form: Form) -> str:
+    """Return all tables of a results file in one form, under its title where it has one.
+
+    Published figures that the file holds stand under their methods' lines, with their sources.
+    """
+    named, others = titles(methods_of(results)), published_of(results)
+    if not results.rows:
+        return str(results.run.get("table") or "") + "\n"
+    title, sheets = str(results.run.get("title") or ""), sheets_of(results)
+    told = [f"Published figures: {source}." for source in sources(others, named)]
+    if form == "text":
+        blocks = [
+            tables.text_block(results.rows, metric, heading, named, others)
+            for metric, heading in HEADINGS.items()
+        ]
+        blocks += [sheet.text() for sheet in sheets]
+        return "\n\n".join([*([title] if title else []), *blocks, *told]) + "\n"
+    if form == "md":
+        blocks = [markdown(results.rows, named, metric, others) for metric in HEADINGS]
+        blocks += [_sheet_markdown(sheet) for sheet in sheets]
+        told = [f"- {line}" for line in told]
+        return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *told])
+    blocks = [latex(results.rows, named, metric, others) for metric in HEADINGS]
+    blocks += [_sheet_latex(sheet) for sheet in sheets]
+    return "\n".join([*blocks, *(f"% {line}" for line in told)])
+
+
+def markdown(
+    rows: Sequence[Row], named: Mapping[str, str], metric: str, others: Sequence[Published] = ()
+) -> str:
+    """Return one metric as Markdown tables; the best of each column is bold.
+
+    Test-time methods have a table of their own; `others` are published figures.
+    """
+    head = ["", *(column.title for column in tables.shown_columns(rows))]
+    parts = []
+    for group in tables.groups(rows, metric, named, others):
+        lines = [[line.title, *_marked(line, "**{}**")] for line in group.lines]
+        body = _markdown_lines(head, lines)
+        kind = "" if group.kind == "inductive" else f", {tables.TEST_TIME}"
+        parts.append(f"{HEADINGS[metric]}{kind}\n\n{body}")
+        parts += [f"{group.note}\n"] if group.note else []
+    return "\n".join(parts)
+
+
+def _markdown_lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    whole = [head, ["---", *("---:" for _ in head[1:])], *lines]
+    return "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
+
+
+def _sheet_markdown(sheet: Sheet) -> str:
+    return f"{sheet.title}\n\n{_markdown_lines(sheet.head, sheet.lines)}"
+
+
+def latex(
+    rows: Sequence[Row], named: Mapping[str, str], metric: str, others: Sequence[Published] = ()
+) -> str:
+    """Return one metric as a LaTeX `tabular` (package booktabs); the best of each column is bold.
+
+    Test-time methods stand under a rule and a heading of their own.
+
+    >>> tex("50 % of A_B")
+    '50 \\\\% of A\\\\_B'
+    """
+    head = ["", *(tex(column.title) for column in tables.shown_columns(rows))]
+    body = [r"\toprule", _tex_line(head)]
+    for group in tables.groups(rows, metric, named, others):
+        body.append(r"\midrule")
+        if group.kind != "inductive":
+            heading = tex(tables.TEST_TIME.capitalize())
+            body.append(rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{heading}}}}} \\")
+        body += [
+            _tex_line([tex(line.title), *_marked(line, r"\textbf{{{}}}")]) for line in group.lines
+        ]
+        body += [f"% {group.note}"] if group.note else []
+    columns = "l" + "r" * (len(head) - 1)
+    return _tabular(HEADINGS[metric], columns, body)
+
+
+def _sheet_latex(sheet: Sheet) -> str:
+    lines = [_tex_line([tex(cell) for cell in line]) for line in (sheet.head, *sheet.lines)]
+    body = [r"\toprule", lines[0], r"\midrule", *lines[1:]]
+    return _tabular(sheet.title, "l" + "r" * (len(sheet.head) - 1), body)
+
+
+def _tabular(heading: str, columns: str, body: Sequence[str]) -> str:
+    return "\n".join(
+        [
+            f"% {heading}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def tex(text: str) -> str:
+    """Write any text so that LaTeX prints it as it is."""
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def _marked(line: tables.Line, bold: str) -> list[str]:
+    marks = zip(line.texts, line.best, strict=True)
+    return [bold.format(text) if first else text for text, first in marks]
+
+
+def _tex_line(cells: Sequence[str]) -> str:
+    first, *figures = cells
+    shown = [figure.replace(" ±", r" $\pm$ ") for figure in figures]
+    return " & ".join([first, *shown]) + r" \\"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", r"\|")

@@ -1,0 +1,1 @@
+"""Measured rows, published rows, estimates and comparisons."""

@@ -1,0 +1,105 @@
+"""Figures that others published, kept apart from what is measured here; each row has its source.
+
+`data/published.tsv` holds percent as printed. A row may lack one of the two figures.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from synood.benchmark.results.tables import Column
+
+Convention = Literal["id-positive", "ood-positive", "not stated"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published result, fractions in [0, 1].
+
+    `ood_set` is a set's name in the catalogue or a column of averages ("average:near").
+    `convention` says which FPR95 is meant: `id-positive` is `fpr95` of `results.json`,
+    `ood-positive` is `fpr95_ood_positive`.
+    """
+
+    benchmark: str
+    method: str
+    ood_set: str
+    auroc: float | None
+    fpr95: float | None
+    convention: Convention
+    source: str
+
+    def value(self, metric: str) -> float | None:
+        """Return the figure of a metric of `results.json`, None where it was not published.
+
+        An FPR95 of unstated convention counts as the paper's, `fpr95`.
+        """
+        if metric == "auroc":
+            return self.auroc
+        mine = "fpr95_ood_positive" if self.convention == "ood-positive" else "fpr95"
+        return self.fpr95 if metric == mine else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return asdict(self)
+
+
+def published(benchmark: str, methods: Iterable[str] | None = None) -> tuple[Published, ...]:
+    """Return the published rows of a benchmark, of all methods or some.
+
+    >>> row = published("imagenet-4", ["synood"])[-1]
+    >>> row.ood_set, row.auroc, row.fpr95
+    ('average:all', 0.9701, 0.1427)
+    """
+    wanted = None if methods is None else set(methods)
+    return tuple(
+        row
+        for row in _all_published()
+        if row.benchmark == benchmark and (wanted is None or row.method in wanted)
+    )
+
+
+def published_cell(
+    rows: Iterable[Published], method: str, column: Column, metric: str
+) -> float | None:
+    """Return a published figure for a column: as printed, else the mean of all its sets."""
+    found: Mapping[str, float | None] = {
+        row.ood_set: row.value(metric) for row in rows if row.method == method
+    }
+    if found.get(column.key) is not None:
+        return found[column.key]
+    values = [found.get(name) for name in column.sets]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+@cache
+def _all_published() -> tuple[Published, ...]:
+    file = resources.files("synood.benchmark.results").joinpath("data", "published.tsv")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return tuple(_row(row) for row in table)
+
+
+def _row(row: Mapping[str, str]) -> Published:
+    convention = next(known for known in get_args(Convention) if known == row["convention"])
+    return Published(
+        row["benchmark"],
+        row["method"],
+        row["ood_set"],
+        _fraction(row["auroc"]),
+        _fraction(row["fpr95"]),
+        convention,
+        row["source"],
+    )
+
+
+def _fraction(percent: str) -> float | None:
+    return round(float(percent) / 100, 6) if percent else None

@@ -1,0 +1,304 @@
+"""Rows of results -> means and intervals over seeds, averages over OOD sets, a table in percent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from synood.benchmark.results.published import published_cell
+from synood.benchmark.results.results import LOWER_IS_BETTER, Kind
+from synood.benchmark.suites.catalog import BENCHMARKS
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from synood.benchmark.results.published import Published
+    from synood.benchmark.results.results import Row
+
+TEST_TIME = "test-time methods, which learn from the test images as they come"
+AVERAGES = {"all": "average", "near": "near avg.", "far": "far avg."}
+
+# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom: few seeds need them.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and the half-width of its 95 % interval; None where there is one seed."""
+
+    mean: float
+    half_width: float | None
+    seeds: int
+
+    def percent(self) -> str:
+        """Return for example `84.1 ±0.6`, or `84.1` where one seed leaves the spread unknown."""
+        if self.half_width is None:
+            return f"{100 * self.mean:.1f}"
+        return f"{100 * self.mean:.1f} ±{100 * self.half_width:.1f}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: an OOD set, or the average over the sets of a group (or all)."""
+
+    key: str
+    title: str
+    group: str
+    sets: tuple[str, ...]
+
+    @property
+    def is_average(self) -> bool:
+        """Whether the column averages over sets."""
+        return self.key.startswith("average:")
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean of per-seed values and Student's 95 % interval of that mean (None for one seed)."""
+    if not values:
+        raise InputError("an estimate needs at least one seed")
+    count, mean = len(values), float(np.mean(values))
+    if count == 1:
+        return Estimate(mean, None, 1)
+    quantile = _T95[count - 2] if count - 2 < len(_T95) else 1.96
+    return Estimate(mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(count), count)
+
+
+def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The averages over all, near and far sets, then the near sets, then the far sets.
+
+    Sets keep the order in which the rows name them; a group without sets has no average.
+    """
+    groups: dict[str, list[str]] = {"near": [], "far": []}
+    for row in rows:
+        if row.ood_set not in groups[row.group]:
+            groups[row.group].append(row.ood_set)
+    spans = {"all": groups["near"] + groups["far"], **groups}
+    averages = [
+        Column(f"average:{group}", AVERAGES[group], group, tuple(names))
+        for group, names in spans.items()
+        if names
+    ]
+    sets = [
+        Column(name, title_of(name), group, (name,))
+        for group, names in groups.items()
+        for name in names
+    ]
+    return (*averages, *sets)
+
+
+def title_of(name: str) -> str:
+    """Return the name of an OOD set as it is printed: that of a published one as it is.
+
+    >>> title_of("empty-scenes")
+    'empty scenes'
+    """
+    known = any(name == item.name for found in BENCHMARKS.values() for item in found.sets)
+    return name if known else name.replace("_", " ").replace("-", " ")
+
+
+def methods(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the methods in the order in which the rows name them."""
+    return tuple(dict.fromkeys(row.method for row in rows))
+
+
+def aggregate(rows: Sequence[Row], method: str, column: Column, metric: str) -> Estimate:
+    """Average over the column's sets within each seed, then mean and interval over the seeds.
+
+    A seed that lacks one of the sets would make the average mean something else from seed to
+    seed; that is an `InputError` naming method, seed and set.
+    """
+    by_seed: dict[int, dict[str, float]] = {}
+    for row in rows:
+        if row.method == method:
+            by_seed.setdefault(row.seed, {})[row.ood_set] = row.value(metric)
+    for seed, values in sorted(by_seed.items()):
+        for name in column.sets:
+            if name not in values:
+                raise InputError(f"results: {method} under seed {seed} lacks the OOD set {name!r}")
+    means = [
+        float(np.mean([values[name] for name in column.sets]))
+        for _, values in sorted(by_seed.items())
+    ]
+    return estimate(means)
+
+
+def table(rows: Sequence[Row], metric: str) -> dict[str, dict[str, Estimate]]:
+    """Method -> column key -> estimate of `metric`, for every method and column of the rows."""
+    layout = columns(rows)
+    return {
+        method: {column.key: aggregate(rows, method, column, metric) for column in layout}
+        for method in methods(rows)
+    }
+
+
+def best(cells: Mapping[str, Mapping[str, Estimate]], metric: str) -> dict[str, frozenset[str]]:
+    """Column key -> the methods with the best printed mean (percent, one digit) of the column."""
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    keys = list(next(iter(cells.values()))) if cells else []
+    winners = {}
+    for key in keys:
+        shown = {method: sign * round(100 * row[key].mean, 1) for method, row in cells.items()}
+        top = max(shown.values())
+        winners[key] = frozenset(method for method, value in shown.items() if value == top)
+    return winners
+
+
+@dataclass(frozen=True)
+class Line:
+    """One printed line: a title and a text per column; `best` marks the best of a column.
+
+    A published line holds what its authors printed, and is never the best of anything.
+    """
+
+    method: str
+    title: str
+    texts: tuple[str, ...]
+    best: tuple[bool, ...]
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """The lines of one kind of methods, which compete among themselves; `note` is for readers."""
+
+    kind: Kind
+    lines: tuple[Line, ...]
+    note: str = ""
+
+
+def shown_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """Return the columns, without a group's average where the group is all there is."""
+    everything, *others = columns(rows)
+    return (everything, *(c for c in others if not c.is_average or c.sets != everything.sets))
+
+
+def groups(
+    rows: Sequence[Row],
+    metric: str,
+    titles: Mapping[str, str],
+    others: Sequence[Published] = (),
+) -> tuple[Group, ...]:
+    """Return the lines of a metric in percent, inductive methods and test-time ones apart.
+
+    `others` are published figures: a line under their method's own.
+    """
+    layout, found = shown_columns(rows), []
+    for kind in get_args(Kind):
+        own = [row for row in rows if row.kind == kind]
+        if own:
+            cells = table(own, metric)
+            winners = best(cells, metric)
+            lines = [
+                line
+                for method in cells
+                for line in _lines(method, titles.get(method, method), cells, winners, layout)
+                + _published(method, titles.get(method, method), others, metric, layout)
+            ]
+            found.append(Group(kind, tuple(lines), stream_note(own)))
+    return tuple(found)
+
+
+def stream_note(rows: Sequence[Row]) -> str:
+    """Say in which order test-time methods saw the test images; empty for rows without a stream."""
+    streams = [row.stream for row in rows if row.stream]
+    if not streams:
+        return ""
+    orders = sorted({str(stream.get("order", "unknown")) for stream in streams})
+    seeds = sorted({int(stream["seed"]) for stream in streams if "seed" in stream})
+    return (
+        "They see the test images as a stream, one for each OOD set: order "
+        f"{' and '.join(orders)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
+    )
+
+
+def _lines(
+    method: str,
+    title: str,
+    cells: Mapping[str, Mapping[str, Estimate]],
+    winners: Mapping[str, frozenset[str]],
+    layout: Sequence[Column],
+) -> list[Line]:
+    texts = tuple(cells[method][column.key].percent() for column in layout)
+    return [Line(method, title, texts, tuple(method in winners[c.key] for c in layout))]
+
+
+def _published(
+    method: str, title: str, others: Sequence[Published], metric: str, layout: Sequence[Column]
+) -> list[Line]:
+    figures = [published_cell(others, method, column, metric) for column in layout]
+    if all(figure is None for figure in figures):
+        return []
+    texts = tuple("-" if figure is None else f"{100 * figure:.2f}" for figure in figures)
+    return [Line(method, f"{title}, published", texts, (False,) * len(layout), published=True)]
+
+
+def text_table(
+    rows: Sequence[Row],
+    titles: Mapping[str, str] | None = None,
+    others: Sequence[Published] = (),
+) -> str:
+    """Return AUROC and FPR95 in percent as plain text, one block per metric, best marked with *.
+
+    `titles` maps a method's name to what is printed for it. Test-time methods have blocks of
+    their own; `others` are published figures.
+    """
+    return "\n\n".join(
+        [
+            text_block(rows, "auroc", "AUROC, % (higher is better)", titles or {}, others),
+            text_block(rows, "fpr95", "FPR95, % (lower is better)", titles or {}, others),
+        ]
+    )
+
+
+def text_block(
+    rows: Sequence[Row],
+    metric: str,
+    heading: str,
+    titles: Mapping[str, str],
+    others: Sequence[Published] = (),
+) -> str:
+    """Return one metric as plain text, with the published `others` under their methods' lines."""
+    layout, blocks = shown_columns(rows), []
+    for group in groups(rows, metric, titles, others):
+        lines = [
+            [
+                f"  {line.title}" if line.published else line.title,
+                *(
+                    text + ("*" if first else " ")
+                    for text, first in zip(line.texts, line.best, strict=True)
+                ),
+            ]
+            for line in group.lines
+        ]
+        kind = "" if group.kind == "inductive" else f", {TEST_TIME}"
+        note = f"\n{group.note}" if group.note else ""
+        blocks.append(aligned(heading + kind, layout, lines) + note)
+    return "\n\n".join(blocks)
+
+
+def aligned(heading: str, layout: Sequence[Column], lines: Sequence[Sequence[str]]) -> str:
+    """Put lines - a title and a cell for each column - under the columns' titles, as plain text."""
+    whole = [*_heading_lines(layout), *lines]
+    widths = [max(len(line[i]) for line in whole) for i in range(len(whole[0]))]
+    return "\n".join([heading, *("  ".join(_cells(line, widths)).rstrip() for line in whole)])
+
+
+def _heading_lines(layout: Sequence[Column]) -> list[list[str]]:
+    """Break the titles at spaces into lines, the last of which stands over the figures."""
+    words = [column.title.split() for column in layout]
+    height = max(len(title) for title in words)
+    padded = [[""] * (height - len(title)) + title for title in words]
+    return [["", *(title[i] for title in padded)] for i in range(height)]
+
+
+def _cells(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    first = line[0].ljust(widths[0])
+    return [first, *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]

@@ -1,0 +1,1 @@
+"""Benchmark suites: the catalog, their layouts on disk, verification, the mini suite."""

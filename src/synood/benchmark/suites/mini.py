@@ -1,0 +1,47 @@
+"""The mini suite: the mini world's scenes as files, written once and read back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from synood.benchmark.suites.suite import Suite, check_disjoint, read_suite
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+Split = Literal["main", "hard"]
+
+
+class SuiteWriter(Protocol):
+    """Writes a suite's pictures and its suite.json under `root`."""
+
+    def __call__(self, root: Path, seed: int = 0, split: Split = "main") -> None:
+        """Write the suite; the same seed and split give the same bytes."""
+
+
+def prepare_mini(
+    root: Path, seed: int = 0, split: Split = "main", writer: SuiteWriter | None = None
+) -> Suite:
+    """Return the mini suite under `root`, writing it first where it is not there yet.
+
+    A suite of another seed or split in the same place is refused rather than overwritten.
+    `writer` is the mini world's unless another one is given.
+    """
+    if not (root / "suite.json").exists():
+        (writer or _mini_writer())(root, seed=seed, split=split)
+    suite = read_suite(root)
+    if (suite.seed, suite.split) != (seed, split):
+        raise InputError(
+            f"{root / 'suite.json'}: holds seed {suite.seed}, split {suite.split!r}, "
+            f"asked for seed {seed}, split {split!r}; choose another folder"
+        )
+    check_disjoint(suite)
+    return suite
+
+
+def _mini_writer() -> SuiteWriter:
+    from synood.mini.suite import write_suite  # the artwork is opened only when it is drawn from
+
+    return write_suite

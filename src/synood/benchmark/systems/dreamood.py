@@ -1,0 +1,52 @@
+"""DreamOOD-style: pictures of what is not known, painted from text, and a head that tells them.
+
+The paper searches prompts between the classes, paints 100,000 pictures with Stable Diffusion and
+trains a network. Here the prompts are the run's negative labels ("Neg Image" of SynOOD's table 4),
+the painter is the bundle's, and a head on frozen features is trained.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synood import scores
+from synood.benchmark.protocol.methods import ENCODER, IMAGES, NAMES, WORDS, Method
+from synood.benchmark.protocol.system import Fitted, System
+from synood.benchmark.systems._heads import OutlierHead
+from synood.benchmark.systems._training import Losses, labelled
+from synood.images.sources import ImageIndex
+from synood.pipeline.rundir.workspace import Workspace, unheard
+
+if TYPE_CHECKING:
+    from synood.benchmark.protocol.fit_inputs import Material
+
+DREAMOOD = Method(
+    "dreamood",
+    "DreamOOD-style",
+    "after Du et al., NeurIPS 2023, arXiv 2309.13415: pictures of negative labels, a head on them",
+    "inductive",
+    (ENCODER, NAMES, WORDS, IMAGES, "an in-painting model"),
+)
+
+
+def fit_dreamood(material: Material, seed: int) -> Fitted:
+    """Paint the pictures into the run's folder of controls, or find them; train the head."""
+    from synood.benchmark.protocol.controls import NEG_IMAGE  # they load torch
+    from synood.benchmark.protocol.retune import paint_control, read_painted, studio_of
+
+    run = material.painted_run()
+    index = ImageIndex(Path(), material.class_names, material.train.seen().records)
+    painted, studio = read_painted(run, index), partial(studio_of, material)
+    made = paint_control(NEG_IMAGE, painted, studio, Workspace(run))
+    outliers = material.store.images(
+        [picture.path for picture in made], [picture.sha256 for picture in made], unheard
+    )
+    losses = Losses()
+    images, _ = labelled(material.train)
+    head = OutlierHead.fit(images, scores.normalise(outliers), seed, losses)
+    return Fitted(head.of_set, {"pictures": len(made), "loss": losses.to_json()}, head.size)
+
+
+SYSTEMS = (System(DREAMOOD, fit_dreamood, seeded=True),)

@@ -1,0 +1,213 @@
+"""What the command line shows: progress as a bar or as lines, verdicts as table, JSONL or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from rich.progress import TaskID
+
+    from synood.detector.ood_detector import OODDetector, Prediction
+
+Format = Literal["table", "jsonl", "csv"]
+SILENCE = 10.0  # seconds after which a line of progress is due even if little was done
+MESSAGE = 48  # characters of a message beside a bar
+
+
+class Reporter(Protocol):
+    """A `Progress` that is open while a command runs."""
+
+    def __enter__(self) -> Reporter:
+        """Begin to show progress."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the screen tidy."""
+
+    def __call__(self, stage: str, done: int, total: int, message: str) -> None:
+        """Show how far `stage` is; `total` 0 means that `message` is a remark."""
+
+
+class Lines:
+    """Progress for logs: a line at the start and end of a stage, at each tenth, and in between."""
+
+    def __init__(
+        self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._tenths: dict[str, int] = {}
+        self._last = clock()
+
+    def __enter__(self) -> Lines:
+        """Nothing is to be set up."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is to be tidied up."""
+
+    def __call__(self, stage: str, done: int, total: int, message: str) -> None:
+        """Write a line if it is due."""
+        if not total:
+            self._write(f"{stage}: {message}")
+            return
+        tenth = 10 * done // total
+        late = self._clock() - self._last > SILENCE
+        if late or self._tenths.get(stage) != tenth:
+            self._tenths[stage] = tenth
+            self._last = self._clock()
+            self._write(f"{stage} {done}/{total} {message}".rstrip())
+
+
+class Bars:
+    """Progress on a terminal: one bar for each stage, remarks above them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[message]}"),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        """Draw the bars from now on."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the bars as they are and give the terminal back."""
+        self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int, message: str) -> None:
+        """Move the bar of `stage`."""
+        from rich.markup import escape
+
+        if not total:
+            self._bars.console.print(f"{stage}: {escape(message)}", highlight=False)
+            return
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total, message="")
+        shown = escape(message[:MESSAGE]) if done < total else ""
+        self._bars.update(self._tasks[stage], completed=done, total=total, message=shown)
+
+
+def reporter() -> Reporter:
+    """Return bars for a terminal, lines for a log."""
+    if sys.stderr.isatty():
+        return Bars()
+    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def deliver(text: str, out: Path | None = None) -> None:
+    """Print `text` as it stands, or write it to a file."""
+    from synood.files import write_text
+
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+
+
+def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:
+    """Return the verdicts in the order of the images, with a line break at the end."""
+    rows = [_row(prediction) for prediction in predictions]
+    if form == "jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if form == "csv":
+        return _csv(rows)
+    verdicts = {True: "OOD", False: "in", None: "-"}
+    cells = [["score", "verdict", "nearest class", "image"]]
+    cells += [
+        ["-", "error", "", p.error]
+        if p.error
+        else [f"{p.score:.4f}", verdicts[p.is_ood], p.label, _path(p)]
+        for p in predictions
+    ]
+    return table_text(cells)
+
+
+def _row(prediction: Prediction) -> dict[str, object]:
+    """Return a verdict as JSON values; `error` is there where the image could not be read."""
+    if prediction.error:
+        nothing = {"score": None, "is_ood": None, "label": None}
+        return {"path": _path(prediction), **nothing, "error": prediction.error}
+    return {
+        "path": _path(prediction),
+        "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
+        "is_ood": prediction.is_ood,
+        "label": prediction.label,
+    }
+
+
+def table_text(cells: Sequence[Sequence[str]]) -> str:
+    """Align columns of text to the left; the first row is the head."""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "".join(line + "\n" for line in lines)
+
+
+def detector_text(detector: OODDetector) -> str:
+    """Say in two lines what a detector is made of and where its threshold lies."""
+    tuned = f" ({len(detector.tuned_rows):,} tuned)" if detector.tuned_rows else ""
+    size = (
+        f"{len(detector.class_names)} classes, "
+        f"{len(detector.negative_prompts):,} negative labels{tuned}"
+    )
+    found = detector.calibration
+    if detector.threshold is None:
+        threshold = "no threshold yet: `synood calibrate` sets one"
+    elif found is None:
+        threshold = f"threshold {detector.threshold:.4f}"
+    else:
+        threshold = (
+            f"threshold {detector.threshold:.4f} keeps {found.tpr_reached:.1%} of "
+            f"{found.images} in-distribution images"
+        )
+    return f"{size}\n{threshold}\n"
+
+
+def _path(prediction: Prediction) -> str:
+    from synood.files import readable
+
+    return "" if prediction.path is None else readable(prediction.path)
+
+
+def _csv(rows: Sequence[dict[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, ["path", "score", "is_ood", "label", "error"], lineterminator="\n"
+    )
+    writer.writeheader()
+    for row in rows:
+        is_ood = "" if row["is_ood"] is None else str(row["is_ood"]).lower()
+        writer.writerow({**row, "is_ood": is_ood})
+    return text.getvalue()

@@ -1,0 +1,221 @@
+"""Reading a detector directory, trusting nothing in it: hashes, shapes and links are checked.
+
+`config.json` names the SHA-256 of the other three files; `model.safetensors` holds every array.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import synood
+from synood.detector.backbone import Backbone
+from synood.detector.calibration import Calibration
+from synood.errors import CheckpointError, InputError
+from synood.files import MAX_TEXT, read_bounded, sha256_bytes
+from synood.settings import ScoreSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    _Kinds: TypeAlias = dict[str, type | tuple[type, ...]]
+
+FORMAT, SCHEMA = "synood-detector", 1
+CONFIG, MODEL, NEGATIVES, CARD = "config.json", "model.safetensors", "negatives.txt", "README.md"
+HASHED = (MODEL, NEGATIVES, CARD)
+SMALL = 2**24  # bytes: of a card, and of a safetensors header
+PROJECTION = "projection."  # start of the names of the projection's arrays
+_NUMBER, _NONE = (float, int), type(None)
+_BACKBONE: _Kinds = {"bundle": str, "fingerprint": str, "path": (str, _NONE)}
+_SCORE: _Kinds = {"temperature": _NUMBER, "groups": int, "seed": int}
+_CALIBRATION: _Kinds = {
+    "threshold": _NUMBER,
+    "images": int,
+    "tpr_wanted": _NUMBER,
+    "tpr_reached": _NUMBER,
+    "tpr_low": _NUMBER,
+    "tpr_high": _NUMBER,
+    "warning": (str, _NONE),
+}
+_FIELDS: _Kinds = {
+    "synood": str,
+    "recipe": str,
+    "notes": list,
+    "backbone": dict,
+    "class_names": list,
+    "prompt_set": str,
+    "score": dict,
+    "dim": int,
+    "negatives": int,
+    "tuned_negatives": int,
+    "projection": bool,
+    "threshold": (*_NUMBER, _NONE),
+    "calibration": (dict, _NONE),
+    "files": dict,
+}
+
+
+def read_detector(directory: Path) -> dict[str, Any]:
+    """Read and check a detector directory; return the arguments of `OODDetector`.
+
+    Whatever is missing, altered, of another schema, inconsistent in shape or a link out of the
+    directory is a `CheckpointError` that names the file and says what to do.
+    """
+    config_path = directory / CONFIG
+    config = _read_config(config_path)
+    files = config["files"]
+    if sorted(files) != sorted(HASHED):
+        raise CheckpointError(f"{config_path}: `files` must name {', '.join(HASHED)} and no other")
+    limits = {MODEL: _model_bytes(config), NEGATIVES: MAX_TEXT, CARD: SMALL}
+    data = {name: _read_checked(directory, name, files[name], limits[name]) for name in HASHED}
+    try:
+        prompts = data[NEGATIVES].decode().split("\n")[:-1]
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{directory / NEGATIVES}: is not UTF-8 text") from None
+    if len(prompts) != config["negatives"]:
+        raise CheckpointError(
+            f"{directory / NEGATIVES}: {len(prompts)} lines, but config.json says "
+            f"{config['negatives']}; restore the directory"
+        )
+    tensors = _read_tensors(data[MODEL], directory / MODEL)
+    _check_shapes(tensors, config, directory / MODEL)
+    return _arguments(config, prompts, tensors, config_path)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.parent.is_dir():
+        raise CheckpointError(
+            f"{path.parent}: no such directory; give one that `save_pretrained` made"
+        )
+    text = _read_inside(path.parent, CONFIG, MAX_TEXT)
+    try:
+        config = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not the config of a synood detector")
+    if config.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"{path}: schema {config.get('schema')!r} is not known to synood "
+            f"{synood.__version__} (it reads {SCHEMA}); install the version that wrote it"
+        )
+    for key, kind in _FIELDS.items():
+        if key not in config or not isinstance(config[key], kind):
+            raise CheckpointError(f"{path}: `{key}` is missing or of the wrong kind")
+    for key in ("class_names", "notes"):
+        if not all(isinstance(entry, str) for entry in config[key]):
+            raise CheckpointError(f"{path}: `{key}` must hold texts")
+    return config
+
+
+def _read_inside(directory: Path, name: str, limit: int) -> bytes:
+    path = directory / name
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; restore the detector directory or save it anew")
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise CheckpointError(f"{path}: is a link out of the directory; put the file itself there")
+    try:
+        return read_bounded(path, limit)
+    except InputError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def _model_bytes(config: Mapping[str, Any]) -> int:
+    """Return what `model.safetensors` may have at most, so that no more is ever read."""
+    dim: int = config["dim"]
+    negatives: int = config["negatives"]
+    rows = len(config["class_names"]) + negatives + dim + 3  # names, negatives, the projection
+    return 4 * dim * rows + 8 * negatives + SMALL
+
+
+def _read_checked(directory: Path, name: str, expected: object, limit: int) -> bytes:
+    data = _read_inside(directory, name, limit)
+    if sha256_bytes(data) != expected:
+        raise CheckpointError(
+            f"{directory / name}: altered (its SHA-256 is not the one in config.json); "
+            "restore the file or save the detector anew"
+        )
+    return data
+
+
+def _read_tensors(data: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors: dict[str, NDArray[Any]] = load(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors file ({error})") from None
+    return tensors
+
+
+def _check_shapes(
+    tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any], path: Path
+) -> None:
+    """Compare every array with what config.json says about it."""
+    dim = config["dim"]
+    expected: dict[str, tuple[tuple[int, ...], str]] = {
+        "class_features": ((len(config["class_names"]), dim), "float32"),
+        "negative_features": ((config["negatives"], dim), "float32"),
+        "tuned_rows": ((config["tuned_negatives"],), "int64"),
+    }
+    if config["projection"]:
+        for name in ("bias", "norm_weight", "norm_bias"):
+            expected[PROJECTION + name] = ((dim,), "float32")
+        expected[PROJECTION + "weight"] = ((dim, dim), "float32")
+        expected[PROJECTION + "eps"] = ((1,), "float64")
+    unknown = sorted(set(tensors) - set(expected))
+    if unknown:
+        raise CheckpointError(f"{path}: holds {unknown[0]!r}, which config.json does not announce")
+    for name, (shape, dtype) in expected.items():
+        tensor = tensors.get(name)
+        if tensor is None or tensor.shape != shape or tensor.dtype != dtype:
+            found = "nothing" if tensor is None else f"{tensor.dtype} {tensor.shape}"
+            raise CheckpointError(f"{path}: {name} should be {dtype} {shape}, found {found}")
+
+
+def _arguments(
+    config: Mapping[str, Any], prompts: list[str], tensors: dict[str, NDArray[Any]], path: Path
+) -> dict[str, Any]:
+    found, projection = config["calibration"], None
+    if config["projection"]:
+        from synood.tuning.projection import Projection
+
+        start = len(PROJECTION)
+        parts = {
+            name[start:]: value for name, value in tensors.items() if name.startswith(PROJECTION)
+        }
+        projection = Projection.from_tensors(parts)
+    return {
+        "encoder": Backbone(**_checked(config["backbone"], _BACKBONE, path)),
+        "class_names": tuple(config["class_names"]),
+        "prompt_set": config["prompt_set"],
+        "class_features": tensors["class_features"],
+        "negative_prompts": tuple(prompts),
+        "negative_features": tensors["negative_features"],
+        "projection": projection,
+        "settings": ScoreSettings(**_checked(config["score"], _SCORE, path)),
+        "threshold": config["threshold"],
+        "calibration": found and Calibration(**_checked(found, _CALIBRATION, path)),
+        "tuned_rows": tuple(tensors["tuned_rows"].tolist()),
+        "recipe": config["recipe"],
+        "notes": tuple(config["notes"]),
+    }
+
+
+def _checked(values: Mapping[str, Any], kinds: _Kinds, path: Path) -> dict[str, Any]:
+    """Return `values` if it has exactly the fields of `kinds`, each of its kind."""
+    if sorted(values) != sorted(kinds):
+        names, found = ", ".join(kinds), ", ".join(values)
+        raise CheckpointError(f"{path}: expected the fields {names}, found {found}")
+    for key, kind in kinds.items():
+        if not isinstance(values[key], kind):
+            raise CheckpointError(f"{path}: `{key}` is {values[key]!r}, of the wrong kind")
+    return dict(values)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")

@@ -1,0 +1,172 @@
+"""Writing a detector directory: whole or not at all, and the same bytes for the same detector."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import synood
+from synood.detector._card import detector_card
+from synood.detector._load import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    HASHED,
+    MODEL,
+    NEGATIVES,
+    PROJECTION,
+    SCHEMA,
+)
+from synood.errors import InputError
+from synood.files import sha256_bytes, sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from synood.detector.ood_detector import OODDetector
+
+
+def write_detector(detector: OODDetector, path: Path) -> None:
+    """Write `detector` to the directory `path`, replacing a detector that is there.
+
+    A file, a directory that holds anything but a detector, a place that cannot be written to or
+    a negative prompt with a line break is an `InputError`, and nothing is changed.
+    """
+    target = path.resolve()
+    _refuse_to_replace(target)
+    contents = {
+        MODEL: _tensors_to_bytes(detector),
+        NEGATIVES: _lines_to_bytes(detector.negative_prompts),
+        CARD: detector_card(detector, synood.__version__).encode(),
+    }
+    config = _config(detector, {name: sha256_bytes(data) for name, data in contents.items()})
+    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    contents[CONFIG] = text.encode()
+    try:
+        with _replacing_directory(target) as part:
+            for name, data in contents.items():
+                (part / name).write_bytes(data)
+                sync(part / name)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror})") from error
+
+
+def _config(detector: OODDetector, files: Mapping[str, str]) -> dict[str, Any]:
+    backbone, found = detector.backbone, detector.calibration
+    place = {"bundle": backbone.bundle, "fingerprint": backbone.fingerprint, "path": backbone.path}
+    return {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "synood": synood.__version__,
+        "recipe": detector.recipe,
+        "notes": list(detector.notes),
+        "backbone": place,
+        "class_names": list(detector.class_names),
+        "prompt_set": detector.prompt_set,
+        "score": asdict(detector.settings),
+        "dim": int(detector.class_features.shape[1]),
+        "negatives": len(detector.negative_prompts),
+        "tuned_negatives": len(detector.tuned_rows),
+        "projection": detector.projection is not None,
+        "threshold": detector.threshold,
+        "calibration": None if found is None else asdict(found),
+        "files": dict(files),
+    }
+
+
+def _tensors_to_bytes(detector: OODDetector) -> bytes:
+    from safetensors.numpy import save
+
+    tensors: dict[str, NDArray[Any]] = {
+        "class_features": detector.class_features,
+        "negative_features": detector.negative_features,
+        "tuned_rows": np.asarray(detector.tuned_rows, dtype=np.int64),
+    }
+    if detector.projection is not None:
+        for name, tensor in detector.projection.to_tensors().items():
+            tensors[PROJECTION + name] = tensor
+    # No metadata: safetensors writes it in an order that changes from run to run.
+    data: bytes = save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
+    return data
+
+
+def _lines_to_bytes(lines: tuple[str, ...]) -> bytes:
+    for line in lines:
+        if "\n" in line:
+            raise InputError(f"negative prompt {line!r}: holds a line break; remove it")
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _refuse_to_replace(target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise InputError(f"{target}: is a file; name a directory for the detector")
+    names = sorted(path.name for path in target.iterdir())
+    if not names:
+        return
+    foreign = [name for name in names if name not in (CONFIG, *HASHED)]
+    if foreign or CONFIG not in names or not _is_detector(target / CONFIG):
+        which = foreign[0] if foreign else names[0]
+        raise InputError(
+            f"{target}: holds {which!r}, so it is no detector and is left alone; "
+            "name a new directory"
+        )
+
+
+def _is_detector(path: Path) -> bool:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("format") == FORMAT
+
+
+@contextmanager
+def _replacing_directory(target: Path) -> Iterator[Path]:
+    """Yield a new directory beside `target`; put it in its place when the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    old = part.with_suffix(".old")
+    try:
+        yield part
+        part.chmod(0o755)  # mkdtemp makes directories only their owner can enter
+        if target.exists():
+            if _exchanged(part, target):
+                return
+            target.replace(old)
+        try:
+            part.replace(target)
+        except OSError:
+            if old.exists():
+                old.replace(target)
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(part: Path, target: Path) -> bool:
+    """Swap two directories in one step, so that a kill leaves one detector or the other whole.
+
+    False where the system cannot (not Linux, an old C library, some network file systems).
+    """
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
+    return rename is not None and not rename(
+        here, os.fsencode(part), here, os.fsencode(target), exchange
+    )

@@ -1,0 +1,319 @@
+"""OODDetector: what a user holds. Class names or images in, scores and verdicts out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synood import scores
+from synood._zero_shot import (
+    checked_class_names,
+    find_prompt_set,
+    given_labels,
+    mining_settings,
+    text_encoder,
+)
+from synood.detector._load import read_detector
+from synood.detector._save import write_detector
+from synood.detector.backbone import Backbone
+from synood.detector.calibration import Calibration, calibrate_threshold
+from synood.errors import InputError
+from synood.images.inputs import as_picture, as_scores, batches, path_of
+from synood.labels.negatives import listed_labels, mined_labels
+from synood.models.bundles import Bundle, load_bundle
+from synood.settings import Recipe, ScoreSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from synood._zero_shot import GivenNegatives
+    from synood.images.inputs import ImageInput, Images
+    from synood.images.sources import ImageIndex
+    from synood.models.clip import ImageTextEncoder
+    from synood.pipeline.run import Progress
+    from synood.settings import MiningSettings
+    from synood.tuning.projection import Projection
+
+BATCH = 64  # pictures decoded at a time
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Verdict on one image. `is_ood` is None while the detector has no threshold.
+
+    `label` is the nearest class, whether the image is in-distribution or not. Where a folder is
+    scored, `error` says why a file could not be read; its `score` is then not a number.
+    """
+
+    score: float
+    is_ood: bool | None
+    label: str
+    path: Path | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OODDetector:
+    """Scores how much an image belongs to the classes against negative labels (equation 2).
+
+    `class_features` (C, D) and `negative_features` (M, D) are text features, float32 and of unit
+    length; `tuned_rows` are the rows of `negative_features` that were tuned. `encoder` is an
+    encoder, or the `Backbone` that records one and loads it when it is needed. `notes` are
+    sentences on how it was made, for the card.
+
+    >>> from synood import OODDetector
+    >>> detector = OODDetector.from_classes(["panda", "lighthouse"])  # doctest: +SKIP
+    >>> detector.score(["panda.jpg", "receipt.jpg"])  # doctest: +SKIP
+    array([0.94, 0.07], dtype=float32)
+    """
+
+    encoder: ImageTextEncoder | Backbone
+    class_names: tuple[str, ...]
+    prompt_set: str
+    class_features: NDArray[np.float32]
+    negative_prompts: tuple[str, ...]
+    negative_features: NDArray[np.float32]
+    projection: Projection | None = None
+    settings: ScoreSettings = field(default_factory=ScoreSettings)
+    threshold: float | None = None
+    calibration: Calibration | None = None
+    tuned_rows: tuple[int, ...] = ()
+    recipe: str = "zero-shot"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", checked_class_names(self.class_names))
+        object.__setattr__(self, "negative_prompts", tuple(self.negative_prompts))
+        _check_features("class", self.class_features, len(self.class_names))
+        _check_features("negative", self.negative_features, len(self.negative_prompts))
+        if self.class_features.shape[1] != self.negative_features.shape[1]:
+            raise InputError("detector: class and negative features differ in length")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise InputError(f"detector: threshold {self.threshold} is not a number")
+        rows = self.tuned_rows
+        if list(rows) != sorted(set(rows) & set(range(len(self.negative_prompts)))):
+            raise InputError("detector: tuned_rows must be ascending rows of negative_features")
+
+    @classmethod
+    def from_classes(
+        cls,
+        names: Sequence[str],
+        models: str | Path | Bundle = "mini",
+        negatives: GivenNegatives | None = None,
+        prompt_set: str | None = None,
+        share: float | None = None,
+        quantile: float | None = None,
+        settings: ScoreSettings | None = None,
+        device: str = "cpu",
+        mining: MiningSettings | None = None,
+    ) -> OODDetector:
+        """Make a detector from class names alone (NegLabel, ICLR 2024); no image is needed.
+
+        Negative labels are mined from the bundle's words: of nouns and of adjectives the `share`
+        least like the classes, by the `quantile` of their cosines. `mining` holds all that can be
+        set about it, CSP's pool among it; `prompt_set`, `share` and `quantile` go over it. Or they
+        are given: as words, `Word`s or prompts, as a text file of one a line, or as the name of a
+        list that ships, "neglabel-imagenet". Labels equal to a class name are left out, unless
+        `mining` says otherwise. Raises `InputError` for no, empty or repeated names.
+
+        >>> OODDetector.from_classes(["cat", "dog"], negatives=["car"])  # doctest: +SKIP
+        """
+        class_names = checked_class_names(names)
+        bundle = load_bundle(models)
+        chosen = mining_settings(mining, bundle.prompt_set, prompt_set, share, quantile)
+        prompts = find_prompt_set(chosen.prompt_set)
+        encoder = bundle.encoder(device)
+        encode = text_encoder(encoder)
+        notes: list[str] = []
+        class_features = scores.normalise(encode(prompts.class_prompts(class_names)))
+        if negatives is None:
+            found = mined_labels(
+                bundle.words(), class_names, prompts, chosen, encode, class_features
+            )
+        else:
+            taken = class_names if chosen.exclude_class_names else ()
+            left, *notes = given_labels(negatives).without(taken)
+            found = listed_labels(left.words, prompts, encode)
+        return cls(
+            encoder=Backbone.of(bundle, encoder, device),
+            class_names=class_names,
+            prompt_set=prompts.name,
+            class_features=class_features,
+            negative_prompts=found.prompts,
+            negative_features=scores.normalise(found.features),
+            settings=settings or ScoreSettings(temperature=bundle.score_temperature),
+            notes=tuple(notes),
+        )
+
+    @classmethod
+    def fit(
+        cls,
+        images: str | Path | ImageIndex,
+        recipe: str | Path | Recipe = "paper",
+        *,
+        run: str | Path,
+        models: str | Path | Bundle = "mini",
+        seed: int = 0,
+        progress: Progress | None = None,
+        **options: Any,  # noqa: ANN401 - see synood.pipeline.run.fit
+    ) -> OODDetector:
+        """Make a detector from a folder per class of images, by the whole method of the paper.
+
+        `run` is the directory of the run: interrupted, the same call goes on where it stopped.
+        `progress` and the `options` are those of `synood.pipeline.run.fit`.
+
+        >>> OODDetector.fit("photos/", run="runs/first", models="mini")  # doctest: +SKIP
+        """
+        from synood.images.sources import folder_per_class
+        from synood.pipeline.run import fit
+
+        index = folder_per_class(Path(images)) if isinstance(images, (str, Path)) else images
+        return fit(index, load_bundle(models), recipe, Path(run), seed, progress, **options)
+
+    def __repr__(self) -> str:
+        return (
+            f"OODDetector({len(self.class_names)} classes, {len(self.negative_prompts)} negatives, "
+            f"recipe={self.recipe!r}, backbone={self.backbone.bundle!r}, "
+            f"threshold={self.threshold})"
+        )
+
+    @property
+    def backbone(self) -> Backbone:
+        """Which encoder made the features."""
+        if isinstance(self.encoder, Backbone):
+            return self.encoder
+        return Backbone(self.encoder.name, self.encoder.fingerprint, encoder=self.encoder)
+
+    def score(self, images: Images) -> NDArray[np.float32]:
+        """Score images: (N,) float32 in [0, 1], higher = more in-distribution.
+
+        `images` are paths, folders, PIL pictures or arrays (H, W, 3) of bytes, one or many; they
+        are decoded and encoded in batches, so many paths take little memory.
+
+        >>> detector.score("holiday/")  # doctest: +SKIP
+        """
+        found = [self.score_features(self._encode(batch)) for batch in batches(images, BATCH)]
+        return np.concatenate(found) if found else np.zeros(0, np.float32)
+
+    def score_features(self, features: ArrayLike) -> NDArray[np.float32]:
+        """Score the encoder's image features (N, D), not normalised: (N,) float32 in [0, 1].
+
+        >>> detector.score_features(encoder.encode_images(pictures))  # doctest: +SKIP
+        """
+        return self._scorer(self._projected(features))
+
+    def predict(self, images: Images) -> list[Prediction]:
+        """Score images and say for each whether it is out-of-distribution and its nearest class.
+
+        >>> detector.predict(["panda.jpg"])[0].label  # doctest: +SKIP
+        'panda'
+        """
+        return list(self.iter_predict(images))
+
+    def iter_predict(self, images: Images) -> Iterator[Prediction]:
+        """Yield what `predict` returns, a batch at a time: for many images, and for progress.
+
+        >>> for prediction in detector.iter_predict("archive/"):  # doctest: +SKIP
+        ...     print(prediction.path, prediction.score)
+        """
+        for batch in batches(images, BATCH):
+            yield from self.verdicts(self._encode(batch), [path_of(item) for item in batch])
+
+    def verdicts(self, features: ArrayLike, paths: Sequence[Path | None]) -> Iterator[Prediction]:
+        """Yield what `predict` says of images whose features (N, D) are known.
+
+        >>> list(detector.verdicts(encoder.encode_images([picture]), [None]))  # doctest: +SKIP
+        """
+        rows = self._projected(features)
+        nearest = scores.cosine_similarity(rows, self.class_features).argmax(axis=1)
+        for path, score, row in zip(
+            paths, self._scorer(rows).tolist(), nearest.tolist(), strict=True
+        ):
+            is_ood = None if self.threshold is None else score < self.threshold
+            yield Prediction(score, is_ood, self.class_names[row], path)
+
+    def calibrate(self, images: Images | ArrayLike, tpr: float = 0.95) -> OODDetector:
+        """Return this detector with the threshold that keeps at least the share `tpr`.
+
+        Give in-distribution images (or their scores) that were not used to make the detector; the
+        new detector's `calibration` says how many there were and how sure the share is.
+
+        >>> detector.calibrate("validation/", tpr=0.95).threshold  # doctest: +SKIP
+        0.71
+        """
+        values = as_scores(images)
+        found = calibrate_threshold(self.score(images) if values is None else values, tpr)  # type: ignore[arg-type]
+        return replace(self, threshold=found.threshold, calibration=found)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the detector as a directory of safetensors, JSON and text, whole or not at all.
+
+        A detector that is there is replaced; anything else is left alone with an `InputError`.
+
+        >>> detector.save_pretrained("my-detector")  # doctest: +SKIP
+        """
+        write_detector(self, Path(path))
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, models: str | Path | Bundle | None = None, device: str = "cpu"
+    ) -> OODDetector:
+        """Read a detector directory, refusing a damaged one with a `CheckpointError`.
+
+        The encoder is loaded when the first image is scored, from the recorded bundle or from
+        `models`, and must be the one the detector was made with.
+
+        >>> OODDetector.from_pretrained("my-detector").class_names  # doctest: +SKIP
+        ('panda', 'lighthouse')
+        """
+        arguments = read_detector(Path(path))
+        backbone: Backbone = arguments["encoder"]
+        backbone.device = device
+        if models is not None:
+            backbone.use(load_bundle(models))
+        return cls(**arguments)
+
+    def on(self, device: str) -> OODDetector:
+        """Return this detector with its encoder, not yet loaded, on `device`."""
+        return replace(self, encoder=self.backbone.on(device))
+
+    def _encode(self, batch: list[ImageInput]) -> NDArray[np.float32]:
+        pictures = [as_picture(item) for item in batch]
+        return self.backbone.load().encode_images(pictures)
+
+    def _projected(self, features: ArrayLike) -> NDArray[np.float32]:
+        """Return image features (N, D) as they are compared with texts."""
+        rows = np.asarray(features, dtype=np.float32)
+        dim = self.class_features.shape[1]
+        if rows.ndim != 2 or rows.shape[1] != dim:
+            raise InputError(f"image features: shape {rows.shape} is not (N, {dim})")
+        return rows if self.projection is None else self.projection.apply(rows)
+
+    @cached_property
+    def _scorer(self) -> scores.NegLabelScorer:
+        chosen = self.settings
+        return scores.NegLabelScorer.from_features(
+            self.class_features,
+            self.negative_features,
+            chosen.temperature,
+            chosen.groups,
+            chosen.seed,
+        )
+
+
+def _check_features(kind: str, features: Any, rows: int) -> None:  # noqa: ANN401 - to be checked
+    """Refuse features that are not one float32 row of unit length for each text."""
+    fits = isinstance(features, np.ndarray) and features.dtype == np.float32 and features.ndim == 2
+    if not fits or features.shape[0] != rows or rows == 0:
+        found = f"{getattr(features, 'dtype', type(features))} {getattr(features, 'shape', '')}"
+        raise InputError(f"detector: {kind} features should be float32 ({rows}, D), found {found}")
+    in_range = np.abs(features).max() <= 1.001  # no for NaN, and before squares that overflow
+    if not in_range or not np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3):
+        raise InputError(f"detector: {kind} features must have unit length")

@@ -1,0 +1,1 @@
+"""The road from an image to its features: decode once, encode in full batches, cache."""

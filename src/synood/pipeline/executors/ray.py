@@ -1,0 +1,254 @@
+"""Ray: each worker of a Ray Data actor pool begins the task once and goes through batches with it.
+
+One batch is one block of the data set, so Ray hands it out whole, gives it to another worker when
+its own is lost. The workers return results and write nothing: this
+process alone writes the run directory, whole files only, so that a killed run goes on whatever the
+number of its workers was and is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from synood.pipeline.executors.local import Task
+
+B = TypeVar("B")
+R = TypeVar("R")
+
+ATTEMPTS = 4  # at a batch that ends its worker; it must not go round for ever
+IN_FLIGHT = 2  # batches at a worker: one at work, one waiting; what a lost worker holds up
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray says at each pool that actors need their arguments
+}
+_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's word for: loopback only
+OBJECT_STORE = 256 * 2**20  # bytes, of a local cluster; it holds a few batches of pictures
+
+
+@dataclass(frozen=True)
+class RayExecutor:
+    """Does a task with `workers` processes of a connected Ray cluster.
+
+    Each has `cpus` cores and computes with as many threads; with `gpus` above 0 it computes on the
+    accelerator that Ray gives it.
+    """
+
+    workers: int
+    cpus: int = 1
+    gpus: float = 0
+
+    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[tuple[int, R]]:
+        """Yield the number of each batch with its result, as the workers have done them.
+
+        A worker or node that is lost costs the batch it was at, which is done again. A batch that
+        ends its worker `ATTEMPTS` times is an `InputError`.
+        """
+        if not batches:
+            return
+        import ray.data
+        from ray import cloudpickle
+
+        tally = ray.remote(_Tally).options(num_cpus=0, **_here()).remote()
+        with _own_context():
+            rows = ray.data.from_items(
+                [{"number": i, "sealed": _Sealed(batch)} for i, batch in enumerate(batches)],
+                override_num_blocks=len(batches),
+            )
+            pool = ray.data.ActorPoolStrategy(
+                size=min(self.workers, len(batches)), max_tasks_in_flight_per_actor=IN_FLIGHT
+            )
+            results = rows.map(
+                _Worker,
+                fn_constructor_args=(
+                    cloudpickle.dumps(task),
+                    tally,
+                    self.cpus,
+                    self.gpus > 0,
+                    str(Path.cwd()),
+                ),
+                compute=pool,
+                num_cpus=self.cpus,
+                num_gpus=self.gpus,
+            )
+        for row in results.iter_rows():
+            value = row["sealed"].value
+            if isinstance(value, InputError):
+                raise value
+            yield int(row["number"]), value
+
+
+@contextmanager
+def connected(
+    address: str | None, workers: int | None = None, cpus: int = 1, gpus: float = 0
+) -> Iterator[RayExecutor]:
+    """Connect to the cluster at `address`, or start one on this machine, while the block runs.
+
+    `workers` defaults to as many as the cluster has room for now. Raises `InputError` when Ray is
+    not installed, when nothing answers at `address`, and when no worker finds room.
+    """
+    if find_spec("ray") is None:
+        raise InputError("--executor ray needs Ray: pip install 'synood[ray]'")
+    if cpus < 1 or gpus < 0 or (workers is not None and workers < 1):
+        raise InputError("--workers and --worker-cpus must be at least 1, --worker-gpus at least 0")
+    if address is not None and address.startswith("ray://"):
+        raise InputError(
+            f"--ray-address {address}: a Ray client is too far away; start synood on a node of the "
+            "cluster and give host:port, or auto"
+        )
+    settings = _SETTINGS if address is not None else {**_SETTINGS, **_ALONE}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)  # read when Ray is imported
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        _connect(address)
+    try:
+        room = _room(cpus, gpus)
+        if not room and address is None:
+            raise InputError(
+                f"--worker-cpus {cpus} --worker-gpus {gpus:g}: this machine has no room for such a "
+                "worker; ask for less"
+            )
+        yield RayExecutor(workers or max(1, room), cpus, gpus)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Worker:
+    """What lives in an actor: the task, begun."""
+
+    def __init__(
+        self,
+        task: bytes,  # pickled: reading it may fail, and is to be told then
+        tally: Any,  # noqa: ANN401 - the handle of a `_Tally`
+        threads: int,
+        accelerated: bool,
+        folder: str,  # the driver's working directory, which relative paths are below
+    ) -> None:
+        import torch
+        from ray import cloudpickle
+
+        from synood.models.loaded import pick_device
+
+        if Path(folder).is_dir():
+            os.chdir(folder)
+        self._tally = tally
+        torch.set_num_threads(threads)
+        try:
+            device = pick_device("auto") if accelerated else "cpu"
+            self._work = cloudpickle.loads(task).begin(device)
+        except InputError as error:
+            self._work = _Refusing(error)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Do one batch; a fault of the input is a result, for another try would find it too."""
+        import ray
+
+        number = int(row["number"])
+        if ray.get(self._tally.begins.remote(number)) > ATTEMPTS:
+            return {"number": number, "sealed": _Sealed(_fatal(number))}
+        try:
+            result = self._work(row["sealed"].value)
+        except InputError as error:
+            result = error
+        return {"number": number, "sealed": _Sealed(result)}
+
+
+class _Tally:
+    """Lives in an actor beside the driver and counts how often each batch was begun.
+
+    Ray's own limit counts every failure to reach a worker, several in the seconds after a node is
+    lost, and so ends runs that have nothing wrong with them.
+    """
+
+    def __init__(self) -> None:
+        self._begun: dict[int, int] = {}
+
+    def begins(self, number: int) -> int:
+        """Count one more beginning of a batch and return how many there were."""
+        self._begun[number] = self._begun.get(number, 0) + 1
+        return self._begun[number]
+
+
+class _Refusing:
+    """The work of a task that could not be begun."""
+
+    def __init__(self, error: InputError) -> None:
+        self._error = error
+
+    def __call__(self, batch: object) -> object:
+        """Raise what was wrong."""
+        raise self._error
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """Keeps Ray Data from looking into a value and making an Arrow column of it."""
+
+    value: Any
+
+
+def _fatal(number: int) -> InputError:
+    return InputError(
+        f"batch {number} ended its worker {ATTEMPTS} times, most likely for want of memory; ask "
+        "for fewer workers on a node or a smaller --batch-size"
+    )
+
+
+def _here() -> dict[str, Any]:
+    """Options that bind an actor to the node of this process, whose end is the run's end anyway."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    common: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    try:
+        if address is None:
+            ray.init("local", object_store_memory=OBJECT_STORE, include_dashboard=False, **common)
+        else:
+            ray.init(address, **common)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        place = "on this machine" if address is None else f"at {address}"
+        raise InputError(f"no Ray cluster {place} ({str(error).splitlines()[0]})") from None
+
+
+def _room(cpus: int, gpus: float) -> int:
+    """Count the workers for which the cluster's nodes have room."""
+    import ray
+
+    totals = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(
+        int(min(total.get("CPU", 0) / cpus, total.get("GPU", 0) / gpus if gpus else float("inf")))
+        for total in totals
+    )
+
+
+@contextmanager
+def _own_context() -> Iterator[None]:
+    """Keep Ray Data's remarks and bars off the screen, for data sets made in the block."""
+    from ray.data import DataContext
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    own = DataContext.get_current().copy()
+    own.enable_progress_bars = False
+    with DataContext.current(own):
+        yield

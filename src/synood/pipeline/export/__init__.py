@@ -1,0 +1,1 @@
+"""Synthetic images as files for other tools."""

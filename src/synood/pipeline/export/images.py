@@ -1,0 +1,126 @@
+"""Synthetic pictures of a run for other tools: folders, tar shards or Parquet, with a data card."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from synood.errors import InputError
+from synood.files import read_jsonl, write_text
+from synood.images.places import RemotePath, place
+from synood.pipeline.export.card import MARK, data_card
+from synood.pipeline.export.formats import PER_SHARD, WRITERS
+from synood.pipeline.rundir.mirror import send_folder
+from synood.pipeline.rundir.shards import Synthetic, read_synthetic
+from synood.pipeline.rundir.workspace import whole_directory
+
+ExportFormat = Literal["folder", "webdataset", "parquet"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One synthetic picture with all that is known of it."""
+
+    picture: Synthetic
+    label: str  # class of the in-distribution image; the picture is to lie outside of it
+    class_number: int
+    negative_label: str  # the prompt of the nearest negative label
+    source_sha256: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What stands beside the picture, in every format."""
+        made = self.picture
+        return {
+            "class": self.label,
+            "class_number": self.class_number,
+            "negative_label": self.negative_label,
+            "prompt": made.prompt,
+            "energies": list(made.energies),
+            "losses": list(made.losses),
+            "source_energy": made.source_energy,
+            "stop": made.stop,
+            "seed": made.seed,
+            "source": made.id,
+            "source_sha256": self.source_sha256,
+            "sha256": made.sha256,
+        }
+
+
+def export_pictures(
+    run: Path, out: Path, form: ExportFormat = "folder", per_shard: int = PER_SHARD
+) -> int:
+    """Write the pictures of a finished run to the directory `out` and return their number.
+
+    The same run gives the same bytes. Tar and Parquet hold at most `per_shard` pictures a file.
+    `out` appears whole or not at all; an earlier export there is replaced. It may be a URL: then
+    the files appear one by one, the card last, and what a larger export left is removed.
+
+    Raises `InputError` for a run whose pictures have no negative labels yet or are damaged, and
+    for a directory that holds other things.
+    """
+    if per_shard < 1:
+        raise InputError(f"pictures in a shard: must be at least 1, not {per_shard}")
+    out = place(out)
+    _refuse_foreign(out)
+    if isinstance(out, RemotePath):
+        with TemporaryDirectory() as folder:
+            count = export_pictures(run, Path(folder) / "export", form, per_shard)
+            send_folder(Path(folder) / "export", str(out), last="README.md")
+        return count
+    document = _run_file(run)
+    samples = read_samples(run, document["inputs"]["classes"])
+    with whole_directory(out) as part:
+        WRITERS[form](part, samples, document["inputs"]["classes"], per_shard)
+        write_text(part / "README.md", data_card(document, samples, form))
+    return len(samples)
+
+
+def read_samples(run: Path, class_names: list[str]) -> list[Sample]:
+    """Return the synthetic pictures of a run in the order of its choice of images."""
+    if not (run / "assign.jsonl").exists():
+        raise InputError(
+            f"{run}: its pictures are not all painted and encoded yet; let `synood fit` finish"
+        )
+    try:
+        assigned = {row["id"]: row["prompt"] for row in read_jsonl(run / "assign.jsonl")}
+        chosen = {row["id"]: row for row in read_jsonl(run / "select.jsonl")}
+        made = {one.id: one for one in read_synthetic(run / "synthesize").values()}
+        return [
+            Sample(
+                made[image_id],
+                chosen[image_id]["label"],
+                class_names.index(chosen[image_id]["label"]),
+                negative,
+                chosen[image_id]["sha256"],
+            )
+            for image_id, negative in assigned.items()
+        ]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{run}: its files do not fit together ({error}); run `synood fit` again, which mends "
+            "what is missing or damaged"
+        ) from None
+
+
+def _run_file(run: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads((run / "run.toml").read_text(encoding="utf-8"))
+        _ = document["inputs"]["classes"], document["models"], document["versions"]
+    except FileNotFoundError:
+        raise InputError(f"{run}: no run.toml there; name the directory of a run") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{run}/run.toml: cannot be used ({error})") from None
+    return document
+
+
+def _refuse_foreign(out: Path) -> None:
+    card = out / "README.md"
+    if not out.exists() or (card.is_file() and MARK.encode() in card.read_bytes()):
+        return
+    inside = out.below() if isinstance(out, RemotePath) else sorted(out.glob("*"))
+    if inside or not out.is_dir():
+        raise InputError(f"{out}: holds other things; name a new or an empty directory")

@@ -1,0 +1,1 @@
+"""The run directory: what a run keeps on disk, and how it survives a kill."""

@@ -1,0 +1,177 @@
+"""Images that cannot be used: left out and listed, until they are too many to go on without.
+
+A worker hands back a `Lost` in the place of what it could not make. The run lists it in
+quarantine.jsonl, leaves the image out of everything that follows, and goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from synood.errors import InputError
+from synood.files import read_jsonl, readable, write_jsonl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from synood.pipeline.rundir.workspace import Workspace
+
+T = TypeVar("T")
+R = TypeVar("R")
+Stage = Literal["select", "describe", "synthesize", "embed"]
+STAGES: tuple[Stage, ...] = ("select", "describe", "synthesize", "embed")
+FILE = "quarantine.jsonl"
+MAX_BAD = 0.05
+_OUTCOMES = {"select": "not chosen", "embed": "left out of the tuning"}
+_ELSE = "left out from this stage on"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Stands where an image's result would; `reason` is a sentence that names the file."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An image that is to be left out, and why."""
+
+    id: str
+    path: Path
+    reason: str
+
+
+class Lose(Protocol):
+    """Who is told of images that cannot be used."""
+
+    def __call__(self, stage: Stage, bad: Sequence[Bad]) -> None:
+        """Take note, or raise an `InputError` where the work cannot go on without them."""
+
+
+def refuse(stage: Stage, bad: Sequence[Bad]) -> None:
+    """Raise the first one's reason: for work that needs every image."""
+    if bad:
+        raise InputError(bad[0].reason)
+
+
+class Quarantine:
+    """The images that a run goes on without; RUN/quarantine.jsonl lists them.
+
+    `max_bad` is the share that may be lost: of the images listed when they are chosen, of those
+    chosen later on. One image alone stops a run only where `max_bad` is 0.
+    """
+
+    def __init__(self, workspace: Workspace, max_bad: float = MAX_BAD) -> None:
+        if not 0 <= max_bad <= 1:
+            raise InputError(f"max_bad: must be a share from 0 to 1, not {max_bad}")
+        self._workspace = workspace
+        self._path = workspace.root / FILE
+        self._max_bad = max_bad
+        self._rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self._inputs = ""
+        self._listed = self._chosen = 0
+
+    def begin(self, inputs: str, listed: int) -> None:
+        """Begin to choose among `listed` images; `inputs` is the fingerprint of that choice."""
+        self._inputs, self._listed = inputs, listed
+        self._rows = {}
+        self._write()
+
+    def resume(self, inputs: str, listed: int) -> None:
+        """Recall what the choice `inputs` went on without; later stages find out anew."""
+        self._inputs, self._listed = inputs, listed
+        rows = read_jsonl(self._path) if self._path.exists() else []
+        own = [row for row in rows if row.get("inputs") == inputs and row["stage"] == "select"]
+        self._rows = {("select", row["id"]): row for row in own}
+        self._write()
+        self._check("select")
+
+    def chosen(self, count: int) -> None:
+        """Say how many images later losses are a share of."""
+        self._chosen = count
+
+    def __call__(self, stage: Stage, bad: Sequence[Bad]) -> None:
+        """List images; raises an `InputError` when they have become too many."""
+        if self._max_bad == 0:
+            refuse(stage, bad)
+        for one in bad:
+            if (stage, one.id) not in self._rows:
+                self._rows[stage, one.id] = self._row(stage, one)
+                self._workspace.say(stage, f"left out: {one.reason}", quarantined=one.id)
+        if bad:
+            self._write()
+            self._check(stage)
+
+    def without(self, pictures: Sequence[T], key: Callable[[T], str]) -> list[T]:
+        """Return those of `pictures` that are not listed."""
+        listed = {image_id for _, image_id in self._rows}
+        return [picture for picture in pictures if key(picture) not in listed]
+
+    def _row(self, stage: Stage, bad: Bad) -> dict[str, Any]:
+        return {
+            "id": bad.id,
+            "path": readable(bad.path),
+            "stage": stage,
+            "reason": bad.reason,
+            "outcome": _OUTCOMES.get(stage, _ELSE),
+            "inputs": self._inputs,
+        }
+
+    def _write(self) -> None:
+        """Put the rows in an order of their own, not of their discovery; no rows, no file."""
+        if self._rows:
+            order = sorted(self._rows, key=lambda key: (STAGES.index(key[0]), key[1]))
+            write_jsonl(self._path, [self._rows[key] for key in order])
+        else:
+            self._path.unlink(missing_ok=True)
+
+    def _check(self, stage: Stage) -> None:
+        choosing = stage == "select"
+        reasons = [
+            row["reason"] for row in self._rows.values() if (row["stage"] == "select") == choosing
+        ]
+        of = self._listed if choosing else self._chosen
+        if len(reasons) > (max(1.0, self._max_bad * of) if self._max_bad else 0):
+            raise InputError(
+                f"{len(reasons)} of {of} images cannot be used, more than the {self._max_bad:.0%} "
+                f"that --max-bad allows; {readable(self._path)} lists them, the first is "
+                f"{reasons[0]}"
+            )
+
+
+def attempt(read: Callable[[T], R], items: Sequence[T]) -> list[R | Lost]:
+    """Read each item; where that is an `InputError`, its sentence takes the result's place."""
+
+    def one(item: T) -> R | Lost:
+        try:
+            return read(item)
+        except InputError as error:
+            return Lost(str(error))
+
+    return [one(item) for item in items]
+
+
+def in_company(
+    values: Sequence[R | Lost], work: Callable[[list[R]], Sequence[T]], fill: int = 0
+) -> list[T | Lost]:
+    """Do `work` on a batch from which some are lost, and leave those lost.
+
+    A copy of another stands in for a lost one, and for those that the batch has less than `fill`:
+    kernels round otherwise in a batch of another size, so this way the others come out with the
+    same bytes.
+
+    >>> in_company([1, Lost("gone"), 3], lambda batch: [10 * value for value in batch])
+    [10, Lost(reason='gone'), 30]
+    """
+    there = [value for value in values if not isinstance(value, Lost)]
+    if not there:
+        return [value for value in values if isinstance(value, Lost)]
+    batch = [there[0] if isinstance(value, Lost) else value for value in values]
+    done = work(batch + there[:1] * (fill - len(batch)))
+    return [
+        value if isinstance(value, Lost) else result
+        for value, result in zip(values, done, strict=False)
+    ]

@@ -1,0 +1,82 @@
+"""run.toml: what makes a run this run, and nothing that differs when it is run again."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import synood
+from synood.files import fingerprint, write_text
+from synood.pipeline.rundir.toml import to_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from synood.models.loaded import Models
+    from synood.pipeline.stages.select import Picture
+    from synood.settings import Recipe
+
+SCHEMA = 1
+LIBRARIES = ("numpy", "pillow", "torch", "transformers", "diffusers", "safetensors")
+_COMMENT = "A run of synood. `synood fit --recipe` reads the table [recipe] of this file."
+
+
+def write_run_file(
+    path: Path,
+    models: Models,
+    recipe: Recipe,
+    seed: int,
+    class_names: Sequence[str],
+    pictures: Sequence[Picture],
+    guide: str,
+    negatives: str | None = None,
+) -> None:
+    """Write the whole recipe, the models, the fingerprint of the images used and the versions."""
+    contents = [(picture.id, picture.label, picture.sha256) for picture in pictures]
+    document = {
+        "schema": SCHEMA,
+        "seed": seed,
+        "inputs": {
+            "classes": class_names,
+            "images": len(pictures),
+            "fingerprint": fingerprint(contents),
+            **({} if negatives is None else {"negatives": negatives}),
+        },
+        "models": {"classifier_used": guide, **_models(models)},
+        "versions": _versions(),
+        "recipe": asdict(recipe),
+    }
+    write_text(path, to_toml(document, _COMMENT))
+
+
+def _models(models: Models) -> dict[str, object]:
+    bundle = models.bundle
+    keys = ("type", "id", "revision", "dtype", "path", "vocabulary", "preprocess")
+    parts = {
+        part: {
+            **{key: bundle.spec[part][key] for key in keys if key in bundle.spec[part]},
+            **bundle.from_hub(part),
+        }
+        for part in ("encoder", "inpainter", "classifier", "describer")
+        if part in bundle.spec
+    }
+    return {
+        "bundle": bundle.name,
+        "fingerprint": bundle.fingerprint,
+        "describer_used": models.describer_print,
+        "inpainter_dtype": models.painter_dtype,
+        **parts,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"synood": synood.__version__, "python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            versions[library] = "absent"
+    return versions

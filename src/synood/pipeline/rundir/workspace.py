@@ -1,0 +1,174 @@
+"""The run directory itself: its lock, its event log, and directories that appear whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from synood.errors import InputError
+from synood.files import sync
+from synood.pipeline.rundir.lock import locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Advance = Callable[[int, int, str], None]
+STAGES = (
+    "select",
+    "mine",
+    "probe",
+    "describe",
+    "synthesize",
+    "embed",
+    "views",
+    "projection",
+    "negatives",
+)
+HEARTBEAT = 10.0  # seconds between two lines of progress in the event log
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class Progress(Protocol):
+    """What a caller passes in to be told how far a run is."""
+
+    def __call__(self, stage: str, done: int, total: int, message: str) -> None:
+        """Take note that `done` of `total` parts of `stage` are there; `message` may be empty."""
+
+
+def silent(stage: str, done: int, total: int, message: str) -> None:
+    """Take the place of a `Progress` that nobody asked for."""
+
+
+def unheard(done: int, total: int, message: str = "") -> None:
+    """Take the place of a stage's `Advance` where the work is too small to be told of."""
+
+
+class Workspace:
+    """A run directory that this process alone may write to."""
+
+    def __init__(self, root: Path, progress: Progress | None = None) -> None:
+        self.root = root
+        self._progress = progress or silent
+        self._logged: dict[str, tuple[int, int]] = {}
+        self._beat = 0.0
+        self.watch: Callable[[], None] | None = None  # called after every line of the log
+
+    def stage(self, name: str) -> Advance:
+        """Return what a stage calls to tell how far it is: (done, total, message)."""
+
+        def advance(done: int, total: int, message: str = "") -> None:
+            self._log_progress(name, done, total)
+            self._progress(name, done, total, message)
+
+        return advance
+
+    def _log_progress(self, stage: str, done: int, total: int) -> None:
+        """Log a stage's begin and end, and every `HEARTBEAT` how far it is."""
+        before, now = self._logged.get(stage), time.monotonic()
+        late = now - self._beat > HEARTBEAT
+        if before != (done, total) and (before is None or done == total or late):
+            self._logged[stage], self._beat = (done, total), now
+            self.log("progress", stage=stage, done=done, total=total)
+
+    def say(self, stage: str, message: str, **details: object) -> None:
+        """Put a remark on the user's screen and into the event log."""
+        self._progress(stage, 0, 0, message)
+        self.log("notice", stage=stage, message=message, **details)
+
+    def log(self, event: str, **details: object) -> None:
+        """Append one line to events.jsonl; it alone carries the time of day."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        row: dict[str, Any] = {"time": now, "event": event, **details}
+        with (self.root / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if self.watch is not None and event != "notice":
+            self.watch()
+
+
+@contextmanager
+def opened(root: Path, progress: Progress | None = None) -> Iterator[Workspace]:
+    """Make `root`, lock it for this process, and clear what a killed run left half written.
+
+    Raises `InputError` when another process holds it, or when the directory cannot be written to,
+    is full or holds other things.
+    """
+    _refuse_foreign(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{root}: cannot be used as a run directory ({error.strerror})") from None
+    try:
+        with locked(root):
+            _sweep(root)
+            try:
+                yield Workspace(root, progress)
+            except InputError:
+                _forget_if_unused(root)
+                raise
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise InputError(
+            f"{error.filename or root}: cannot be written ({error.strerror}); what is finished is "
+            "kept, and the same call goes on from there"
+        ) from error
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside `path`; put it in the place of `path` on success.
+
+    Killed at any moment, `path` is either whole (old or new) or absent.
+    """
+    part, old = (path.with_name(f".{path.name}.{kind}.part") for kind in ("new", "old"))
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        for file in sorted(path for path in part.rglob("*") if path.is_file()):
+            sync(file)
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+    finally:
+        for leftover in (part, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Refuse a directory with files in it that no run has made: it may be somebody's pictures."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is a file; --out must name a directory")
+    if not root.is_dir() or (root / ".lock").exists():
+        return
+    if any(not path.name.startswith(".") for path in root.iterdir()):
+        raise InputError(
+            f"{root}: is not empty and not a run directory; name a new or an empty one"
+        )
+
+
+def _forget_if_unused(root: Path) -> None:
+    """Remove a run directory in which nothing was made: its input was refused at the start."""
+    if {path.name for path in root.iterdir()} <= {".lock", "events.jsonl"}:
+        shutil.rmtree(root)
+
+
+def _sweep(root: Path) -> None:
+    """Remove the unfinished files and directories of an earlier process, and half a log line."""
+    controls = sorted((root / "controls").glob("[!.]*/"))  # of a demo
+    for folder in (root, root / "features", root / "synthesize", *controls):
+        for leftover in sorted([*folder.glob(".*.part"), *folder.glob(".*.old")]):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    events = root / "events.jsonl"
+    if events.exists():
+        text = events.read_bytes()
+        if not text.endswith(b"\n"):
+            events.write_bytes(text[: text.rfind(b"\n") + 1])

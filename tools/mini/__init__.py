@@ -1,0 +1,1 @@
+"""How the embedded mini models were made: fetch, train, assemble, evaluate."""
