@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from figures import METHODS, SETS, planted_scores, rows_of
+from synood.benchmark.results import tables
 from synood.benchmark.results.results import (
     METRICS,
     Results,
     make_row,
     read_results,
-    tables,
     write_results,
 )
 from synood.errors import InputError

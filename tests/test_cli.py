@@ -21,8 +21,7 @@ from bundling import CLASSES, tiny_bundle
 from small_run import QUICK, contents, make_pictures
 from synood import OODDetector, __version__, ood_metrics
 from synood.benchmark.results.results import read_results
-from synood.cli import app
-from synood.cli.app import main
+from synood.cli.app import app, main
 from synood.cli.console import Bars, Lines
 from synood.files import write_json
 
@@ -394,8 +393,8 @@ def test_interrupted_by_hand_is_one_line(monkeypatch, capsys, detector, images):
 def test_demo_has_the_seeds_of_the_benchmark():
     import inspect
 
+    import synood.cli.app as cli
     from synood.benchmark.experiments import demo
-    from synood.cli import app as cli
 
     assert inspect.signature(cli.demo).parameters["seeds"].default == demo.SEEDS
 

@@ -131,7 +131,7 @@ def test_an_unknown_split_is_refused(tmp_path):
 
 
 def test_a_missing_pack_says_how_to_make_one(tmp_path):
-    with pytest.raises(InputError, match=r"synood\.zoo\.artwork makes one"):
+    with pytest.raises(InputError, match=r"synood\.mini\.artwork makes one"):
         Artwork.load(tmp_path / "none.zip")
 
 
