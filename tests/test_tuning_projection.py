@@ -16,7 +16,7 @@ from torch import nn
 
 from synood.errors import InputError
 from synood.settings import ProjectionSettings
-from synood.tuning._loop import cosine_rate, epoch_count
+from synood.tuning.loop import cosine_rate, epoch_count
 from synood.tuning.projection import Projection, tune_projection
 
 C, M, D = 5, 7, 24

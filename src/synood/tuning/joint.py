@@ -37,8 +37,8 @@ def tune_jointly(
     import torch
     import torch.nn.functional as F
 
-    from synood.tuning._loop import as_features, as_targets, minimise
     from synood.tuning._residual import ResidualProjection
+    from synood.tuning.loop import as_features, as_targets, minimise
     from synood.tuning.projection import _to_numpy
 
     classes = F.normalize(as_features("class features", class_features))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from synood.settings import NegativeSettings
-    from synood.tuning._loop import Callback
+    from synood.tuning.loop import Callback
 
 
 def tune_negatives(
@@ -40,7 +40,7 @@ def tune_negatives(
     import torch
     import torch.nn.functional as F
 
-    from synood.tuning._loop import as_features, as_targets, minimise
+    from synood.tuning.loop import as_features, as_targets, minimise
 
     free = as_features("negative features", negative_features).requires_grad_()
     dim = free.shape[1]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from synood.settings import ProjectionSettings
-    from synood.tuning._loop import Callback
     from synood.tuning._residual import ResidualProjection
+    from synood.tuning.loop import Callback
 
 _ARRAYS = ("weight", "bias", "norm_weight", "norm_bias")
 
@@ -105,8 +105,8 @@ def tune_projection(
     import torch
     import torch.nn.functional as F
 
-    from synood.tuning._loop import as_features, as_targets, minimise
     from synood.tuning._residual import ResidualProjection
+    from synood.tuning.loop import as_features, as_targets, minimise
 
     classes = as_features("class features", class_features)
     dim = classes.shape[1]

@@ -82,7 +82,7 @@ class EnergyHead:
         """
         import torch
 
-        from synood.tuning._loop import epoch_count, minimise
+        from synood.tuning.loop import epoch_count, minimise
 
         rows, targets = length * torch.from_numpy(images), torch.from_numpy(labels)
         generator = torch.Generator().manual_seed(seed)
@@ -160,7 +160,7 @@ class OutlierHead:
         """Train on unit images (N, D) and outliers (M, D), each side with half of the loss."""
         import torch
 
-        from synood.tuning._loop import minimise
+        from synood.tuning.loop import minimise
 
         rows = torch.from_numpy(np.concatenate([images, outliers]))
         wanted = torch.cat([torch.ones(len(images)), torch.zeros(len(outliers))])

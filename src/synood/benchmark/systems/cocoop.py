@@ -87,7 +87,7 @@ class Mover:
         """Train on unit images (N, D) and their classes (N,); it starts by moving nothing."""
         import torch
 
-        from synood.tuning._loop import minimise
+        from synood.tuning.loop import minimise
 
         rows, targets, texts = (torch.from_numpy(array) for array in (images, labels, names))
         dim = rows.shape[1]

@@ -218,7 +218,7 @@ def _descend(
 ) -> None:
     import torch
 
-    from synood.tuning._loop import minimise
+    from synood.tuning.loop import minimise
 
     adam = torch.optim.Adam([learned], lr=SCHEDULE.learning_rate)
     minimise(loss_of, adam, rows, SCHEDULE, seed, losses)

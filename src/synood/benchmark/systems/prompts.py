@@ -98,7 +98,7 @@ def tune_contexts(
     import torch.nn.functional as F
 
     from synood.models.contexts import context_encoder
-    from synood.tuning._loop import minimise
+    from synood.tuning.loop import minimise
 
     encoder = context_encoder(material.encoder)
     contexts = encoder.word_vectors(START).requires_grad_()

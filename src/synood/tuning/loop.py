@@ -1,4 +1,4 @@
-"""The loop that both tunings share: checked arrays in, shuffled batches, a cosine of rates."""
+"""The training loop: arrays checked, batches shuffled, the learning rate half a cosine."""
 
 from __future__ import annotations
 
@@ -22,15 +22,24 @@ class Settings(Protocol):
     """What the loop asks of a tuning's settings."""
 
     @property
-    def epochs(self) -> int: ...
+    def epochs(self) -> int:
+        """Passes over the rows."""
+
     @property
-    def min_steps(self) -> int | None: ...
+    def min_steps(self) -> int | None:
+        """Steps to make at least, however few the rows."""
+
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Rows of a step."""
+
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Rate of the first step."""
+
     @property
-    def final_learning_rate(self) -> float: ...
+    def final_learning_rate(self) -> float:
+        """Rate that the cosine falls to."""
 
 
 def as_features(name: str, values: ArrayLike, dim: int | None = None) -> Tensor:
