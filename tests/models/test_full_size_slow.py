@@ -27,7 +27,7 @@ from synood.models.image_text import ImageTextDescriber
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("cat", "dog")  # the classifier's head is as wide; the paper's has 1,000
 # the catalog's hashes are those of the trained weights, so another revision is asked for
 MODELS = "paper+encoder.revision=main+classifier.revision=main+inpainter.dtype=bfloat16"
