@@ -139,7 +139,7 @@ def photograph_scores(encoder: ImageTextEncoder, stamps: Path | None, fashion: P
     if fashion is not None:
         from PIL import Image
 
-        from synood.mini.photographs import read_idx
+        from tools.mini.photographs import read_idx
 
         pixels = read_idx(fashion / "t10k-images-idx3-ubyte.gz")[:2000]
         truth = read_idx(fashion / "t10k-labels-idx1-ubyte.gz")[:2000]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from synood.errors import InputError
 from synood.files import write_text
-from synood.mini.photographs import WITH_SUBJECT
 from tools.mini.assemble import write_text_tower
+from tools.mini.photographs import WITH_SUBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

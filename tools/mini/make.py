@@ -14,12 +14,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synood.mini import artwork, photographs
 from synood.mini.suite import ARTWORK, PHOTOGRAPHS
 from tools.mini import (
+    artwork,
     assemble,
     evaluate,
     fetch,
+    photographs,
     train_classifier,
     train_encoder,
     train_painter,

@@ -271,7 +271,7 @@ def parser(description: str, minutes: float) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(description=description)
     add = shared.add_argument
     add("--work", type=Path, required=True, help="folder for state, log, sheets and the result")
-    add("--artwork", type=Path, help="pack of synood.mini.artwork; default WORK/artwork.zip")
+    add("--artwork", type=Path, help="pack of tools.mini.artwork; default WORK/artwork.zip")
     add("--minutes", type=float, default=minutes, help="of training, resumed runs included")
     add("--steps", type=int, help="budget in steps, in place of minutes")
     add("--threads", type=int, default=1)

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from synood.files import write_json
-from synood.mini.artwork import SHIPPED_SIZE, Artwork, IconPackage, Sprite, cropped, named_concepts
+from synood.mini.artwork import Artwork, Sprite
 from synood.mini.suite import ARTWORK, SCHEMA, Counts, SuiteWriter
 from synood.mini.world import World
+from tools.mini.artwork import SHIPPED_SIZE, IconPackage, cropped, named_concepts
 from tools.mini.fetch import fetch_packages
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import pytest
 from synood.benchmark.suites.suite import check_disjoint, read_suite
 from synood.errors import InputError
 from synood.files import read_json
-from synood.mini.artwork import Artwork, write_pack
+from synood.mini.artwork import Artwork
 from synood.mini.concepts import CONTEXT, HELD_OUT_VENDOR, IN_DISTRIBUTION, spoken
-from synood.mini.photographs import WITH_SUBJECT, WITHOUT_SUBJECT
 from synood.mini.suite import ARTWORK, Counts, write_suite
 from synood.mini.world import SEEN_VENDORS, World, background, caption
+from tools.mini.photographs import WITH_SUBJECT, WITHOUT_SUBJECT
 
 FEW = Counts(train=1, validation=1, test=1, ood=12, validation_ood=12)
 
@@ -131,16 +131,5 @@ def test_an_unknown_split_is_refused(tmp_path):
 
 
 def test_a_missing_pack_says_how_to_make_one(tmp_path):
-    with pytest.raises(InputError, match=r"synood\.mini\.artwork makes one"):
+    with pytest.raises(InputError, match=r"tools\.mini\.artwork makes one"):
         Artwork.load(tmp_path / "none.zip")
-
-
-def test_a_pack_comes_back_as_written_and_has_stable_bytes(artwork, tmp_path):
-    chosen = artwork.sprites[:6]
-    for name in ("a.zip", "b.zip"):
-        assert write_pack(chosen, tmp_path / name) == 6
-    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
-    back = Artwork.load(tmp_path / "a.zip").sprites
-    assert [(s.concept, s.vendor, s.image.size) for s in back] == [
-        (s.concept, s.vendor, s.image.size) for s in chosen
-    ]

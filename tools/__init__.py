@@ -1,0 +1,1 @@
+"""What made the package, and is not in it."""
