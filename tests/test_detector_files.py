@@ -241,7 +241,7 @@ def test_a_failure_while_replacing_leaves_the_old_detector_and_no_rubbish(
         return rename(self, target)
 
     # The two renames of a system that cannot exchange directories.
-    monkeypatch.setattr("synood.detector._save._exchanged", lambda *_: False)
+    monkeypatch.setattr("synood.files._exchanged", lambda *_: False)
     monkeypatch.setattr(Path, "replace", fail_once)
     with pytest.raises(InputError, match=r"detector: cannot be written \(No space left"):
         make_detector(recipe="released").save_pretrained(directory)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def test_directories_are_exchanged_so_no_instant_is_without_a_detector(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from synood.detector import _save as saving\n"
+        "import os, sys; from pathlib import Path; from synood import files as saving\n"
         "Path.replace = lambda *names: os._exit(7)\n"
         "saving.shutil.rmtree = lambda *names, **options: os._exit(9)\n"
-        "with saving._replacing_directory(Path(sys.argv[1])) as part: (part / 'new').touch()\n"
+        "with saving.replacing_directory(Path(sys.argv[1])) as part: (part / 'new').touch()\n"
     )
     target = tmp_path / "detector"
     target.mkdir()

@@ -64,7 +64,7 @@ def test_a_task_that_was_sent_loads_the_same_models_anew(tmp_path):
     sent = pickle.loads(pickle.dumps(Encode(here)))
 
     assert sent.models is not here
-    assert sent.models.describer_print == here.describer_print
+    assert sent.models.describer_fingerprint == here.describer_fingerprint
     assert sent.models.encoder is not here.encoder
     np.testing.assert_array_equal(Encode(here).begin()(files), sent.begin("cpu")(files))
 

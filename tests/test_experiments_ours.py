@@ -30,7 +30,7 @@ from synood.metrics import auroc
 from synood.models.bundles import load_bundle
 from synood.pipeline.recipe import RECIPES, resolve_recipe
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.rundir.workspace import unheard
+from synood.progress import no_progress
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_labels_index_the_suites_classes_where_a_test_set_lacks_one(stage, tmp_p
         item["n"] -= 6 * (item["path"] == "test/id")
     path.write_text(json.dumps(written))
     found = stage.material
-    views = view_suite(read_suite(tmp_path / "suite"), found.store, found.classifier, unheard)
+    views = view_suite(read_suite(tmp_path / "suite"), found.store, found.classifier, no_progress)
     names = [found.class_names[label] for label in views.test.labels]
     assert names == ["dog"] * 6 + ["tea pot"] * 6
 

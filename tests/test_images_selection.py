@@ -15,7 +15,7 @@ from synood.images._headers import HEAD, size_in_head
 from synood.images.reading import image_size
 from synood.images.selection import bytes_per_pixel, measure_ratios, select_complex
 from synood.images.sources import find_images, folder_per_class
-from synood.pipeline.rundir.ratios import kept_ratios, listing_print
+from synood.pipeline.rundir.ratios import kept_ratios, listing_fingerprint
 from synood.pipeline.rundir.workspace import opened
 
 
@@ -191,17 +191,17 @@ def test_the_ratios_of_many_images_are_kept_in_the_run(tmp_path, monkeypatch):
     index = folder_per_class(tmp_path / "set")
     monkeypatch.setattr("synood.pipeline.rundir.ratios.MANY", 2)
     with opened(tmp_path / "run") as workspace:
-        first = kept_ratios(workspace, index, listing_print(index))
+        first = kept_ratios(workspace, index, listing_fingerprint(index))
 
         def refuse(*_):
             raise AssertionError("the headers were read again")
 
         with monkeypatch.context() as patch:
             patch.setattr("synood.pipeline.rundir.ratios.measure_ratios", refuse)
-            again = kept_ratios(workspace, index, listing_print(index))
+            again = kept_ratios(workspace, index, listing_fingerprint(index))
             assert np.array_equal(again.values, first.values)
             bitmap(tmp_path / "set/b/1.ppm", 2, 200)
             with pytest.raises(AssertionError, match="read again"):
-                kept_ratios(workspace, index, listing_print(index))
+                kept_ratios(workspace, index, listing_fingerprint(index))
         (tmp_path / "run/ratios.safetensors").write_bytes(b"damaged")
-        assert kept_ratios(workspace, index, listing_print(index)).values[2] == 50.0
+        assert kept_ratios(workspace, index, listing_fingerprint(index)).values[2] == 50.0

@@ -14,13 +14,12 @@ from colours import ColourEncoder, picture
 from small_run import make_pictures, run
 from synood import InputError, OODDetector
 from synood.features.store import FeatureStore
-from synood.files import read_jsonl, sha256_file, write_jsonl
+from synood.files import read_jsonl, replacing_directory, sha256_file, write_jsonl
 from synood.images.sources import folder_per_class
 from synood.models.bundles import load_bundle
 from synood.models.describer import FileDescriber
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.rundir.workspace import whole_directory
 from synood.pipeline.stages import stages
 from synood.pipeline.stages.select import _evenly
 from synood.settings import DescribeSettings
@@ -212,12 +211,12 @@ def test_features_that_are_no_numbers_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_whole_directory_keeps_the_old_one_when_the_new_one_fails(tmp_path):
+def test_replacing_directory_keeps_the_old_one_when_the_new_one_fails(tmp_path):
     place = tmp_path / "place"
-    with whole_directory(place) as part:
+    with replacing_directory(place) as part:
         (part / "a").write_text("old")
 
-    with pytest.raises(ZeroDivisionError), whole_directory(place) as part:
+    with pytest.raises(ZeroDivisionError), replacing_directory(place) as part:
         (part / "a").write_text(f"new {1 / 0}")
 
     assert (place / "a").read_text() == "old"

@@ -18,7 +18,8 @@ from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
 from synood.pipeline.recipe import RECIPES, resolve_recipe
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.rundir.workspace import Workspace, unheard
+from synood.pipeline.rundir.workspace import Workspace
+from synood.progress import no_progress
 from synood.scores import cosine_similarity
 from synood.tuning.projection import tune_projection
 
@@ -104,7 +105,9 @@ def test_each_part_taken_away_gives_another_projection(out, bundle, images, with
     models = Models(load_bundle(bundle), "cpu")
     parts = ("mining.share=0.5", *SET, without)
     recipe = resolve_recipe("plus", models.bundle.recipe_defaults, parts)
-    store = FeatureStore(out / "features", models.part_print("encoder"), lambda: models.encoder)
+    store = FeatureStore(
+        out / "features", models.part_fingerprint("encoder"), lambda: models.encoder
+    )
     painted = read_painted(out, index)
     learnt = read_learnt(out, index)
     if "images_per_class" in without:
@@ -120,7 +123,9 @@ def test_a_run_taken_up_again_gives_its_own_detector(out, bundle, images, tmp_pa
     index = folder_per_class(images)
     models = Models(load_bundle(bundle), "cpu")
     recipe = resolve_recipe("plus", models.bundle.recipe_defaults, ("mining.share=0.5", *SET))
-    store = FeatureStore(out / "features", models.part_print("encoder"), lambda: models.encoder)
+    store = FeatureStore(
+        out / "features", models.part_fingerprint("encoder"), lambda: models.encoder
+    )
     painted = read_painted(out, index)
     learnt = read_learnt(out, index)
     assert len(learnt) == 12
@@ -134,9 +139,9 @@ def test_a_run_taken_up_again_gives_its_own_detector(out, bundle, images, tmp_pa
 
 def test_views_have_features_of_their_own(bundle, images, tmp_path):
     models = Models(load_bundle(bundle), "cpu")
-    store = FeatureStore(tmp_path, models.part_print("encoder"), lambda: models.encoder)
+    store = FeatureStore(tmp_path, models.part_fingerprint("encoder"), lambda: models.encoder)
     paths = sorted(images.rglob("*.png"))[:3]
     hashes = [sha256_file(path) for path in paths]
-    found = [store.images(paths, hashes, unheard, view) for view in (0, 1, 2, 1)]
+    found = [store.images(paths, hashes, no_progress, view) for view in (0, 1, 2, 1)]
     np.testing.assert_array_equal(found[1], found[3])
     assert all(np.abs(found[i] - found[j]).max() > 1e-3 for i, j in ((0, 1), (0, 2), (1, 2)))

@@ -17,8 +17,9 @@ from PIL import Image
 
 from small_run import contents, run
 from synood import InputError
+from synood.features.unreadable import Unreadable, map_padded
 from synood.files import read_jsonl
-from synood.pipeline.rundir.quarantine import Bad, Lost, Quarantine, in_company
+from synood.pipeline.rundir.quarantine import Bad, Quarantine
 from synood.pipeline.rundir.shards import read_synthetic
 from synood.pipeline.rundir.workspace import opened
 from synood.pipeline.stages import stages
@@ -275,7 +276,7 @@ def test_stand_ins_keep_the_size_of_a_batch():
         seen.append(list(batch))
         return [value * 10 for value in batch]
 
-    assert in_company([Lost("x"), 2, 3], work, 5) == [Lost("x"), 20, 30]
-    assert in_company([4], work) == [40]
-    assert in_company([Lost("x")], work, 5) == [Lost("x")]
+    assert map_padded([Unreadable("x"), 2, 3], work, 5) == [Unreadable("x"), 20, 30]
+    assert map_padded([4], work) == [40]
+    assert map_padded([Unreadable("x")], work, 5) == [Unreadable("x")]
     assert seen == [[2, 2, 3, 2, 2], [4]]

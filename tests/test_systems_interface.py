@@ -22,7 +22,7 @@ from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
 from synood.pipeline.recipe import resolve_recipe
-from synood.pipeline.rundir.workspace import unheard
+from synood.progress import no_progress
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,12 @@ def gathered(tmp_path_factory):
     write_small_suite(root / "suite")
     bundle = load_bundle(tiny_bundle(root / "bundle", paints=False))
     models = Models(bundle, "cpu")
-    store = FeatureStore(root / "features", models.part_print("encoder"), lambda: models.encoder)
+    store = FeatureStore(
+        root / "features", models.part_fingerprint("encoder"), lambda: models.encoder
+    )
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
     suite = read_suite(root / "suite")
-    return suite, *bench.gather(suite, models, store, recipe, unheard)
+    return suite, *bench.gather(suite, models, store, recipe, no_progress)
 
 
 def test_logits_are_the_head_on_the_penultimate_features(gathered):

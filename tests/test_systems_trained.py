@@ -27,7 +27,7 @@ from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
 from synood.pipeline.recipe import resolve_recipe
-from synood.pipeline.rundir.workspace import unheard
+from synood.progress import no_progress
 
 TRAINED = ("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos")
 
@@ -228,9 +228,9 @@ def test_prompts_are_tuned_through_a_real_text_tower(tmp_path):
     bundle = load_bundle(tiny_bundle(tmp_path / "bundle", paints=False))
     models = Models(bundle, "cpu")
     where = tmp_path / "features"
-    store = FeatureStore(where, models.part_print("encoder"), lambda: models.encoder)
+    store = FeatureStore(where, models.part_fingerprint("encoder"), lambda: models.encoder)
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
-    real, views = bench.gather(read_suite(tmp_path / "suite"), models, store, recipe, unheard)
+    real, views = bench.gather(read_suite(tmp_path / "suite"), models, store, recipe, no_progress)
     for name in ("coop", "locoop"):
         fitted = find_system(name).fit(real, 0)
         assert fitted.chosen["loss"]["last"] < fitted.chosen["loss"]["first"]

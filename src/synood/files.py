@@ -6,10 +6,13 @@ final name; the name itself may be lost then, and with it that one piece of work
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
+import shutil
 import stat
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +40,59 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside `path`; put it in the place of `path` on success.
+
+    Where the system can exchange two directories, a kill leaves the old one or the new one whole;
+    elsewhere `path` may be absent for an instant.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    old = part.with_suffix(".old")
+    try:
+        yield part
+        part.chmod(0o755)  # mkdtemp makes directories that only their owner can enter
+        for file in sorted(found for found in part.rglob("*") if found.is_file()):
+            sync(file)
+        if path.exists():
+            if _exchanged(part, path):
+                return
+            path.replace(old)
+        try:
+            part.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(part: Path, path: Path) -> bool:
+    """Swap two directories in one step; False where the system cannot.
+
+    It cannot outside Linux, with an old C library, and on some network file systems.
+    """
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
+    return rename is not None and not rename(
+        here, os.fsencode(part), here, os.fsencode(path), exchange
+    )
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder: SYNOOD_CACHE, else `synood` in the system's cache folder."""
+    if named := os.environ.get("SYNOOD_CACHE"):
+        return Path(named)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "synood"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synood"
 
 
 def sync(path: Path) -> None:

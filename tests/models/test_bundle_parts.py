@@ -104,7 +104,7 @@ def test_a_folder_that_changed_is_told_by_every_fingerprint(original, tmp_path):
     for seed in (1, 2):
         tiny.tiny_clip(tmp_path / "clip", seed=seed)
         bundle = load_bundle(f"{original}+encoder={tmp_path / 'clip'}")
-        marks |= {bundle.fingerprint, Models(bundle, "cpu").part_print("encoder")}
+        marks |= {bundle.fingerprint, Models(bundle, "cpu").part_fingerprint("encoder")}
     assert len(marks) == 4
 
 

@@ -29,7 +29,7 @@ from synood.labels.wordnet import shipped_words
 from synood.models.bundles import EMBEDDED, load_bundle
 from synood.models.loaded import Models
 from synood.pipeline.recipe import resolve_recipe
-from synood.pipeline.rundir.workspace import unheard
+from synood.progress import no_progress
 from synood.scores import cosine_similarity
 
 if TYPE_CHECKING:
@@ -50,18 +50,18 @@ def suite_scores(bundle: Bundle, suite: Suite, cache: Path) -> dict[str, float]:
     """Zero-shot accuracy and NegLabel's mean AUROC on near and far test sets, as fractions."""
     models = Models(bundle, "cpu")
     store = FeatureStore(
-        cache, models.part_print("encoder"), lambda: models.encoder, device=models.device
+        cache, models.part_fingerprint("encoder"), lambda: models.encoder, device=models.device
     )
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
     classifier = bench.suite_classifier(suite.one("train"), models, store)
-    views = bench.view_suite(suite, store, classifier, unheard)
+    views = bench.view_suite(suite, store, classifier, no_progress)
     index = suite.one("test").index()
     names, prompts = index.class_names, recipe.mining.prompt_set
     rows = bench.class_features(names, store, prompts)
     truth = np.array([names.index(str(record.label)) for record in index.records])
     found = cosine_similarity(views.test.features, rows).argmax(axis=1)
     own = [names.index(name) for name in classifier.class_names]  # it has an order of its own
-    words = bench.encode_words(models, store, recipe.mining, unheard)
+    words = bench.encode_words(models, store, recipe.mining, no_progress)
     choices = bench.choose(words, names, rows, views, recipe)
     scorer = bench.baseline_scorers(words, names, rows, choices, recipe)[NEGLABEL.name]
     result = {

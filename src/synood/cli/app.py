@@ -97,7 +97,7 @@ def demo(
         The hyperparameters: "paper", "plus", "released", or a TOML file.
     """
     from synood.benchmark.experiments.demo import run_demo
-    from synood.pipeline.run import pick_device
+    from synood.models.device import pick_device
 
     with reporter() as progress:
         text = run_demo(

@@ -11,7 +11,7 @@ import numpy as np
 from synood.detector.ood_detector import OODDetector
 from synood.errors import InputError
 from synood.images.sources import find_images, folder_per_class, read_class_names
-from synood.pipeline.run import pick_device
+from synood.models.device import pick_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from synood.images.sources import ImageIndex
     from synood.labels.imagenet import Naming
     from synood.models.describer import Describer
-    from synood.pipeline.run import Progress
+    from synood.progress import Progress
 
 
 def load_detector(path: Path, device: str, models: str | None = None) -> OODDetector:

@@ -57,7 +57,7 @@ def zero_shot(
     from synood.cli.inputs import class_names, preprocessed
     from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import load_bundle
-    from synood.pipeline.run import pick_device
+    from synood.models.device import pick_device
 
     bundle = load_bundle(preprocessed(models, preprocess))
     detector = OODDetector.from_classes(
@@ -119,7 +119,7 @@ def mine(
     from synood.labels.negatives import mined_labels
     from synood.labels.pools import candidates
     from synood.models.bundles import load_bundle
-    from synood.pipeline.run import pick_device
+    from synood.models.device import pick_device
 
     bundle = load_bundle(models)
     mining = _mining(bundle, share, set_)

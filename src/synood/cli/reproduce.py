@@ -57,8 +57,8 @@ def reproduce(
     from synood.benchmark.suites.layouts import open_benchmark
     from synood.cli.console import deliver, reporter
     from synood.models.bundles import load_bundle
+    from synood.models.device import pick_device
     from synood.pipeline.recipe import resolve_recipe
-    from synood.pipeline.run import pick_device
 
     if name == "list":
         known = experiments().values()

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import shutil
-import sys
-import tempfile
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,10 +21,11 @@ from synood.detector._load import (
     SCHEMA,
 )
 from synood.errors import InputError
-from synood.files import sha256_bytes, sync
+from synood.files import replacing_directory, sha256_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -55,10 +49,9 @@ def write_detector(detector: OODDetector, path: Path) -> None:
     text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     contents[CONFIG] = text.encode()
     try:
-        with _replacing_directory(target) as part:
+        with replacing_directory(target) as part:
             for name, data in contents.items():
                 (part / name).write_bytes(data)
-                sync(part / name)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from error
 
@@ -132,41 +125,3 @@ def _is_detector(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and config.get("format") == FORMAT
-
-
-@contextmanager
-def _replacing_directory(target: Path) -> Iterator[Path]:
-    """Yield a new directory beside `target`; put it in its place when the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    old = part.with_suffix(".old")
-    try:
-        yield part
-        part.chmod(0o755)  # mkdtemp makes directories only their owner can enter
-        if target.exists():
-            if _exchanged(part, target):
-                return
-            target.replace(old)
-        try:
-            part.replace(target)
-        except OSError:
-            if old.exists():
-                old.replace(target)
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchanged(part: Path, target: Path) -> bool:
-    """Swap two directories in one step, so that a kill leaves one detector or the other whole.
-
-    False where the system cannot (not Linux, an old C library, some network file systems).
-    """
-    if sys.platform != "linux":
-        return False
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of linux/fs.h
-    return rename is not None and not rename(
-        here, os.fsencode(part), here, os.fsencode(target), exchange
-    )

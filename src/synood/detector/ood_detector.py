@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from synood.images.inputs import ImageInput, Images
     from synood.images.sources import ImageIndex
     from synood.models.clip import ImageTextEncoder
-    from synood.pipeline.run import Progress
+    from synood.progress import Progress
     from synood.settings import MiningSettings
     from synood.tuning.projection import Projection
 

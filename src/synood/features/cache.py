@@ -14,22 +14,21 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import sys
 import time
 import zlib
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synood.errors import InputError
-from synood.files import fingerprint
+from synood.files import cache_folder, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
     from typing import TypeVar
 
     from numpy.typing import NDArray
@@ -171,15 +170,6 @@ def open_cache() -> FeatureCache | None:
     return FeatureCache(cache_folder() / FILE, limit) if limit else None
 
 
-def cache_folder() -> Path:
-    """SYNOOD_CACHE, or `synood` in the system's place for caches."""
-    if named := os.environ.get("SYNOOD_CACHE"):
-        return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "synood"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synood"
-
-
 def parse_size(text: str) -> int:
     """Read a size in bytes.
 
@@ -192,13 +182,13 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2] if match[2] != "B" and match[2] else ""])
 
 
-def space_of(encoder_print: str, device: str) -> str:
+def space_of(encoder_fingerprint: str, device: str) -> str:
     """Name the space of an encoder's features: kernels and decoders of other versions round anew.
 
-    `encoder_print` covers weights, vocabulary and preprocessing.
+    `encoder_fingerprint` covers weights, vocabulary and preprocessing.
     """
     versions = [metadata.version(library) for library in ("torch", "pillow")]
-    return fingerprint(encoder_print, device.partition(":")[0], versions)
+    return fingerprint(encoder_fingerprint, device.partition(":")[0], versions)
 
 
 def _make_room(db: sqlite3.Connection, limit: int) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 
 from synood.errors import CheckpointError, InputError
 from synood.features.cache import open_cache, space_of
+from synood.features.unreadable import Unreadable
 from synood.files import fingerprint, write_bytes
 from synood.images.views import VERSION
 from synood.labels.prompts import averaged
-from synood.pipeline.rundir.quarantine import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from synood.labels.prompts import Prompts
     from synood.models.clip import ImageTextEncoder
     from synood.pipeline.executors.tasks import ImageFile
-    from synood.pipeline.rundir.workspace import Advance
+    from synood.progress import StageProgress
 
-    Encoded = Iterator[tuple[int, Sequence[NDArray[np.float32] | Lost]]]
+    Encoded = Iterator[tuple[int, Sequence[NDArray[np.float32] | Unreadable]]]
 
 Entry = TypeVar("Entry", str, tuple[str, ...])  # a picture's hash (and view); a name's prompts
 
@@ -56,19 +56,19 @@ class FeatureStore:
     def __init__(
         self,
         directory: Path,
-        encoder_print: str,
+        encoder_fingerprint: str,
         load_encoder: Callable[[], ImageTextEncoder],
         encode: Callable[[Sequence[Sequence[ImageFile]]], Encoded] | None = None,
         *,
         device: str = "cpu",
     ) -> None:
         self._directory = directory
-        self._encoder_print = encoder_print
+        self._encoder_print = encoder_fingerprint
         self._load_encoder = load_encoder
         self._encode = encode or self._encode_here
         self._device = device
         self._cache = open_cache()
-        self._space = space_of(encoder_print, device)
+        self._space = space_of(encoder_fingerprint, device)
 
     def beside(self, mark: str, load: Callable[[], ImagesEncoder]) -> FeatureStore:
         """Return a store in the same place for whatever else looks at images, such as classifiers.
@@ -79,7 +79,7 @@ class FeatureStore:
         return FeatureStore(self._directory, mark, loader, device=self._device)
 
     def images(
-        self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance, view: int = 0
+        self, paths: Sequence[Path], hashes: Sequence[str], advance: StageProgress, view: int = 0
     ) -> NDArray[np.float32]:
         """Return (N, D) image features, not normalised; `hashes` are the files' SHA-256.
 
@@ -92,8 +92,8 @@ class FeatureStore:
         return features
 
     def images_there(
-        self, paths: Sequence[Path], hashes: Sequence[str], advance: Advance, view: int = 0
-    ) -> tuple[NDArray[np.float32], dict[int, Lost]]:
+        self, paths: Sequence[Path], hashes: Sequence[str], advance: StageProgress, view: int = 0
+    ) -> tuple[NDArray[np.float32], dict[int, Unreadable]]:
         """Return the features of those images that are there still, and the others by row.
 
         Blocks that are on disk need no image; the rest is encoded `IMAGE_BLOCK` at a time, and
@@ -101,7 +101,7 @@ class FeatureStore:
         """
         entries = [f"{content} view {VERSION}.{view}" if view else content for content in hashes]
         blocks = _cut(entries, IMAGE_BLOCK)
-        outcomes: dict[str, NDArray[np.float32] | Lost] = {}
+        outcomes: dict[str, NDArray[np.float32] | Unreadable] = {}
         unwritten = []
         for block in blocks:
             rows = _read(self._path("image", block))
@@ -131,24 +131,24 @@ class FeatureStore:
         return _split([outcomes[entry] for entry in entries])
 
     def _remember(
-        self, hashes: Sequence[str], results: Sequence[NDArray[np.float32] | Lost]
+        self, hashes: Sequence[str], results: Sequence[NDArray[np.float32] | Unreadable]
     ) -> None:
         """Put features into this machine's cache, for other runs."""
         if self._cache is not None:
             pairs = zip(hashes, results, strict=True)
-            there = {h: one for h, one in pairs if not isinstance(one, Lost)}
+            there = {h: one for h, one in pairs if not isinstance(one, Unreadable)}
             sound = {h: one for h, one in there.items() if np.isfinite(one).all()}
             self._cache.put(self._space, sound)
 
     def _write_image_block(
-        self, block: Sequence[str], outcomes: Mapping[str, NDArray[np.float32] | Lost]
+        self, block: Sequence[str], outcomes: Mapping[str, NDArray[np.float32] | Unreadable]
     ) -> None:
         features, lost = _split([outcomes[entry] for entry in block])
         left = [entry for row, entry in enumerate(block) if row not in lost]
         if left:
             _written(self._path("image", left), features, f"image {left[0]}")
 
-    def texts(self, prompts: Sequence[Prompts], advance: Advance) -> NDArray[np.float32]:
+    def texts(self, prompts: Sequence[Prompts], advance: StageProgress) -> NDArray[np.float32]:
         """Return (N, D) text features of N names, not normalised; see `prompts.averaged`."""
         parts = []
         done = 0
@@ -200,11 +200,11 @@ def _cut(entries: Sequence[Entry], size: int) -> list[Sequence[Entry]]:
 
 
 def _split(
-    outcomes: Sequence[NDArray[np.float32] | Lost],
-) -> tuple[NDArray[np.float32], dict[int, Lost]]:
+    outcomes: Sequence[NDArray[np.float32] | Unreadable],
+) -> tuple[NDArray[np.float32], dict[int, Unreadable]]:
     """Return the features (N, D) that are there, and what is lost by its row."""
-    lost = {row: one for row, one in enumerate(outcomes) if isinstance(one, Lost)}
-    there = [one for one in outcomes if not isinstance(one, Lost)]
+    lost = {row: one for row, one in enumerate(outcomes) if isinstance(one, Unreadable)}
+    there = [one for one in outcomes if not isinstance(one, Unreadable)]
     return np.stack(there) if there else np.zeros((0, 0), np.float32), lost
 
 

@@ -36,7 +36,7 @@ class Models:
         place = self.bundle.place or self.bundle.name
         return _from_place, (place, self.device, self._describer)
 
-    def part_print(self, part: str) -> str:
+    def part_fingerprint(self, part: str) -> str:
         """Sixteen hex digits that change with the files and settings of one part."""
         spec = self.bundle.spec.get(part)
         hashes = self.bundle.spec.get("files")
@@ -64,11 +64,11 @@ class Models:
             raise InputError("in-painting needs diffusers: pip install 'synood[synth]'")
 
     @cached_property
-    def describer_print(self) -> str:
-        """As `part_print`, for whoever describes: it depends on the encoder as well."""
+    def describer_fingerprint(self) -> str:
+        """As `part_fingerprint`, for whoever describes: it depends on the encoder as well."""
         if self._describer is not None:
             return self._describer.id
-        return fingerprint(self.part_print("describer"), self.part_print("encoder"))
+        return fingerprint(self.part_fingerprint("describer"), self.part_fingerprint("encoder"))
 
     def describing_plan(self, images: int) -> str | None:
         """Return what describing so many images may cost, where it is asked of others.
@@ -82,12 +82,12 @@ class Models:
         return None if plan is None else str(plan(images))
 
     @cached_property
-    def painter_print(self) -> str:
-        """As `part_print` of the in-painter, for its precision on this device as well."""
-        return fingerprint(self.part_print("inpainter"), self.painter_dtype)
+    def inpainter_fingerprint(self) -> str:
+        """As `part_fingerprint` of the in-painter, for its precision on this device as well."""
+        return fingerprint(self.part_fingerprint("inpainter"), self.inpainter_dtype)
 
     @property
-    def painter_dtype(self) -> str:
+    def inpainter_dtype(self) -> str:
         """The precision in which the in-painter's U-Net computes, such as "float32"."""
         from synood.models.precision import chosen_dtype
 
@@ -119,21 +119,3 @@ def _from_place(place: str, device: str, describer: Describer | None) -> Models:
     from synood.models.bundles import load_bundle
 
     return Models(load_bundle(place), device, describer)
-
-
-def pick_device(name: str) -> str:
-    """Return `name`, or for "auto" the machine's accelerator if it has one, else the CPU.
-
-    A name that torch does not know, or a device that is not there, is an `InputError`.
-    """
-    if name == "cpu":
-        return name
-    import torch
-
-    found = torch.accelerator.is_available() and torch.accelerator.current_accelerator()
-    present = ["cpu", found.type] if found else ["cpu"]
-    if name == "auto":
-        return present[-1]
-    if name.partition(":")[0] not in present:
-        raise InputError(f"device {name!r}: not on this machine; use {' or '.join(present)}")
-    return name

@@ -14,14 +14,15 @@ from synood.errors import InputError
 from synood.features.store import FeatureStore
 from synood.files import fingerprint, read_json, readable, write_json
 from synood.labels.imagenet import same_classes
-from synood.models.loaded import Models, pick_device
+from synood.models.device import pick_device
+from synood.models.loaded import Models
 from synood.pipeline.executors.local import LocalExecutor
 from synood.pipeline.executors.tasks import Encode, Judge, Paint, Probe, TryOut
 from synood.pipeline.recipe import resolve_recipe
 from synood.pipeline.rundir.mirror import mirrored
 from synood.pipeline.rundir.quarantine import MAX_BAD, Bad, Quarantine
 from synood.pipeline.rundir.runfile import write_run_file
-from synood.pipeline.rundir.workspace import STAGES, Progress, Workspace, opened, unheard
+from synood.pipeline.rundir.workspace import STAGES, Workspace, opened
 from synood.pipeline.stages import stages
 from synood.pipeline.stages.guide import guide_name, margin_guide
 from synood.pipeline.stages.painting import Crew
@@ -33,6 +34,7 @@ from synood.pipeline.stages.target import (
     with_own_target,
 )
 from synood.pipeline.stages.tune import TuningData, assemble, calibrate, unit
+from synood.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from synood.pipeline.executors.local import Executor
     from synood.pipeline.executors.tasks import Guiding
     from synood.pipeline.rundir.shards import Synthetic
-    from synood.pipeline.rundir.workspace import Advance
+    from synood.progress import StageProgress
     from synood.settings import Recipe
 
 __all__ = ["BATCH_SIZE", "STAGES", "Progress", "fit", "pick_device"]
@@ -150,7 +152,7 @@ class _Run:
         self.quarantine = quarantine
         self.store = FeatureStore(
             self.root / "features",
-            models.part_print("encoder"),
+            models.part_fingerprint("encoder"),
             lambda: models.encoder,
             lambda blocks: executor.run(Encode(models), blocks),
             device=models.device,
@@ -199,7 +201,7 @@ class _Run:
         if listed is not None:
             taken = self.class_names if mining.exclude_class_names else ()
             listed, sentence = listed.without(taken)
-            self.workspace.say("mine", sentence)
+            self.workspace.notify("mine", sentence)
         words = self.models.bundle.words() if listed is None else ()
         advance = self.workspace.stage("mine")
         return stages.mine(self.store, words, self.class_names, mining, advance, listed)
@@ -232,7 +234,7 @@ class _Run:
         if classifier is not None:
             return classifier.fingerprint, lambda: None
         seen = [picture for picture in pictures if "probe" in picture.uses]
-        self.workspace.say(
+        self.workspace.notify(
             "probe",
             f"bundle {self.models.bundle.name!r} has no classifier for these "
             f"{len(self.class_names)} classes: a linear probe on the encoder's features of "
@@ -249,7 +251,7 @@ class _Run:
             return Probe(probe.weight, probe.bias, probe.class_names)
 
         contents = [(picture.sha256, picture.label) for picture in there]
-        encoder = self.models.part_print("encoder")
+        encoder = self.models.part_fingerprint("encoder")
         return fingerprint("probe", contents, self.class_names, encoder, self.seed), train
 
     def _synthetic(
@@ -271,7 +273,7 @@ class _Run:
             self.quarantine,
         )
         left = [picture for picture in tuned_on if picture.id in prompts]
-        prints = (models.painter_print, guide_print)
+        prints = (models.inpainter_fingerprint, guide_print)
         orders = stages.painting_orders(
             left, [prompts[picture.id] for picture in left], self.seed, guidance, prints
         )
@@ -289,7 +291,7 @@ class _Run:
             size = batch_size
             if size == "auto":
                 ((_, size),) = executor.run(TryOut(models, guiding, fitted), [len(orders)])
-                self.workspace.say("synthesize", f"batch size {size} fits", batch_size=size)
+                self.workspace.notify("synthesize", f"batch size {size} fits", batch_size=size)
             paint = Paint(models, guiding, fitted, size)
             return Crew(executor, paint, models.inpainter, size, self.workspace)
 
@@ -306,14 +308,14 @@ class _Run:
         """Return the features that the projection learns the classes from, and their targets."""
         features, targets = [], []
         for view in range(self.recipe.projection.views + 1):
-            advance = self.workspace.stage("views") if view else unheard
+            advance = self.workspace.stage("views") if view else no_progress
             there, rows = self._features(pictures, advance, view)
             features.append(rows)
             targets.append(self._targets(there))
         return np.concatenate(features), np.concatenate(targets)
 
     def _features(
-        self, pictures: Sequence[Picture], advance: Advance = unheard, view: int = 0
+        self, pictures: Sequence[Picture], advance: StageProgress = no_progress, view: int = 0
     ) -> tuple[list[Picture], NDArray[np.float32]]:
         """Return the pictures that are there still and their features."""
         left = self._left(pictures)
@@ -328,7 +330,7 @@ class _Run:
 
     def _class_features(self, prompt_set: str) -> NDArray[np.float32]:
         prompts = find_prompt_set(prompt_set).class_prompts(self.class_names)
-        return unit(self.store.texts(prompts, unheard))
+        return unit(self.store.texts(prompts, no_progress))
 
     def _targets(self, pictures: Sequence[Picture]) -> NDArray[np.int64]:
         rows = {name: row for row, name in enumerate(self.class_names)}
@@ -340,7 +342,7 @@ class _Run:
         inputs = fingerprint(
             "tune",
             data.fingerprint(),
-            self.models.part_print("encoder"),
+            self.models.part_fingerprint("encoder"),
             self.class_names,
             asdict(recipe),
             [picture.sha256 for picture in held_out],

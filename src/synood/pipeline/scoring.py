@@ -10,8 +10,8 @@ import numpy as np
 
 from synood.detector.ood_detector import BATCH, Prediction
 from synood.features.cached import CachedEncoder
+from synood.features.unreadable import Unreadable, map_padded
 from synood.pipeline.executors.local import in_order
-from synood.pipeline.rundir.quarantine import Lost, in_company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
     from synood.pipeline.executors.local import Executor
-    from synood.pipeline.rundir.workspace import Advance
+    from synood.progress import StageProgress
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,20 @@ class Score:
             return [*detector.verdicts(np.stack(features), [None] * len(features))]
 
         def work(paths: Sequence[Path]) -> list[Prediction]:
-            verdicts = in_company(encoder.features(paths), judged, BATCH)
+            verdicts = map_padded(encoder.features(paths), judged, BATCH)
             return [_of(path, one) for path, one in zip(paths, verdicts, strict=True)]
 
         return work
 
 
-def _of(path: Path, verdict: Prediction | Lost) -> Prediction:
-    if isinstance(verdict, Lost):
+def _of(path: Path, verdict: Prediction | Unreadable) -> Prediction:
+    if isinstance(verdict, Unreadable):
         return Prediction(math.nan, None, "", path, verdict.reason)
     return replace(verdict, path=path)
 
 
 def predict_index(
-    detector: OODDetector, index: ImageIndex, executor: Executor, advance: Advance
+    detector: OODDetector, index: ImageIndex, executor: Executor, advance: StageProgress
 ) -> list[Prediction]:
     """Return a verdict for each image of `index`, in its order.
 

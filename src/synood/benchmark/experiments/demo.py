@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from synood.models.bundles import Bundle
     from synood.models.classifier import Classifier
     from synood.pipeline.rundir.shards import Synthetic
-    from synood.pipeline.rundir.workspace import Progress
+    from synood.progress import Progress
     from synood.settings import Recipe
 
 STAGES = (
@@ -127,7 +127,7 @@ def _prepare(workspace: Workspace, suite: Suite, models: Models, recipe: Recipe)
     """View the suite, choose on validation, score the baselines on test."""
     store = FeatureStore(
         workspace.root / "features",
-        models.part_print("encoder"),
+        models.part_fingerprint("encoder"),
         lambda: models.encoder,
         device=models.device,
     )

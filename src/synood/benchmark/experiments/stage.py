@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import Bundle
     from synood.pipeline.rundir.shards import Synthetic
-    from synood.pipeline.rundir.workspace import Progress
     from synood.pipeline.stages.select import Picture
+    from synood.progress import Progress
     from synood.settings import GuidanceSettings, Recipe
 
 TRAIN_PER_CLASS = 50  # training images that a system may look at, of each class
@@ -178,7 +178,9 @@ def prepare(
     """
     models = Models(bundle, device)
     with opened(out, progress) as workspace:
-        store = FeatureStore(out / "features", models.part_print("encoder"), lambda: models.encoder)
+        store = FeatureStore(
+            out / "features", models.part_fingerprint("encoder"), lambda: models.encoder
+        )
         material, views = bench.gather(
             suite, models, store, recipe, workspace.stage("view"), None, TRAIN_PER_CLASS
         )

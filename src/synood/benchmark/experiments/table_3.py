@@ -12,7 +12,7 @@ from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
-from synood.pipeline.rundir.workspace import unheard
+from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from synood.benchmark.protocol.methods import Method
@@ -49,13 +49,15 @@ def _bundles(own: Bundle) -> list[Bundle]:
 def _with_encoder(stage: Stage, bundle: Bundle) -> dict[Method, list[SeedScores]]:
     models = Models(bundle, stage.material.models.device)
     root = stage.workspace.root / "features"
-    store = FeatureStore(root, models.part_print("encoder"), lambda: models.encoder)
-    views = bench.view_suite(stage.suite, store, stage.material.classifier, unheard, models.encoder)
+    store = FeatureStore(root, models.part_fingerprint("encoder"), lambda: models.encoder)
+    views = bench.view_suite(
+        stage.suite, store, stage.material.classifier, no_progress, models.encoder
+    )
     material = replace(
         stage.material,
         models=models,
         store=store,
-        load_words=lambda mining: bench.encode_words(models, store, mining, unheard),
+        load_words=lambda mining: bench.encode_words(models, store, mining, no_progress),
     )
     there = replace(stage, material=material, views=views)
     label = str(bundle.spec["encoder"].get("id", bundle.name))

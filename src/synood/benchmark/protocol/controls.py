@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from synood.features.unreadable import Unreadable
     from synood.models.guide import Guide
     from synood.models.inpainting import Inpainter
     from synood.models.loaded import Models
-    from synood.pipeline.rundir.quarantine import Lost
     from synood.pipeline.rundir.shards import Order
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Rendered
@@ -121,7 +121,7 @@ class _Labeller(Painter):
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Nothing to check: what is too long is cut."""
 
-    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Lost]:
+    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Unreadable]:
         """Paint the labels, each without the last words that the text tower cannot take."""
         return super().paint(
             [replace(order, prompt=fitting(self._inpainter, order.prompt)) for order in orders]

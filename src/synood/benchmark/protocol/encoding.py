@@ -12,7 +12,7 @@ import numpy as np
 from synood.errors import InputError
 from synood.files import fingerprint, sha256_file
 from synood.images.reading import read_image
-from synood.pipeline.rundir.workspace import unheard
+from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,9 +174,9 @@ def encode_set(
         index = replace(index, records=_thinned(index.records, per_class))
     paths = [record.path for record in index.records]
     hashes = [sha256_file(path) for path in paths]
-    features = store.images(paths, hashes, unheard)
+    features = store.images(paths, hashes, no_progress)
     seen = store.beside(fingerprint("views", classifier.fingerprint), lambda: _Views(classifier))
-    views = seen.images(paths, hashes, unheard)
+    views = seen.images(paths, hashes, no_progress)
     width = len(classifier.class_names)
     encoded = Encoded(
         image_set.name,

@@ -15,9 +15,9 @@ from synood.benchmark.results.results import Group, Results, make_row
 from synood.errors import InputError
 from synood.features.cached import CachedEncoder
 from synood.features.store import FeatureStore
+from synood.features.unreadable import Unreadable
 from synood.files import fingerprint, sha256_file
 from synood.labels.prompts import PROMPT_SETS
-from synood.pipeline.rundir.quarantine import Lost
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from synood.benchmark.suites.suite import ImageSet, Suite
     from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
-    from synood.pipeline.run import Progress
+    from synood.progress import Progress
 
 BATCH = 64  # pictures decoded at a time
 
@@ -174,10 +174,10 @@ def _features(
     features = []
     for start in range(0, len(paths), BATCH):
         batch = encoder.features(paths[start : start + BATCH])
-        bad = [one.reason for one in batch if isinstance(one, Lost)]
+        bad = [one.reason for one in batch if isinstance(one, Unreadable)]
         if bad:
             raise InputError(bad[0])
-        features += [one for one in batch if not isinstance(one, Lost)]
+        features += [one for one in batch if not isinstance(one, Unreadable)]
         advance(start + len(batch), len(paths), "")
     return np.stack(features)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from synood.errors import InputError
 from synood.labels.prompts import PROMPT_SETS, PromptSet
-from synood.pipeline.rundir.workspace import unheard
 from synood.pipeline.stages.tune import unit
+from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,15 +85,15 @@ class Material:
     def class_features_under(self, prompt_set: str) -> NDArray[np.float32]:
         """Return the class names' features (C, D) under another prompt set, of unit length."""
         prompts = PROMPT_SETS[prompt_set].class_prompts(self.class_names)
-        return unit(self.store.texts(prompts, unheard))
+        return unit(self.store.texts(prompts, no_progress))
 
     def name_features(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Encode any names as the class names are: (M, D), of unit length."""
-        return unit(self.store.texts(self.prompts.class_prompts(names), unheard))
+        return unit(self.store.texts(self.prompts.class_prompts(names), no_progress))
 
     def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Encode any prompts into (M, D), not normalised; kept in the store."""
-        return self.store.texts([(prompt,) for prompt in prompts], unheard)
+        return self.store.texts([(prompt,) for prompt in prompts], no_progress)
 
     def painted_run(self) -> Path:
         """Return the run whose synthetic pictures are tuned on; without one an `InputError`."""

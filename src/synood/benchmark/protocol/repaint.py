@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from synood.benchmark.protocol.fit_inputs import Material
     from synood.benchmark.protocol.retune import Painted
-    from synood.pipeline.rundir.quarantine import Lost
+    from synood.features.unreadable import Unreadable
     from synood.pipeline.rundir.shards import Order, Synthetic
     from synood.pipeline.rundir.workspace import Workspace
     from synood.settings import GuidanceSettings
@@ -44,7 +44,9 @@ def repaint(
         guide = guide_of(recipe, models, material.store, names, classifier)
         size = models.inpainter.image_size
 
-        def judge(batches: Sequence[Sequence[Order]]) -> Iterator[tuple[int, list[float | Lost]]]:
+        def judge(
+            batches: Sequence[Sequence[Order]],
+        ) -> Iterator[tuple[int, list[float | Unreadable]]]:
             return enumerate(energies_of(guide, batch, size, settings) for batch in batches)
 
         fitted = with_own_target(settings, orders, judge, workspace, refuse)

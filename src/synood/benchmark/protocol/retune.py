@@ -17,10 +17,11 @@ from synood.files import read_jsonl
 from synood.pipeline import run as pipeline
 from synood.pipeline.executors import tasks as work
 from synood.pipeline.rundir.shards import Order, Synthetic, read_synthetic
-from synood.pipeline.rundir.workspace import Workspace, unheard
+from synood.pipeline.rundir.workspace import Workspace
 from synood.pipeline.stages import stages
 from synood.pipeline.stages.select import Picture, is_learnt
 from synood.pipeline.stages.tune import TuningData, assemble, tune, unit
+from synood.progress import no_progress
 from synood.tuning.assignment import compact, nearest_negative
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def guide_of(
     if recipe.guidance.objective != "margin":
         return classifier
     mining = recipe.mining
-    negatives = stages.mine(store, models.bundle.words(), class_names, mining, unheard)
+    negatives = stages.mine(store, models.bundle.words(), class_names, mining, no_progress)
     classes = class_features(class_names, store, mining.prompt_set)
     temperature = recipe.score.temperature
     return work.guide_of(models, work.Labels(classes, unit(negatives.features), temperature))
@@ -140,7 +141,7 @@ class Rehearsal:
         self._recipe = recipe
         self._workspace = Workspace(workspace.root)  # each tuning's own progress is not told
         self._negatives = stages.mine(
-            store, models.bundle.words(), class_names, recipe.mining, unheard
+            store, models.bundle.words(), class_names, recipe.mining, no_progress
         )
 
     def negative_features(self) -> NDArray[np.float32]:
@@ -185,7 +186,9 @@ class Rehearsal:
     ) -> NDArray[np.float32]:
         """Return the encoder's features (N, D) of pictures, not normalised, each encoded once."""
         paths = [picture.path for picture in pictures]
-        return self._store.images(paths, [picture.sha256 for picture in pictures], unheard, view)
+        return self._store.images(
+            paths, [picture.sha256 for picture in pictures], no_progress, view
+        )
 
 
 def _picture(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:

@@ -19,8 +19,8 @@ from synood.labels.imagenet import same_classes
 from synood.labels.pools import candidates
 from synood.labels.prompts import PROMPT_SETS
 from synood.models.classifier import train_probe
-from synood.pipeline.rundir.workspace import unheard
 from synood.pipeline.stages.tune import unit
+from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
     from synood.models.loaded import Models
-    from synood.pipeline.rundir.workspace import Advance
+    from synood.progress import StageProgress
     from synood.settings import MiningSettings, Recipe
 
 
@@ -74,7 +74,7 @@ def view_suite(
     suite: Suite,
     store: FeatureStore,
     classifier: Classifier,
-    advance: Advance,
+    advance: StageProgress,
     encoder: ImageTextEncoder | None = None,
 ) -> Views:
     """Send every validation and test image through the networks, once.
@@ -106,7 +106,7 @@ def suite_classifier(train: ImageSet, models: Models, store: FeatureStore) -> Cl
     if own and same_classes(own.class_names, index.class_names):
         return own
     paths = [record.path for record in index.records]
-    features = store.images(paths, [sha256_file(path) for path in paths], unheard)
+    features = store.images(paths, [sha256_file(path) for path in paths], no_progress)
     labels = [index.class_names.index(str(record.label)) for record in index.records]
     return train_probe(features, np.array(labels), index.class_names, models.encoder)
 
@@ -116,7 +116,7 @@ def gather(
     models: Models,
     store: FeatureStore,
     recipe: Recipe,
-    advance: Advance,
+    advance: StageProgress,
     run: Path | None = None,
     train_per_class: int | None = None,
     outlier_names: tuple[str, ...] = (),
@@ -139,7 +139,7 @@ def gather(
         models=models,
         classifier=classifier,
         store=store,
-        load_words=lambda mining: encode_words(models, store, mining, unheard),
+        load_words=lambda mining: encode_words(models, store, mining, no_progress),
         run=run,
         outlier_names=outlier_names,
     )
@@ -183,7 +183,7 @@ def stream_scores(scorer: StreamScorer, seed: int, views: Views) -> SeedScores:
 
 
 def encode_words(
-    models: Models, store: FeatureStore, mining: MiningSettings, advance: Advance
+    models: Models, store: FeatureStore, mining: MiningSettings, advance: StageProgress
 ) -> Words:
     """Encode the candidates that `mining` makes of the bundle's words."""
     words, prompts = models.bundle.words(), PROMPT_SETS[mining.prompt_set]
@@ -195,7 +195,7 @@ def class_features(
     class_names: tuple[str, ...], store: FeatureStore, prompt_set: str
 ) -> NDArray[np.float32]:
     """Encode the class names under a prompt set: (C, D) of unit length."""
-    return unit(store.texts(PROMPT_SETS[prompt_set].class_prompts(class_names), unheard))
+    return unit(store.texts(PROMPT_SETS[prompt_set].class_prompts(class_names), no_progress))
 
 
 def choose(

@@ -17,7 +17,8 @@ from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._heads import OutlierHead
 from synood.benchmark.systems._training import Losses, labelled
 from synood.images.sources import ImageIndex
-from synood.pipeline.rundir.workspace import Workspace, unheard
+from synood.pipeline.rundir.workspace import Workspace
+from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from synood.benchmark.protocol.fit_inputs import Material
@@ -41,7 +42,7 @@ def fit_dreamood(material: Material, seed: int) -> Fitted:
     painted, studio = read_painted(run, index), partial(studio_of, material)
     made = paint_control(NEG_IMAGE, painted, studio, Workspace(run))
     outliers = material.store.images(
-        [picture.path for picture in made], [picture.sha256 for picture in made], unheard
+        [picture.path for picture in made], [picture.sha256 for picture in made], no_progress
     )
     losses = Losses()
     images, _ = labelled(material.train)

@@ -141,7 +141,7 @@ class _Worker:
         import torch
         from ray import cloudpickle
 
-        from synood.models.loaded import pick_device
+        from synood.models.device import pick_device
 
         if Path(folder).is_dir():
             os.chdir(folder)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.images.reading import read_image
 from synood.images.views import view_of
 from synood.labels.prompts import spoken
-from synood.pipeline.rundir.quarantine import Lost, attempt, in_company
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +60,9 @@ class Describe:
 
     models: Models
 
-    def begin(self, device: str | None = None) -> Callable[[Sequence[Picture]], list[str | Lost]]:
+    def begin(
+        self, device: str | None = None
+    ) -> Callable[[Sequence[Picture]], list[str | Unreadable]]:
         """Load the describer."""
         describer = self.models.on(device).describer
 
@@ -69,8 +71,8 @@ class Describe:
             ids = [picture.id for picture, _ in read]
             return describer.describe([image for _, image in read], labels, ids)
 
-        def work(pictures: Sequence[Picture]) -> list[str | Lost]:
-            return in_company(attempt(_with_image, pictures), described)
+        def work(pictures: Sequence[Picture]) -> list[str | Unreadable]:
+            return map_padded(map_or_unreadable(_with_image, pictures), described)
 
         return work
 
@@ -84,7 +86,9 @@ class Judge:
     size: int  # of the in-painter's pictures
     settings: GuidanceSettings
 
-    def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], list[float | Lost]]:
+    def begin(
+        self, device: str | None = None
+    ) -> Callable[[Sequence[Order]], list[float | Unreadable]]:
         """Load the guide."""
         from synood.pipeline.stages.target import energies_of
 
@@ -135,7 +139,7 @@ class Encode:
 
     def begin(
         self, device: str | None = None
-    ) -> Callable[[Sequence[ImageFile]], list[NDArray[np.float32] | Lost]]:
+    ) -> Callable[[Sequence[ImageFile]], list[NDArray[np.float32] | Unreadable]]:
         """Load the encoder."""
         encoder = self.models.on(device).encoder
         return lambda files: encode_files(encoder, files)
@@ -143,16 +147,16 @@ class Encode:
 
 def encode_files(
     encoder: ImageTextEncoder, files: Sequence[ImageFile]
-) -> list[NDArray[np.float32] | Lost]:
+) -> list[NDArray[np.float32] | Unreadable]:
     """Read and encode images, `READ_AT_ONCE` at a time: a feature (D,) each, not normalised.
 
     Every batch is filled up to that number, for kernels round otherwise for another: so a file's
     feature has the same bytes in whatever company it was encoded.
     """
-    features: list[NDArray[np.float32] | Lost] = []
+    features: list[NDArray[np.float32] | Unreadable] = []
     for start in range(0, len(files), READ_AT_ONCE):
-        read = attempt(_seen, files[start : start + READ_AT_ONCE])
-        features += in_company(read, lambda images: [*encoder.encode_images(images)], READ_AT_ONCE)
+        read = map_or_unreadable(_seen, files[start : start + READ_AT_ONCE])
+        features += map_padded(read, lambda images: [*encoder.encode_images(images)], READ_AT_ONCE)
     return features
 
 

@@ -9,13 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from synood.errors import InputError
-from synood.files import read_jsonl, write_text
+from synood.files import read_jsonl, replacing_directory, write_text
 from synood.images.places import RemotePath, place
 from synood.pipeline.export.card import MARK, data_card
 from synood.pipeline.export.formats import PER_SHARD, WRITERS
 from synood.pipeline.rundir.mirror import send_folder
 from synood.pipeline.rundir.shards import Synthetic, read_synthetic
-from synood.pipeline.rundir.workspace import whole_directory
 
 ExportFormat = Literal["folder", "webdataset", "parquet"]
 
@@ -73,7 +72,7 @@ def export_pictures(
         return count
     document = _run_file(run)
     samples = read_samples(run, document["inputs"]["classes"])
-    with whole_directory(out) as part:
+    with replacing_directory(out) as part:
         WRITERS[form](part, samples, document["inputs"]["classes"], per_shard)
         write_text(part / "README.md", data_card(document, samples, form))
     return len(samples)

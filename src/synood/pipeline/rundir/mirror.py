@@ -144,7 +144,7 @@ def mirrored(workspace: Workspace, url: str | None) -> Iterator[None]:
 
     def watch() -> None:
         if trouble := mirror.copy_if_due():
-            workspace.say("mirror", trouble)
+            workspace.notify("mirror", trouble)
 
     workspace.watch = watch
     try:

@@ -1,6 +1,6 @@
 """Images that cannot be used: left out and listed, until they are too many to go on without.
 
-A worker hands back a `Lost` in the place of what it could not make. The run lists it in
+A worker returns an `Unreadable` in the place of what it could not make. The run lists it in
 quarantine.jsonl, leaves the image out of everything that follows, and goes on.
 """
 
@@ -19,20 +19,12 @@ if TYPE_CHECKING:
     from synood.pipeline.rundir.workspace import Workspace
 
 T = TypeVar("T")
-R = TypeVar("R")
 Stage = Literal["select", "describe", "synthesize", "embed"]
 STAGES: tuple[Stage, ...] = ("select", "describe", "synthesize", "embed")
 FILE = "quarantine.jsonl"
 MAX_BAD = 0.05
 _OUTCOMES = {"select": "not chosen", "embed": "left out of the tuning"}
 _ELSE = "left out from this stage on"
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Stands where an image's result would; `reason` is a sentence that names the file."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ class Quarantine:
         for one in bad:
             if (stage, one.id) not in self._rows:
                 self._rows[stage, one.id] = self._row(stage, one)
-                self._workspace.say(stage, f"left out: {one.reason}", quarantined=one.id)
+                self._workspace.notify(stage, f"left out: {one.reason}", quarantined=one.id)
         if bad:
             self._write()
             self._check(stage)
@@ -140,38 +132,3 @@ class Quarantine:
                 f"that --max-bad allows; {readable(self._path)} lists them, the first is "
                 f"{reasons[0]}"
             )
-
-
-def attempt(read: Callable[[T], R], items: Sequence[T]) -> list[R | Lost]:
-    """Read each item; where that is an `InputError`, its sentence takes the result's place."""
-
-    def one(item: T) -> R | Lost:
-        try:
-            return read(item)
-        except InputError as error:
-            return Lost(str(error))
-
-    return [one(item) for item in items]
-
-
-def in_company(
-    values: Sequence[R | Lost], work: Callable[[list[R]], Sequence[T]], fill: int = 0
-) -> list[T | Lost]:
-    """Do `work` on a batch from which some are lost, and leave those lost.
-
-    A copy of another stands in for a lost one, and for those that the batch has less than `fill`:
-    kernels round otherwise in a batch of another size, so this way the others come out with the
-    same bytes.
-
-    >>> in_company([1, Lost("gone"), 3], lambda batch: [10 * value for value in batch])
-    [10, Lost(reason='gone'), 30]
-    """
-    there = [value for value in values if not isinstance(value, Lost)]
-    if not there:
-        return [value for value in values if isinstance(value, Lost)]
-    batch = [there[0] if isinstance(value, Lost) else value for value in values]
-    done = work(batch + there[:1] * (fill - len(batch)))
-    return [
-        value if isinstance(value, Lost) else result
-        for value, result in zip(values, done, strict=False)
-    ]

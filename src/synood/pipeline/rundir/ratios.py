@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MANY = 20_000  # images from which on their ratios are kept: minutes of opening files
 
 
-def listing_print(index: ImageIndex) -> str:
+def listing_fingerprint(index: ImageIndex) -> str:
     """Sixteen hex digits of what can be told of every image without opening it."""
     digest = sha256()
     for record in index.records:
@@ -40,7 +40,7 @@ def kept_ratios(workspace: Workspace, index: ImageIndex, listing: str) -> Ratios
     kept = _read(path, listing, count)
     if kept is not None:
         return kept
-    workspace.say("select", f"reads the headers of {count:,} images")
+    workspace.notify("select", f"reads the headers of {count:,} images")
     ratios = measure_ratios(index)
     if not ratios.broken:
         _write(path, listing, ratios)

@@ -66,8 +66,8 @@ def _models(models: Models) -> dict[str, object]:
     return {
         "bundle": bundle.name,
         "fingerprint": bundle.fingerprint,
-        "describer_used": models.describer_print,
-        "inpainter_dtype": models.painter_dtype,
+        "describer_used": models.describer_fingerprint,
+        "inpainter_dtype": models.inpainter_dtype,
         **parts,
     }
 

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
-from synood.files import fingerprint, read_jsonl, sha256_file, write_jsonl
-from synood.pipeline.rundir.workspace import whole_directory
+from synood.files import (
+    fingerprint,
+    read_jsonl,
+    replacing_directory,
+    sha256_file,
+    write_jsonl,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +69,7 @@ def write_shard(
 ) -> list[Synthetic]:
     """Write the pictures of `orders` as one new shard and return them."""
     shard = directory / _shard_name([order.inputs for order in orders])
-    with whole_directory(shard) as part:
+    with replacing_directory(shard) as part:
         pictures = [_write(part, *pair) for pair in zip(orders, rendered, strict=True)]
         write_jsonl(part / ROWS, [_to_row(picture) for picture in pictures])
     return [replace(picture, path=shard / picture.path.name) for picture in pictures]
@@ -97,7 +102,7 @@ def _copy_shard(directory: Path, pictures: Sequence[Synthetic]) -> list[Syntheti
     if not pictures:
         return []
     shard = directory / _shard_name([picture.inputs for picture in pictures])
-    with whole_directory(shard) as part:
+    with replacing_directory(shard) as part:
         for picture in pictures:
             shutil.copyfile(picture.path, part / picture.path.name)
         write_jsonl(part / ROWS, [_to_row(picture) for picture in pictures])

@@ -6,20 +6,20 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
-from synood.files import sync
 from synood.pipeline.rundir.lock import locked
+from synood.progress import no_run_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-Advance = Callable[[int, int, str], None]
+    from synood.progress import Progress, StageProgress
+
 STAGES = (
     "select",
     "mine",
@@ -35,32 +35,17 @@ HEARTBEAT = 10.0  # seconds between two lines of progress in the event log
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-class Progress(Protocol):
-    """What a caller passes in to be told how far a run is."""
-
-    def __call__(self, stage: str, done: int, total: int, message: str) -> None:
-        """Take note that `done` of `total` parts of `stage` are there; `message` may be empty."""
-
-
-def silent(stage: str, done: int, total: int, message: str) -> None:
-    """Take the place of a `Progress` that nobody asked for."""
-
-
-def unheard(done: int, total: int, message: str = "") -> None:
-    """Take the place of a stage's `Advance` where the work is too small to be told of."""
-
-
 class Workspace:
     """A run directory that this process alone may write to."""
 
     def __init__(self, root: Path, progress: Progress | None = None) -> None:
         self.root = root
-        self._progress = progress or silent
+        self._progress = progress or no_run_progress
         self._logged: dict[str, tuple[int, int]] = {}
         self._beat = 0.0
         self.watch: Callable[[], None] | None = None  # called after every line of the log
 
-    def stage(self, name: str) -> Advance:
+    def stage(self, name: str) -> StageProgress:
         """Return what a stage calls to tell how far it is: (done, total, message)."""
 
         def advance(done: int, total: int, message: str = "") -> None:
@@ -77,7 +62,7 @@ class Workspace:
             self._logged[stage], self._beat = (done, total), now
             self.log("progress", stage=stage, done=done, total=total)
 
-    def say(self, stage: str, message: str, **details: object) -> None:
+    def notify(self, stage: str, message: str, **details: object) -> None:
         """Put a remark on the user's screen and into the event log."""
         self._progress(stage, 0, 0, message)
         self.log("notice", stage=stage, message=message, **details)
@@ -119,28 +104,6 @@ def opened(root: Path, progress: Progress | None = None) -> Iterator[Workspace]:
             f"{error.filename or root}: cannot be written ({error.strerror}); what is finished is "
             "kept, and the same call goes on from there"
         ) from error
-
-
-@contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory beside `path`; put it in the place of `path` on success.
-
-    Killed at any moment, `path` is either whole (old or new) or absent.
-    """
-    part, old = (path.with_name(f".{path.name}.{kind}.part") for kind in ("new", "old"))
-    for leftover in (part, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        for file in sorted(path for path in part.rglob("*") if path.is_file()):
-            sync(file)
-        if path.exists():
-            path.rename(old)
-        part.rename(path)
-    finally:
-        for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _refuse_foreign(root: Path) -> None:

@@ -40,5 +40,5 @@ def margin_guide(
     """
     texts = class_names, recipe.mining.prompt_set, negatives.words, negatives.prompts
     temperature = recipe.score.temperature
-    mark = fingerprint("margin", models.part_print("encoder"), texts, temperature)
+    mark = fingerprint("margin", models.part_fingerprint("encoder"), texts, temperature)
     return mark, lambda: Labels(class_features, unit(negatives.features), temperature)

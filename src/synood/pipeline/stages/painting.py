@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from synood.features.unreadable import Unreadable, map_padded
 from synood.models.memory import peak_memory, reset_peak
-from synood.pipeline.rundir.quarantine import Lost, in_company
 from synood.pipeline.stages.target import squares
 from synood.synthesis.memory import Fitter
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Memory, Rendered
 
-    Results = Iterator[tuple[int, Sequence[Rendered | Lost]]]
+    Results = Iterator[tuple[int, Sequence[Rendered | Unreadable]]]
 
 GIGABYTE = 1e9
 
@@ -35,7 +35,7 @@ GIGABYTE = 1e9
 class Painted:
     """What came of one batch, and at what price."""
 
-    pictures: Sequence[Rendered | Lost]
+    pictures: Sequence[Rendered | Unreadable]
     remarks: list[str]  # what had to be changed because memory ran out
     peak_memory: int  # bytes, as `synood.models.memory.peak_memory` says
 
@@ -76,11 +76,11 @@ class Painter:
         """Yield the number of each batch with its pictures, painted in this process."""
         return enumerate(map(self.paint, batches))
 
-    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Lost]:
+    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Unreadable]:
         """Paint a batch of at most `batch_size`; it is filled up to that number.
 
         So a picture depends on its own order and on the size of the batch, not on its company. An
-        order whose image is gone or altered is `Lost`.
+        order whose image is gone or altered is `Unreadable`.
         """
         return self.painted(orders).pictures
 
@@ -88,7 +88,9 @@ class Painter:
         """Paint a batch as `paint` does, in pieces where memory runs out, and say what it took."""
         device, remarks = str(self._inpainter.device), list[str]()
         pixels = squares(orders, self._inpainter.image_size)
-        values = [p if isinstance(p, Lost) else (o, p) for o, p in zip(orders, pixels, strict=True)]
+        values = [
+            p if isinstance(p, Unreadable) else (o, p) for o, p in zip(orders, pixels, strict=True)
+        ]
 
         def in_pieces(batch: list[tuple[Order, NDArray[np.float32]]]) -> list[Rendered]:
             pictures, said = self._fitter.paint(
@@ -98,7 +100,7 @@ class Painter:
             return pictures
 
         reset_peak(device)
-        pictures = in_company(values, in_pieces, self.batch_size)
+        pictures = map_padded(values, in_pieces, self.batch_size)
         return Painted(pictures, remarks, peak_memory(device))
 
     def _paint(
@@ -143,8 +145,8 @@ class Crew:
         start, pictures, peak = time.monotonic(), 0, 0
         for number, painted in self._executor.run(self._task, batches):
             for remark in painted.remarks:
-                self._workspace.say("synthesize", remark)
-            pictures += sum(not isinstance(one, Lost) for one in painted.pictures)
+                self._workspace.notify("synthesize", remark)
+            pictures += sum(not isinstance(one, Unreadable) for one in painted.pictures)
             peak = max(peak, painted.peak_memory)
             yield number, painted.pictures
         self._tell(pictures, time.monotonic() - start, peak)
@@ -153,7 +155,7 @@ class Crew:
         """Put the pace and the memory on record: in events.jsonl, which differs between runs."""
         device, dtype = str(self._inpainter.device), self._inpainter.precision
         rate = 3600 * pictures / seconds
-        self._workspace.say(
+        self._workspace.notify(
             "synthesize",
             f"painted {pictures} pictures, {rate:.0f} an hour, in at most {peak / GIGABYTE:.1f} GB "
             f"({device}, {dtype}, {self.batch_size} at a time)",

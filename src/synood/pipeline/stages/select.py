@@ -10,7 +10,7 @@ import numpy as np
 from synood.errors import InputError
 from synood.files import fingerprint, read_jsonl, sha256_bytes, write_jsonl
 from synood.pipeline.rundir.quarantine import Bad
-from synood.pipeline.rundir.ratios import kept_ratios, listing_print
+from synood.pipeline.rundir.ratios import kept_ratios, listing_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
@@ -62,7 +62,7 @@ def select(
     into `quarantine`, and the choice is the one that a folder without them gives.
     """
     path = workspace.root / "select.jsonl"
-    listing = listing_print(index)
+    listing = listing_fingerprint(index)
     inputs = fingerprint(
         "select", asdict(recipe.select), asdict(recipe.probe), asdict(recipe.calibration),
         recipe.projection.images_per_class, with_probe, index.class_names, listing,

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from synood.features.unreadable import Unreadable
 from synood.files import fingerprint, read_jsonl, write_jsonl
 from synood.pipeline.executors.tasks import Describe
-from synood.pipeline.rundir.quarantine import Bad, Lost, refuse
+from synood.pipeline.rundir.quarantine import Bad, refuse
 from synood.pipeline.rundir.shards import SHARD, Order, Synthetic, read_synthetic, tidy, write_shard
-from synood.pipeline.rundir.workspace import unheard
+from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from synood.models.loaded import Models
     from synood.pipeline.executors.local import Executor
     from synood.pipeline.rundir.quarantine import Lose, Stage
-    from synood.pipeline.rundir.workspace import Advance, Workspace
+    from synood.pipeline.rundir.workspace import Workspace
     from synood.pipeline.stages.painting import Paints
     from synood.pipeline.stages.select import Picture
+    from synood.progress import StageProgress
     from synood.settings import DescribeSettings, GuidanceSettings, MiningSettings
     from synood.synthesis.guidance import Rendered
 
@@ -59,7 +61,7 @@ def mine(
     words: Sequence[Word],
     class_names: Sequence[str],
     settings: MiningSettings,
-    advance: Advance,
+    advance: StageProgress,
     given: LabelList | None = None,
 ) -> Negatives:
     """Choose the negative labels among `words` as NegLabel does (its §3), or take those given."""
@@ -73,7 +75,7 @@ def mine(
 
     if given is not None:
         return listed_labels(given.words, prompts, encode)
-    class_features = store.texts(prompts.class_prompts(class_names), unheard)
+    class_features = store.texts(prompts.class_prompts(class_names), no_progress)
     return mined_labels(words, class_names, prompts, settings, encode, class_features)
 
 
@@ -82,7 +84,7 @@ def describe(
     pictures: Sequence[Picture],
     models: Models,
     settings: DescribeSettings,
-    advance: Advance,
+    advance: StageProgress,
     executor: Executor,
     lose: Lose = refuse,
 ) -> dict[str, str]:
@@ -93,7 +95,9 @@ def describe(
     """
     rows = {row["inputs"]: row for row in _rows_if_any(path) if "inputs" in row}
     inputs = [
-        fingerprint("describe", picture.sha256, picture.label, picture.id, models.describer_print)
+        fingerprint(
+            "describe", picture.sha256, picture.label, picture.id, models.describer_fingerprint
+        )
         for picture in pictures
     ]
     missing = [i for i, stamp in enumerate(inputs) if stamp not in rows]
@@ -106,7 +110,7 @@ def describe(
     for number, texts in described:
         batch = batches[number]
         for i, text in zip(batch, texts, strict=True):
-            if not isinstance(text, Lost):
+            if not isinstance(text, Unreadable):
                 row = {"id": pictures[i].id, "text": text, "describer": models.describer.id}
                 rows[inputs[i]] = {**row, "inputs": inputs[i]}
         done += len(batch)
@@ -206,11 +210,11 @@ class _Shards:
 
     def __init__(self, batches: Sequence[Sequence[Order]]) -> None:
         self._batches = batches
-        self._painted: dict[int, Sequence[Rendered | Lost]] = {}
+        self._painted: dict[int, Sequence[Rendered | Unreadable]] = {}
         self._size = max(1, SHARD // len(batches[0]))  # batches
 
     def add(
-        self, number: int, rendered: Sequence[Rendered | Lost]
+        self, number: int, rendered: Sequence[Rendered | Unreadable]
     ) -> Iterator[tuple[list[Order], list[Rendered]]]:
         """Take in a batch; yield its shard if it was the last that the shard lacked.
 
@@ -226,7 +230,7 @@ class _Shards:
                 for order, picture in zip(
                     self._batches[member], self._painted.pop(member), strict=True
                 )
-                if not isinstance(picture, Lost)
+                if not isinstance(picture, Unreadable)
             ]
             if pairs:
                 yield [order for order, _ in pairs], [picture for _, picture in pairs]
@@ -268,7 +272,7 @@ def _tell_lost(
         [
             Bad(image_id, path, result.reason)
             for (path, image_id), result in zip(sources, results, strict=True)
-            if isinstance(result, Lost)
+            if isinstance(result, Unreadable)
         ],
     )
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
+from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.pipeline.executors.local import in_order
-from synood.pipeline.rundir.quarantine import Bad, Lost, attempt, in_company
+from synood.pipeline.rundir.quarantine import Bad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ class CompanyChanged(Exception):  # noqa: N818 - no error: the painting is order
 def with_own_target(
     settings: GuidanceSettings,
     orders: Sequence[Order],
-    judge: Callable[[Sequence[Sequence[Order]]], Iterator[tuple[int, list[float | Lost]]]],
+    judge: Callable[[Sequence[Sequence[Order]]], Iterator[tuple[int, list[float | Unreadable]]]],
     workspace: Workspace,
     lose: Lose,
 ) -> GuidanceSettings:
@@ -53,13 +54,13 @@ def with_own_target(
     bad = [
         Bad(order.id, order.source, value.reason)
         for order, value in zip(orders, found, strict=True)
-        if isinstance(value, Lost)
+        if isinstance(value, Unreadable)
     ]
     if bad:
         lose("synthesize", bad)
         raise CompanyChanged
     target = round(float(np.quantile(np.asarray(found, np.float32), settings.target_quantile)), 6)
-    workspace.say(
+    workspace.notify(
         "synthesize",
         f"guidance.target is {target:.3f}, the {settings.target_quantile:g} quantile of the "
         "in-distribution images' energies",
@@ -75,7 +76,7 @@ def tell_if_idle(
     guided = settings.step_size != 0 and settings.rounds > 1
     idle = sum(picture.losses[:1] == (0.0,) for picture in pictures)
     if guided and settings.objective != "uniformity" and 2 * idle > len(pictures):
-        workspace.say(
+        workspace.notify(
             "synthesize",
             f"{idle} of {len(pictures)} pictures were beyond guidance.target from the start and "
             "so were not guided; --set guidance.target_quantile=0.95 fits the target to what "
@@ -98,13 +99,13 @@ def check_target(settings: GuidanceSettings) -> None:
 
 def energies_of(
     guide: Guide, orders: Sequence[Order], size: int, settings: GuidanceSettings
-) -> list[float | Lost]:
+) -> list[float | Unreadable]:
     """Return the energy of each order's in-distribution image, seen at the painter's size."""
 
     def judged(pixels: list[NDArray[np.float32]]) -> list[float]:
         return energies(guide, np.stack(pixels), settings)
 
-    return in_company(squares(orders, size), judged, AT_ONCE)
+    return map_padded(squares(orders, size), judged, AT_ONCE)
 
 
 def energies(guide: Guide, pixels: NDArray[np.float32], settings: GuidanceSettings) -> list[float]:
@@ -119,11 +120,13 @@ def energies(guide: Guide, pixels: NDArray[np.float32], settings: GuidanceSettin
     return found
 
 
-def squares(orders: Sequence[Order], size: int) -> list[NDArray[np.float32] | Lost]:
+def squares(orders: Sequence[Order], size: int) -> list[NDArray[np.float32] | Unreadable]:
     """Read each order's image as `square` gives it; it must hold the bytes that were chosen."""
     from synood.images.reading import read_image
 
-    return attempt(lambda order: square(read_image(order.source, order.sha256), size), orders)
+    return map_or_unreadable(
+        lambda order: square(read_image(order.source, order.sha256), size), orders
+    )
 
 
 def square(image: Image, size: int) -> NDArray[np.float32]:

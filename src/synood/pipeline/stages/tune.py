@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from synood.detector.ood_detector import OODDetector
     from synood.labels.negatives import Negatives
     from synood.models.loaded import Models
-    from synood.pipeline.rundir.workspace import Advance, Workspace
+    from synood.pipeline.rundir.workspace import Workspace
     from synood.pipeline.stages.select import Picture
     from synood.pipeline.stages.stages import Assignment
+    from synood.progress import StageProgress
     from synood.settings import Recipe
     from synood.tuning.projection import Projection
 
@@ -98,7 +99,7 @@ Tune: TypeAlias = (
 )
 
 
-def _told(advance: Advance) -> Callable[[int, int, float], None]:
+def _told(advance: StageProgress) -> Callable[[int, int, float], None]:
     """Tell the loss of each step as a stage's progress."""
     return lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}")
 
@@ -146,13 +147,13 @@ def calibrate(
     """Set the threshold from in-distribution images, and say so where it cannot be trusted."""
     detector = detector.calibrate(detector.score_features(features), recipe.calibration.tpr)
     if any(is_learnt(picture) for picture in pictures):
-        workspace.say(
+        workspace.notify(
             "calibrate",
             "too few images are left over to set the threshold: it comes from those tuned on "
             "and rejects too many new ones; set it with `synood calibrate` and other images",
         )
     elif detector.calibration and detector.calibration.warning:
-        workspace.say("calibrate", detector.calibration.warning)
+        workspace.notify("calibrate", detector.calibration.warning)
     return detector
 
 
