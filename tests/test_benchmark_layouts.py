@@ -137,7 +137,7 @@ def test_a_whole_root_is_all_there(mos, monkeypatch, capsys):
     shrink(monkeypatch, "imagenet-4", mos)
     assert check_benchmark("imagenet-4", mos).ok
     assert main(["benchmark", "check", "imagenet-4", "--root", str(mos)]) == 0
-    assert capsys.readouterr().out.endswith("all there\n")
+    assert capsys.readouterr().out.endswith("complete\n")
 
 
 def test_a_missing_set_a_wrong_count_and_where_to_get_them(mos, monkeypatch, capsys):
@@ -157,7 +157,7 @@ def test_a_missing_set_a_wrong_count_and_where_to_get_them(mos, monkeypatch, cap
     assert main(command) == 2
     text = capsys.readouterr().out
     assert "get SUN: http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset/SUN.tar.gz" in text
-    assert "2 of 6 sets not whole" in text
+    assert "2 of 6 sets are incomplete" in text
 
 
 def test_a_damaged_list_and_a_lost_picture_are_told(openood, monkeypatch):

@@ -12,7 +12,7 @@ import torch
 from bundling import tiny_bundle
 from small_run import make_pictures
 from synood import InputError
-from synood.cli.executor_options import Spread
+from synood.cli.options import ExecutorOptions
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
@@ -99,10 +99,13 @@ def test_another_number_of_threads_moves_a_pixel_by_one_grey_level_at_most(tmp_p
 
 
 def test_options_of_workers_need_a_cluster_and_the_cluster_needs_ray(monkeypatch):
-    with pytest.raises(InputError, match="need --executor ray"), Spread(workers=2).opened():
+    with (
+        pytest.raises(InputError, match="need --executor ray"),
+        ExecutorOptions(workers=2).opened(),
+    ):
         pass
-    with Spread().opened() as executor:
+    with ExecutorOptions().opened() as executor:
         assert isinstance(executor, LocalExecutor)
     monkeypatch.setattr(_ray, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"synood\[ray\]"), Spread("ray").opened():
+    with pytest.raises(InputError, match=r"synood\[ray\]"), ExecutorOptions("ray").opened():
         pass

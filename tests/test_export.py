@@ -221,7 +221,7 @@ def test_an_unfinished_or_foreign_directory_is_refused(finished, tmp_path, capsy
 def test_the_command_says_what_it_wrote(finished, tmp_path, capsys):
     words = ["synthesize", finished, "--export", tmp_path / "out", "--format", "webdataset"]
     assert main([*map(str, words), "--per-shard", "5"]) == 0
-    assert f"{COUNT} synthetic pictures" in capsys.readouterr().out
+    assert f"{COUNT} synthetic images" in capsys.readouterr().out
     assert len(list((tmp_path / "out").glob("*.tar"))) == 2
     with tarfile.open(tmp_path / "out" / "pictures-000001.tar") as shard:
         row = json.load(shard.extractfile("000005.json"))

@@ -142,8 +142,8 @@ def test_what_was_left_out_is_counted(begun, capsys):
     assert read_status(begun).quarantined == {"select": 2, "embed": 1}
     assert main(["status", str(begun)]) == 0
     text = capsys.readouterr().out
-    assert "3 images left out (2 at select, 1 at embed)" in text
-    assert "killed in the middle; the same call goes on from there" in text
+    assert "3 images skipped (2 at select, 1 at embed)" in text
+    assert "killed; run the same command again to resume" in text
 
 
 def test_where_no_run_was_begun(tmp_path, capsys):

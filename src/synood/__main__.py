@@ -2,6 +2,6 @@
 
 import sys
 
-from synood.cli.app import main
+from synood.cli import main
 
 sys.exit(main())

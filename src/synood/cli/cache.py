@@ -1,4 +1,4 @@
-"""`synood cache`: what is kept between runs, and clearing it."""
+"""`synood cache`: the image features kept between runs."""
 
 from __future__ import annotations
 
@@ -8,51 +8,50 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from synood.cli.console import deliver
 from synood.errors import InputError
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-cache = App(name="cache", help="Look at the features kept between runs, or clear them.", sort_key=9)
+cache = App(name="cache", help="Show or clear the image features kept between runs.", sort_key=13)
 
 
 @cache.default
-def show() -> int:
-    """Say where the features of images are kept, how many, and how much room they take.
+def show() -> None:
+    """Show where image features are cached, how many there are and how large the cache is.
 
-    SYNOOD_CACHE names the folder, SYNOOD_CACHE_SIZE the largest size, e.g. 2GB; 0 keeps none.
+    SYNOOD_CACHE sets the folder, SYNOOD_CACHE_SIZE the maximum size, e.g. 2GB (0: no cache).
     """
     from synood.features.cache import open_cache
 
     kept = open_cache()
     if kept is None:
-        print("off: SYNOOD_CACHE_SIZE is 0")
-        return 0
+        deliver("off: SYNOOD_CACHE_SIZE is 0\n")
+        return
     found = kept.contents()
-    print(
+    deliver(
         f"{found.path}\n{found.features:,} features of {found.encoders} encoders, "
-        f"{found.size / 1e6:,.1f} MB of at most {found.limit / 1e6:,.0f} MB"
+        f"{found.size / 1e6:,.1f} MB of at most {found.limit / 1e6:,.0f} MB\n"
     )
     if found.oldest is not None:
         oldest = datetime.fromtimestamp(found.oldest, UTC).isoformat(timespec="seconds")
-        print(f"used longest ago: {oldest}")
-    return 0
+        deliver(f"least recently used: {oldest}\n")
 
 
 @cache.command
-def clear(*, older_than: Annotated[str | None, Parameter(show_default=False)] = None) -> int:
-    """Remove kept features; they are made again when they are needed.
+def clear(*, older_than: Annotated[str | None, Parameter(show_default=False)] = None) -> None:
+    """Remove cached features; they are computed again when needed.
 
     Parameters
     ----------
     older_than
-        Only those not used for so long: 30d, 12h, 45m or 2w.
+        Remove only features not used for this long: 30d, 12h, 45m or 2w.
     """
     from synood.features.cache import open_cache
 
     kept = open_cache()
     removed = 0 if kept is None else kept.clear(_seconds(older_than))
-    print(f"{removed:,} features removed")
-    return 0
+    deliver(f"{removed:,} features removed\n")
 
 
 def _seconds(text: str | None) -> float | None:

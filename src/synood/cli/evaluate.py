@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
+from synood.cli.console import deliver, reporter
+from synood.cli.options import Device, MovedModels, Preprocess, Several  # noqa: TC001
 from synood.errors import InputError
 
 if TYPE_CHECKING:
     from synood.benchmark.results.results import Results
     from synood.benchmark.suites.suite import Suite
     from synood.detector.ood_detector import OODDetector
-
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
-Preprocess = Literal["clip", "neglabel", "openood"]
 
 
 def evaluate(
@@ -27,40 +24,35 @@ def evaluate(
     near_ood: Several = (),
     benchmark: str | None = None,
     root: Path | None = None,
-    preprocess: Preprocess | None = None,
+    preprocess: Preprocess = None,
     out: Path | None = None,
-    models: str | None = None,
-    device: str = "auto",
-) -> int:
-    """Measure a detector: AUROC and FPR95 on images that are in-distribution and not.
+    models: MovedModels = None,
+    device: Device = "auto",
+) -> None:
+    """Measure a detector (AUROC, FPR95) on in-distribution and OOD images or on a benchmark.
+
+    On a benchmark, the published figures of NegLabel and SynOOD are printed beside the measured \
+ones.
 
     Parameters
     ----------
     detector
-        Directory of a detector.
+        Directory of the detector.
     id
-        In-distribution images that the detector has not seen.
+        In-distribution images that the detector was not made from.
     ood
-        NAME=PATH of images that are out-of-distribution; may be repeated.
+        OOD images as NAME=PATH; repeatable.
     near_ood
-        The same, for images that resemble the classes; they are averaged apart.
+        OOD images that resemble the classes, as NAME=PATH; averaged separately; repeatable.
     benchmark
-        Name of a benchmark (`synood benchmark list`), instead of images of your own: the table
-        of NegLabel and SynOOD with the published figures beside the measured ones.
+        Benchmark to use instead of your own data (see `synood benchmark list`).
     root
-        Folder that holds the benchmark's sets.
-    preprocess
-        How images are resized and cropped, in place of how the detector was made with.
+        Folder that holds the benchmark's image sets.
     out
-        File for results.json; with a benchmark, results-NAME.json in the detector's run without.
-    models
-        Where the detector's bundle lies now, if it was moved.
-    device
-        Where the models run: "auto", "cpu" or a name that torch knows.
+        JSON file for the results; results-BENCHMARK.json in the detector's run if not given.
     """
     from synood.benchmark.protocol.evaluation import with_preprocess
     from synood.benchmark.results.results import write_results
-    from synood.cli.console import deliver
     from synood.cli.inputs import load_detector
 
     _check_inputs(id, (*ood, *near_ood), benchmark, root)
@@ -79,7 +71,6 @@ def evaluate(
     deliver("".join(f"note: {sentence}\n" for sentence in said) + table + "\n")
     if out is not None and benchmark is not None:
         deliver(f"results: {out}\n")
-    return 0
 
 
 def _check_inputs(
@@ -99,7 +90,6 @@ def _on_own(
     from synood.benchmark.protocol.evaluation import ScoredSet, evaluate_detector
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
     from synood.benchmark.results.tables import text_table
-    from synood.cli.console import reporter
     from synood.cli.inputs import ood_sets, scores_of
     from synood.images.sources import find_images
 
@@ -122,7 +112,6 @@ def _on_benchmark(
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
     from synood.benchmark.results.with_published import table_beside
     from synood.benchmark.suites.layouts import open_benchmark
-    from synood.cli.console import reporter
 
     suite = open_benchmark(name, root, roles=("test",))
     said += _differences(name, root, suite)

@@ -1,4 +1,4 @@
-"""What the command line is given - names of files and sets - as the objects that they mean."""
+"""What commands are given - names of files, sets and benchmarks - as the objects they stand for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from synood.detector.ood_detector import OODDetector
 from synood.errors import InputError
-from synood.images.sources import find_images, folder_per_class, read_class_names
+from synood.images.sources import find_images, read_class_names
 from synood.models.device import pick_device
 
 if TYPE_CHECKING:
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.benchmark.results.results import Group
+    from synood.cli.options import BenchmarkOptions
     from synood.images.sources import ImageIndex
-    from synood.labels.imagenet import Naming
-    from synood.models.describer import Describer
+    from synood.models.bundles import Bundle
     from synood.progress import Progress
+    from synood.settings import MiningSettings
 
 
 def load_detector(path: Path, device: str, models: str | None = None) -> OODDetector:
@@ -30,41 +31,16 @@ def load_detector(path: Path, device: str, models: str | None = None) -> OODDete
     return OODDetector.from_pretrained(path, models, pick_device(device))
 
 
-def class_names(
-    classes: Path | None,
-    benchmark: str | None = None,
-    root: Path | None = None,
-    naming: Naming = "openai",
-) -> list[str]:
+def class_names(classes: Path | None, data: BenchmarkOptions) -> list[str]:
     """Read class names from a file or take those of a benchmark."""
-    if (classes is None) == (benchmark is None):
-        raise InputError("class names: give a file (--classes FILE) or a benchmark, one of them")
+    if (classes is None) == (data.benchmark is None):
+        raise InputError("class names: give either a file (--classes FILE) or --benchmark")
     if classes is None:
         from synood.benchmark.suites.layouts import class_names_of
 
-        return class_names_of(str(benchmark), root, naming)
+        return class_names_of(str(data.benchmark), data.root, data.names)
     names = read_class_names(classes)
     return list(names.values()) if isinstance(names, dict) else names
-
-
-def training_images(
-    images: Path | None,
-    classes: Path | None,
-    benchmark: str | None,
-    root: Path | None,
-    naming: Naming,
-) -> ImageIndex:
-    """List a folder per class, named as a file says if there is one, or a benchmark's images."""
-    if (images is None) == (benchmark is None):
-        raise InputError("fit: give a folder of images or a --benchmark, one of them")
-    if benchmark is None:
-        given = None if classes is None else read_class_names(classes)
-        return folder_per_class(Path(str(images)), given)
-    if classes is not None:
-        raise InputError("fit: --classes goes with a folder; a benchmark names its classes")
-    from synood.benchmark.suites.layouts import open_benchmark
-
-    return open_benchmark(benchmark, root, roles=("train",), naming=naming).one("train").index()
 
 
 def preprocessed(models: str, preset: str | None) -> str:
@@ -72,25 +48,16 @@ def preprocessed(models: str, preset: str | None) -> str:
     return models if preset is None else f"{models}+encoder.preprocess={preset}"
 
 
-def describer_of(descriptions: Path | None, part: Path | None = None) -> Describer | None:
-    """Read the contexts of a JSONL file, or a describer from the JSON of a bundle's part.
+def mining_of(bundle: Bundle, share: float | None, assignments: Sequence[str]) -> MiningSettings:
+    """Return the mining settings of recipe `paper` for a bundle, with changes."""
+    from synood.pipeline.recipe import resolve_recipe
 
-    None leaves describing to the bundle.
-    """
-    if descriptions is not None and part is not None:
-        raise InputError("fit: give --descriptions or --describer, one of them")
-    if part is not None:
-        from synood.models.parts import describer_from_json
-
-        described: Describer = describer_from_json(part)
-        return described
-    from synood.models.describer import FileDescriber
-
-    return None if descriptions is None else FileDescriber(descriptions)
+    short = () if share is None else (f"mining.share={share}",)
+    return resolve_recipe("paper", bundle.recipe_defaults, (*assignments, *short)).mining
 
 
 def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, Group]]:
-    """List the images of every NAME=PATH; a name given twice or a bad form is an `InputError`."""
+    """List the images of every NAME=PATH; a bad form or a name given twice is an `InputError`."""
     sets: list[tuple[str, ImageIndex, Group]] = []
     groups: tuple[tuple[Group, Sequence[str]], ...] = (("near", near), ("far", far))
     for group, text in [(group, text) for group, texts in groups for text in texts]:
@@ -98,7 +65,7 @@ def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIn
         if not (name and equals and path):
             raise InputError(f"{text!r}: write a set of images as NAME=PATH")
         if name in {known for known, _, _ in sets}:
-            raise InputError(f"{text!r}: there is another set of images named {name!r}")
+            raise InputError(f"{text!r}: another set of images is named {name!r} already")
         sets.append((name, find_images([Path(path)]), group))
     if not sets:
         raise InputError("evaluate: give at least one set of images as --ood NAME=PATH")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synood.cli.console import deliver
+from synood.cli.console import deliver, table_text
 
 if TYPE_CHECKING:
     from synood.models.bundles import Bundle
@@ -16,26 +16,20 @@ _UNKNOWN = "-"
 def models(*bundles: str) -> None:
     """List the checkpoints of bundles: id, revision, licence, and whether they are on this machine.
 
-    Any part is exchanged in a bundle's name, by a hub id or a folder:
-    "paper+encoder=google/siglip-base-patch16-224", and so is a field of one:
-    "paper+encoder.dtype=bfloat16".
+    A bundle's name can replace a part by a hub id or a folder, as in \
+"paper+encoder=google/siglip-base-patch16-224", or a field, as in "paper+encoder.dtype=bfloat16".
 
     Parameters
     ----------
     bundles
-        Names or directories of bundles; without any, those that are built in.
+        Names or directories of bundles; the built-in ones if not given.
     """
     from synood.models._spec import PAPER, VARIANTS
     from synood.models.bundles import load_bundle
 
     for name in bundles or ("mini", PAPER["name"], *VARIANTS):
         bundle = load_bundle(name)
-        rows = [_row(bundle, part) for part in bundle.parts]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+        lines = table_text([_row(bundle, part) for part in bundle.parts]).splitlines()
         deliver(f"{name}\n" + "".join(f"  {line}\n" for line in lines))
 
 

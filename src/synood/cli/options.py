@@ -1,22 +1,171 @@
-"""Options that several commands share, with their help."""
+"""Options that several commands share, with their help; large groups are dataclasses."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from synood.pipeline.executors.local import Executor
 
 Models = Annotated[
     str,
     Parameter(
-        help='Which models to use: "mini", "paper" or a directory with a bundle.json; '
-        '"paper+encoder=ID" exchanges a part by a hub id or a folder (see `synood models`).'
+        help='Models to use: "mini", "paper" or a directory with a bundle.json; '
+        '"paper+encoder=ID" replaces one part by a hub id or a folder (see `synood models`).'
     ),
 ]
-Device = Annotated[
-    str, Parameter(help='Where the models run: "auto", "cpu" or a name that torch knows.')
+MovedModels = Annotated[
+    str | None, Parameter(name="--models", help="Bundle of the detector, if it was moved.")
 ]
-Names = Literal["openai", "synood"]
+Device = Annotated[
+    str, Parameter(help='Device to run on: "auto", "cpu" or another name that torch knows.')
+]
+RecipeName = Annotated[
+    str,
+    Parameter(
+        name="--recipe",
+        help='Hyperparameters: "paper", "plus", "released", or a TOML file (run.toml included).',
+    ),
+]
+Preprocess = Annotated[
+    Literal["clip", "neglabel", "openood"] | None,
+    Parameter(
+        name="--preprocess", help="Resizing and cropping, instead of the encoder's own.",
+    ),
+]  # fmt: skip
+Share = Annotated[
+    float | None,
+    Parameter(
+        name="--share",
+        help="Fraction of the candidate words to keep as negative labels (0.15 if not given).",
+    ),
+]
 Flag = Annotated[bool, Parameter(show_default=False)]
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
-Assignments = Annotated[Several, Parameter(name="--set")]
+Overwrite = Annotated[
+    Flag, Parameter(name="--overwrite", help="Replace what is at the output path.")
+]
+Several = Annotated[tuple[str, ...], Parameter(consume_multiple=(1, None), show_default=False)]
+Assignments = Annotated[
+    Several,
+    Parameter(
+        name="--set", help="Change a field of the recipe, e.g. --set guidance.rounds=2; repeatable."
+    ),
+]
+MiningAssignments = Annotated[
+    Several,
+    Parameter(
+        name="--set", help="Change a field of the mining, e.g. --set mining.pool=csp; repeatable."
+    ),
+]
+MaxBad = Annotated[
+    float,
+    Parameter(
+        name="--max-bad",
+        help="Fraction of unreadable images to tolerate; they are skipped and listed "
+        "(0: stop at the first).",
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """A benchmark as the source of classes and images."""
+
+    benchmark: str | None = None
+    """Benchmark to use instead of your own data (see `synood benchmark list`)."""
+
+    root: Path | None = None
+    """Folder that holds the benchmark's image sets."""
+
+    names: Literal["openai", "synood"] = "openai"
+    """Class names to use for ImageNet: OpenAI's (as NegLabel) or those of SynOOD's code."""
+
+
+OWN_DATA = BenchmarkOptions()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ExecutorOptions:
+    """Where the heavy work runs."""
+
+    executor: Literal["local", "ray"] = "local"
+    """Where the heavy work runs: in this process or on the workers of a Ray cluster."""
+
+    ray_address: Annotated[str | None, Parameter(show_default=False)] = None
+    """Ray cluster as host:port or "auto"; one is started on this machine if not given."""
+
+    workers: Annotated[int | None, Parameter(show_default=False)] = None
+    """Number of Ray workers; as many as the cluster has room for if not given."""
+
+    worker_cpus: int = 1
+    """CPU cores (and threads) per worker."""
+
+    worker_gpus: float = 0
+    """Accelerators per worker; 0.5 lets two workers share one."""
+
+    @contextmanager
+    def opened(self) -> Iterator[Executor]:
+        """Open the executor that the options ask for."""
+        if self.executor == "local":
+            if self != ExecutorOptions():
+                raise InputError(
+                    "--workers, --worker-cpus, --worker-gpus and --ray-address need --executor ray"
+                )
+            from synood.pipeline.executors.local import LocalExecutor
+
+            yield LocalExecutor()
+            return
+        from synood.pipeline.executors.ray import connected
+
+        with connected(
+            self.ray_address, self.workers, self.worker_cpus, self.worker_gpus
+        ) as executor:
+            yield executor
+
+
+LOCAL = ExecutorOptions()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DescriberOptions:
+    """What describes the surroundings of each image."""
+
+    descriptions: Path | None = None
+    """JSONL file of context prompts, {"id": "folder/image.jpg", "text": "..."}."""
+
+    describer: Path | None = None
+    """JSON file of a describer, such as an endpoint, to use instead of the bundle's."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RecipeOptions:
+    """The recipe of a run and changes to it."""
+
+    recipe: RecipeName = "paper"
+
+    set_: Assignments = ()
+
+    per_class: int | None = None
+    """Images per class to redraw; the same as --set select.per_class=N."""
+
+    seed: int = 0
+    """Random seed; the same seed gives the same bytes on one machine."""
+
+    @property
+    def assignments(self) -> tuple[str, ...]:
+        """All changes as `field=value`."""
+        short = () if self.per_class is None else (f"select.per_class={self.per_class}",)
+        return (*self.set_, *short)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
+from synood.cli.console import deliver, reporter
+from synood.cli.options import Assignments, Device, Models, RecipeName  # noqa: TC001
 from synood.errors import InputError
-
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
 
 
 def reproduce(
@@ -17,45 +14,36 @@ def reproduce(
     /,
     *,
     out: Path = Path("reproduced"),
-    models: str = "mini",
+    models: Models = "mini",
     benchmark: str | None = None,
     root: Path | None = None,
-    recipe: str = "paper",
+    recipe: RecipeName = "paper",
     seeds: int = 5,
-    set_: Annotated[Several, Parameter(name="--set")] = (),
-    device: str = "auto",
-) -> int:
-    """Run one of the paper's experiments and write its table; without a name, list them.
+    set_: Assignments = (),
+    device: Device = "auto",
+) -> None:
+    """Run the paper's experiments and write their tables; without a name, list them.
+
+    Experiments share one run, so a second experiment starts from what the first one made.
 
     Parameters
     ----------
     name
-        Name of an experiment, "all" for every one of them, or "list".
+        Name of an experiment, "all", or "list".
     out
-        Directory of the run that experiments share; each writes into its folder "reproduce/NAME".
-        What is there already is used, so a second experiment starts where the first one ended.
-    models
-        Which models to use: "mini", "paper" or a directory with a bundle.json.
+        Directory of the shared run; each experiment writes to its folder "reproduce/NAME".
     benchmark
-        Name of a benchmark (`synood benchmark list`); "mini" with the embedded models, else the
-        paper's own for the experiment.
+        Benchmark to use; "mini" with the embedded models, else the paper's own if not given.
     root
-        Folder that holds the benchmark's sets.
-    recipe
-        The hyperparameters: "paper", "plus", "released", or a TOML file.
+        Folder that holds the benchmark's image sets.
     seeds
-        How many times what is drawn or tuned is repeated.
-    set_
-        Change a field of the recipe, e.g. --set negatives.epochs=10; may be repeated.
-    device
-        Where the models run: "auto", "cpu" or a name that torch knows.
+        Number of repetitions with different seeds.
     """
     from synood.benchmark.experiments import experiments, find_experiment
     from synood.benchmark.experiments.index import write_index
     from synood.benchmark.experiments.stage import prepare
     from synood.benchmark.experiments.writing import write_outcome
     from synood.benchmark.suites.layouts import open_benchmark
-    from synood.cli.console import deliver, reporter
     from synood.models.bundles import load_bundle
     from synood.models.device import pick_device
     from synood.pipeline.recipe import resolve_recipe
@@ -63,7 +51,7 @@ def reproduce(
     if name == "list":
         known = experiments().values()
         deliver("".join(f"{item.name:<10} {item.title}. {item.asks}\n" for item in known))
-        return 0
+        return
     if seeds < 1:
         raise InputError(f"seeds: needs at least 1, not {seeds}")
     bundle = load_bundle(models)
@@ -86,4 +74,3 @@ def reproduce(
         place = out / "reproduce" / experiment.name
         deliver(f"{write_outcome(place, experiment, stage, outcome)}\n{place}\n\n")
     deliver(f"{write_index(out / 'reproduce')}\n")
-    return 0

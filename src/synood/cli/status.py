@@ -13,24 +13,23 @@ if TYPE_CHECKING:
     from synood.pipeline.rundir.status import Status
 
 
-def status(run: Path, /, *, format: Literal["text", "json"] = "text") -> int:
-    """Say how far a run is, what it left out, and whether a process is at work on it.
+def status(run: Path, /, *, format: Literal["text", "json"] = "text") -> None:
+    """Show the progress of a run, its skipped images and whether a process is working on it.
 
-    Nothing is locked or loaded: it can be asked of a run at work, and from another machine.
+    Only files are read, so this is safe while the run is active, also from another machine.
 
     Parameters
     ----------
     run
         Directory of the run.
     format
-        How it is written.
+        Format of the output.
     """
     from synood.pipeline.rundir.status import read_status
 
     found = read_status(run)
     text = _text(found) if format == "text" else json.dumps(found.to_json(), indent=2) + "\n"
-    deliver(text, None)
-    return 0
+    deliver(text)
 
 
 def _text(found: Status) -> str:
@@ -42,14 +41,12 @@ def _text(found: Status) -> str:
     lines = [f"{found.run}: {_state(found)}"]
     if found.seconds_left is not None:
         left = timedelta(seconds=round(found.seconds_left))
-        lines.append(
-            f"{left} left for the stage at work, at its pace; stages that wait not counted"
-        )
-    lines.append(f"{found.described:,} images described, {found.painted:,} pictures painted")
+        lines.append(f"about {left} left for the current stage (later stages not counted)")
+    lines.append(f"{found.described:,} images described, {found.painted:,} synthesized")
     out = sum(found.quarantined.values())
     stages = ", ".join(f"{count:,} at {name}" for name, count in found.quarantined.items())
     if out:
-        lines.append(f"{out:,} images left out ({stages}), see quarantine.jsonl")
+        lines.append(f"{out:,} images skipped ({stages}), see quarantine.jsonl")
     if found.last_error and found.state != "done":
         lines.append(f"last error: {found.last_error}")
     lines.append(f"last event: {found.last_event}")
@@ -58,10 +55,10 @@ def _text(found: Status) -> str:
 
 def _state(found: Status) -> str:
     if found.process is None:
-        ended = {"killed": "killed in the middle", "stopped": "stopped by a signal"}
-        again = "" if found.state == "done" else "; the same call goes on from there"
+        ended = {"killed": "killed", "stopped": "stopped by a signal"}
+        again = "" if found.state == "done" else "; run the same command again to resume"
         return ended.get(found.state, found.state) + again
     where = f"process {found.process.pid} on {found.process.host}"
     if found.state == "running":
         return f"running, {where}"
-    return f"{where} has it, or was killed: only that machine can tell"
+    return f"held by {where}, or killed there (only that machine can tell)"

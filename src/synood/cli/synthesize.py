@@ -1,11 +1,11 @@
-"""`synood synthesize`: the synthetic pictures of a run, for other tools."""
+"""`synood synthesize`: the synthetic images of a run, for other tools."""
 
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
+from synood.cli.console import deliver
 
 
 def synthesize(
@@ -14,23 +14,22 @@ def synthesize(
     *,
     export: Path,
     format: Literal["folder", "webdataset", "parquet"] = "folder",
-    per_shard: Annotated[int, Parameter(name="--per-shard")] = 1000,
+    per_shard: int = 1000,
 ) -> None:
-    """Hand out the synthetic pictures of a run, with their prompts, energies, labels and a card.
+    """Export the synthetic images of a run with prompts, energies, labels and a data card.
 
     Parameters
     ----------
     run
         Directory of a finished run of `synood fit`.
     export
-        Directory to make; one that an earlier export made is replaced.
+        Directory or URL to export to.
     format
-        Folders of PNG files with a manifest and an OpenOOD imglist, tar shards that webdataset
-        reads, or Parquet shards that Hugging Face datasets reads.
+        PNG folders with an OpenOOD imglist, WebDataset tar shards, or Parquet shards.
     per_shard
-        Pictures in one tar or Parquet file.
+        Images per tar or Parquet shard.
     """
     from synood.pipeline.export.images import export_pictures
 
     count = export_pictures(run, export, format, per_shard)
-    print(f"{count:,} synthetic pictures: {export}")
+    deliver(f"{count:,} synthetic images: {export}\n")

@@ -378,7 +378,7 @@ def test_our_own_fault_is_exit_code_1_with_a_traceback(monkeypatch, capsys, dete
     assert main(["score", str(detector), str(images)]) == 1
     shown = capsys.readouterr().err
     assert "ZeroDivisionError" in shown
-    assert "fault of synood" in shown
+    assert "fault in synood" in shown
 
 
 def test_interrupted_by_hand_is_one_line(monkeypatch, capsys, detector, images):
@@ -393,10 +393,10 @@ def test_interrupted_by_hand_is_one_line(monkeypatch, capsys, detector, images):
 def test_demo_has_the_seeds_of_the_benchmark():
     import inspect
 
-    import synood.cli.app as cli
     from synood.benchmark.experiments import demo
+    from synood.cli.demo import demo as command
 
-    assert inspect.signature(cli.demo).parameters["seeds"].default == demo.SEEDS
+    assert inspect.signature(command).parameters["seeds"].default == demo.SEEDS
 
 
 # Progress

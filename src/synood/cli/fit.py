@@ -1,0 +1,125 @@
+"""`synood fit`: a detector from a folder of images per class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from synood.cli.console import deliver, detector_text, reporter
+from synood.cli.options import (
+    LOCAL,
+    OWN_DATA,
+    BenchmarkOptions,
+    DescriberOptions,
+    Device,
+    ExecutorOptions,
+    MaxBad,
+    Models,
+    Preprocess,
+    RecipeOptions,
+)
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from synood.images.sources import ImageIndex
+    from synood.models.describer import Describer
+
+
+def fit(
+    images: Path | None = None,
+    /,
+    *,
+    out: Path,
+    classes: Path | None = None,
+    data: BenchmarkOptions = OWN_DATA,
+    models: Models = "mini",
+    preprocess: Preprocess = None,
+    chosen: RecipeOptions = RecipeOptions(),  # noqa: B008 - frozen
+    contexts: DescriberOptions = DescriberOptions(),  # noqa: B008 - frozen
+    negatives: str | None = None,
+    device: Device = "auto",
+    batch_size: int | Literal["auto"] = 8,
+    max_bad: MaxBad = 0.05,
+    mirror: str | None = None,
+    executor: ExecutorOptions = LOCAL,
+) -> None:
+    """Make a detector from a folder of images per class.
+
+    An interrupted run resumes when the same command is run again.
+
+    Parameters
+    ----------
+    images
+        Folder that holds one folder of images per class.
+    out
+        Directory of the run; the detector is written to its folder "detector".
+    classes
+        JSON file of class names: {"folder": "name"}, or a list in the order of the folders.
+    negatives
+        Negative labels to use: a text file, one per line, or "neglabel-imagenet"; mined otherwise.
+    batch_size
+        Images to synthesize at a time; "auto" finds the largest number that fits in memory.
+    mirror
+        URL to mirror --out to, e.g. s3://bucket/run; an empty --out is restored from it.
+    """
+    from synood.cli.inputs import preprocessed
+    from synood.models.bundles import load_bundle
+    from synood.pipeline.recipe import resolve_recipe
+    from synood.pipeline.run import fit as run_fit
+
+    index = training_images(images, classes, data)
+    bundle = load_bundle(preprocessed(models, preprocess))
+    recipe = resolve_recipe(chosen.recipe, bundle.recipe_defaults, chosen.assignments)
+    with executor.opened() as workers, reporter() as progress:
+        detector = run_fit(
+            index,
+            bundle,
+            recipe,
+            out,
+            chosen.seed,
+            progress,
+            device=device,
+            batch_size=batch_size,
+            max_bad=max_bad,
+            describer=_describer(contexts),
+            negatives=negatives,
+            executor=workers,
+            mirror=mirror,
+        )
+    deliver(detector_text(detector))
+    made, place = out / "detector", f" --root {data.root}" if data.root else ""
+    then = f"evaluate {made} --benchmark {data.benchmark}{place}"
+    deliver(f"detector: {made}\nnext: synood {then if data.benchmark else f'score {made} IMAGE'}\n")
+
+
+def training_images(
+    images: Path | None, classes: Path | None, data: BenchmarkOptions
+) -> ImageIndex:
+    """List a folder per class, named as a file says if there is one, or a benchmark's images."""
+    if (images is None) == (data.benchmark is None):
+        raise InputError("fit: give either a folder of images or --benchmark")
+    if data.benchmark is None:
+        from synood.images.sources import folder_per_class, read_class_names
+
+        given = None if classes is None else read_class_names(classes)
+        return folder_per_class(Path(str(images)), given)
+    if classes is not None:
+        raise InputError("fit: --classes needs a folder of images; a benchmark has class names")
+    from synood.benchmark.suites.layouts import open_benchmark
+
+    suite = open_benchmark(data.benchmark, data.root, roles=("train",), naming=data.names)
+    return suite.one("train").index()
+
+
+def _describer(contexts: DescriberOptions) -> Describer | None:
+    """Read the contexts of a JSONL file, or a describer from JSON; None takes the bundle's."""
+    if contexts.descriptions is not None and contexts.describer is not None:
+        raise InputError("fit: give either --descriptions or --describer")
+    if contexts.describer is not None:
+        from synood.models.parts import describer_from_json
+
+        described: Describer = describer_from_json(contexts.describer)
+        return described
+    from synood.models.describer import FileDescriber
+
+    return None if contexts.descriptions is None else FileDescriber(contexts.descriptions)

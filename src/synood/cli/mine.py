@@ -1,0 +1,69 @@
+"""`synood mine`: negative labels for class names."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+
+from synood.cli.console import deliver, reporter
+from synood.cli.options import (
+    OWN_DATA,
+    BenchmarkOptions,
+    Device,
+    MiningAssignments,
+    Models,
+    Share,
+)
+
+
+def mine(
+    *,
+    classes: Path | None = None,
+    out: Path,
+    data: BenchmarkOptions = OWN_DATA,
+    models: Models = "mini",
+    words: str | None = None,
+    compare: str | None = None,
+    share: Share = None,
+    set_: MiningAssignments = (),
+    device: Device = "auto",
+) -> None:
+    """Mine negative labels for class names into a file that `--negatives` reads.
+
+    Parameters
+    ----------
+    classes
+        File of class names: .txt with one per line, or a .json list.
+    out
+        Text file to write, one negative label per line.
+    words
+        Candidate words: "wordnet", a WordNet directory, or a text file; the bundle's otherwise.
+    compare
+        Negative labels to compare the result with: a text file, or "neglabel-imagenet".
+    """
+    from synood._zero_shot import checked_class_names, find_prompt_set, text_encoder
+    from synood.cli.inputs import class_names, mining_of
+    from synood.files import write_text
+    from synood.labels.comparing import compare_labels
+    from synood.labels.lists import label_line, read_labels, read_words
+    from synood.labels.negatives import mined_labels
+    from synood.labels.pools import candidates
+    from synood.models.bundles import load_bundle
+    from synood.models.device import pick_device
+
+    bundle = load_bundle(models)
+    mining = mining_of(bundle, share, set_)
+    classnames = checked_class_names(class_names(classes, data))
+    prompts = find_prompt_set(mining.prompt_set)
+    listed = None if compare is None else read_labels(compare)
+    corpus = bundle.words() if words is None else read_words(words)
+    encoder = bundle.encoder(pick_device(device))
+    with reporter() as progress:
+        encode = text_encoder(encoder, lambda done, total: progress("words", done, total, ""))
+        class_features = text_encoder(encoder)(prompts.class_prompts(classnames))
+        found = mined_labels(corpus, classnames, prompts, mining, encode, class_features)
+    lines = map(label_line, found.words, found.prompts)
+    write_text(out, "".join(f"{line}\n" for line in lines))
+    deliver(f"{len(found.words):,} negative labels: {out}\n")
+    if listed is not None:
+        pool = candidates(corpus, mining.pool, mining.seed)
+        deliver(f"{compare_labels(found.words, listed, pool, classnames).text()}\n")

@@ -1,0 +1,59 @@
+"""`synood score`: a verdict on each image."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+
+from synood.cli.console import Format, deliver, predictions_text, reporter
+from synood.cli.exits import DONE, OOD_FOUND
+from synood.cli.options import LOCAL, Device, ExecutorOptions, Flag, MovedModels
+from synood.errors import InputError
+
+
+def score(
+    detector: Path,
+    /,
+    *paths: Path,
+    format: Format = "table",
+    out: Path | None = None,
+    fail_on_ood: Flag = False,
+    models: MovedModels = None,
+    device: Device = "auto",
+    executor: ExecutorOptions = LOCAL,
+) -> int:
+    """Score images: 1 is surely one of the classes, 0 surely none of them.
+
+    Every image has a row; an unreadable one has its error instead of a score, and the exit code \
+is then 2, or 3 if --fail-on-ood is given and another image is out-of-distribution.
+
+    Parameters
+    ----------
+    detector
+        Directory of the detector.
+    paths
+        Images, and folders of images.
+    format
+        Format of the output.
+    out
+        File to write instead of printing.
+    fail_on_ood
+        Exit with 3 if an image is out-of-distribution.
+    """
+    from synood.cli.inputs import load_detector
+    from synood.images.sources import find_images
+    from synood.pipeline.scoring import predict_index
+
+    index = find_images(paths)
+    judge = load_detector(detector, device, models)
+    if fail_on_ood and judge.threshold is None:
+        raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
+    with executor.opened() as workers, reporter() as progress:
+        predictions = predict_index(judge, index, workers, partial(progress, "score"))
+    deliver(predictions_text(predictions, format), out)
+    if fail_on_ood and any(prediction.is_ood for prediction in predictions):
+        return OOD_FOUND
+    errors = [prediction.error for prediction in predictions if prediction.error]
+    if errors:
+        raise InputError(f"{len(errors)} of {len(predictions)} images have no score: {errors[0]}")
+    return DONE

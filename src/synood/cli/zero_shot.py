@@ -1,0 +1,58 @@
+"""`synood zero-shot`: a detector from class names alone."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+
+from synood.cli.console import deliver, detector_text
+from synood.cli.options import (
+    OWN_DATA,
+    BenchmarkOptions,
+    Device,
+    MiningAssignments,
+    Models,
+    Preprocess,
+    Share,
+)
+
+
+def zero_shot(
+    *,
+    classes: Path | None = None,
+    out: Path,
+    data: BenchmarkOptions = OWN_DATA,
+    models: Models = "mini",
+    preprocess: Preprocess = None,
+    negatives: str | None = None,
+    share: Share = None,
+    set_: MiningAssignments = (),
+    device: Device = "auto",
+) -> None:
+    """Make a detector from class names alone (NegLabel): no images, no training.
+
+    Parameters
+    ----------
+    classes
+        File of class names: .txt with one per line, or a .json list.
+    out
+        Directory for the detector.
+    negatives
+        Negative labels to use: a text file, one per line, or "neglabel-imagenet"; mined otherwise.
+    """
+    from synood.cli.inputs import class_names, mining_of, preprocessed
+    from synood.detector.ood_detector import OODDetector
+    from synood.models.bundles import load_bundle
+    from synood.models.device import pick_device
+
+    bundle = load_bundle(preprocessed(models, preprocess))
+    detector = OODDetector.from_classes(
+        class_names(classes, data),
+        bundle,
+        negatives,
+        device=pick_device(device),
+        mining=mining_of(bundle, share, set_),
+    )
+    detector.save_pretrained(out)
+    deliver(detector_text(detector))
+    deliver("".join(f"{note}\n" for note in detector.notes))
+    deliver(f"detector: {out}\n")
