@@ -21,7 +21,7 @@ import pytest
 from bundling import tiny_bundle
 from fuzzing.doors import doors
 from synood.errors import InputError
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 from synood.images.sources import read_imglist
 from synood.models.bundles import load_bundle
 from synood.pipeline.rundir.shards import read_synthetic
@@ -33,7 +33,7 @@ from pathlib import Path
 from synood import OODDetector
 from synood.benchmark.results.results import read_results
 from synood.errors import InputError
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 from synood.images.sources import read_class_names, read_imglist
 from synood.labels.lists import read_labels
 from synood.models.bundles import load_bundle

@@ -19,7 +19,7 @@ from synood.benchmark.results.published import published, published_cell
 from synood.benchmark.results.results import read_results
 from synood.benchmark.results.tables import Column
 from synood.cli.app import main
-from synood.images.reading import PREPROCESS
+from synood.images.presets import PREPROCESS
 from synood.images.sources import find_images
 from synood.models.bundles import load_bundle
 from synood.models.presets import fitted

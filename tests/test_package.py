@@ -32,7 +32,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_metrics_scores_labels_and_images_load_no_torch():
-    code = "import synood.metrics, synood.scores, synood.labels.mining, synood.images.reading"
+    code = "import synood.metrics, synood.scores, synood.labels.mining, synood.images.decoding"
     assert "torch" not in loaded_after(code)
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from synood.errors import CheckpointError, InputError
-from synood.images.reading import PREPROCESS
+from synood.images.presets import PREPROCESS
 from synood.models.clip import ClipEncoder, ImageTextEncoder
 
 PROMPTS = ["a photo of a cat", "tree", "the nice zebra crossing", "This is a [doric photo", ""]

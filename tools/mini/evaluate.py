@@ -24,7 +24,7 @@ from synood.benchmark.protocol.methods import NEGLABEL
 from synood.benchmark.suites.mini import prepare_mini
 from synood.features.store import FeatureStore
 from synood.files import write_json
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 from synood.labels.wordnet import shipped_words
 from synood.models.bundles import EMBEDDED, load_bundle
 from synood.models.loaded import Models

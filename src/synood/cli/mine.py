@@ -40,13 +40,15 @@ def mine(
     compare
         Negative labels to compare the result with: a text file, or "neglabel-imagenet".
     """
-    from synood._zero_shot import checked_class_names, find_prompt_set, text_encoder
+    from synood._zero_shot import text_encoder
     from synood.cli.inputs import class_names, mining_of
     from synood.files import write_text
-    from synood.labels.comparing import compare_labels
+    from synood.labels.class_names import checked_class_names
     from synood.labels.lists import label_line, read_labels, read_words
     from synood.labels.negatives import mined_labels
+    from synood.labels.overlap import compare_labels
     from synood.labels.pools import candidates
+    from synood.labels.prompts import find_prompt_set
     from synood.models.bundles import load_bundle
     from synood.models.device import pick_device
 

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood import scores
-from synood._zero_shot import (
-    checked_class_names,
-    find_prompt_set,
-    given_labels,
-    mining_settings,
-    text_encoder,
-)
+from synood._zero_shot import text_encoder
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration, calibrate_threshold
 from synood.errors import InputError
-from synood.images.inputs import as_picture, as_scores, batches, path_of
+from synood.images.inputs import as_image, as_scores, batches, path_of
+from synood.labels.class_names import checked_class_names
+from synood.labels.lists import given_labels
+from synood.labels.mining import mining_settings
 from synood.labels.negatives import listed_labels, mined_labels
+from synood.labels.prompts import find_prompt_set
 from synood.models.bundles import Bundle, load_bundle
 from synood.settings import Recipe, ScoreSettings
 
@@ -33,9 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from synood._zero_shot import GivenNegatives
     from synood.images.inputs import ImageInput, Images
     from synood.images.sources import ImageIndex
+    from synood.labels.lists import GivenNegatives
     from synood.models.clip import ImageTextEncoder
     from synood.progress import Progress
     from synood.settings import MiningSettings
@@ -285,7 +283,7 @@ class OODDetector:
         return replace(self, encoder=self.backbone.on(device))
 
     def _encode(self, batch: list[ImageInput]) -> NDArray[np.float32]:
-        pictures = [as_picture(item) for item in batch]
+        pictures = [as_image(item) for item in batch]
         return self.backbone.load().encode_images(pictures)
 
     def _projected(self, features: ArrayLike) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 from synood.features.cache import open_cache, space_of
 from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.files import sha256_bytes
-from synood.images.reading import decode, image_bytes
+from synood.images.decoding import decode, image_bytes
 from synood.pipeline.executors.tasks import READ_AT_ONCE
 
 if TYPE_CHECKING:

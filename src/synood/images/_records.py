@@ -112,7 +112,7 @@ class Records(Sequence[ImageRecord]):
         """Return the class names that at least one record has."""
         return {self._class_names[label] for label in np.unique(self._labels) if label >= 0}
 
-    def label_places(self, place: Mapping[str, int]) -> NDArray[np.int64]:
+    def label_indices(self, place: Mapping[str, int]) -> NDArray[np.int64]:
         """Return each record's `place` by its label (N,), -1 for none."""
         places = [*(place.get(name, -1) for name in self._class_names), -1]
         found: NDArray[np.int64] = np.array(places, np.int64)[self._labels]

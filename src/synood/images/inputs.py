@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from synood.errors import InputError
-from synood.images.places import place
+from synood.images.remote import as_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,14 +36,14 @@ def batches(images: Images, size: int) -> Iterator[list[ImageInput]]:
         yield batch
 
 
-def as_picture(item: ImageInput) -> Image:
+def as_image(item: ImageInput) -> Image:
     """Decode a path, wrap an array (H, W, 3) or (H, W) of bytes, or take an opened picture."""
     from PIL import Image
 
     if isinstance(item, (str, Path)):
-        from synood.images.reading import read_image
+        from synood.images.decoding import read_image
 
-        return read_image(place(item))
+        return read_image(as_path(item))
     if isinstance(item, Image.Image):
         return _as_read(item)
     array = np.asarray(item)
@@ -68,7 +68,7 @@ def _as_read(image: Image) -> Image:
 
 def path_of(item: ImageInput) -> Path | None:
     """Return the path an image was given by, or None for a picture or an array."""
-    return place(item) if isinstance(item, (str, Path)) else None
+    return as_path(item) if isinstance(item, (str, Path)) else None
 
 
 def as_scores(values: object) -> NDArray[Any] | None:
@@ -87,10 +87,10 @@ def _items(images: Any) -> Iterator[ImageInput]:  # noqa: ANN401 - see Images
     elif hasattr(images, "records"):
         images = [record.path for record in images.records]
     for item in images:
-        if isinstance(item, (str, Path)) and place(item).is_dir():
+        if isinstance(item, (str, Path)) and as_path(item).is_dir():
             from synood.images.sources import find_images
 
-            yield from (record.path for record in find_images([place(item)]).records)
+            yield from (record.path for record in find_images([as_path(item)]).records)
         else:
             yield item
 

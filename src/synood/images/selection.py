@@ -14,8 +14,8 @@ import numpy as np
 from synood.errors import InputError
 from synood.files import readable
 from synood.images._headers import HEAD, size_in_head
-from synood.images.places import RemotePath
-from synood.images.reading import MAX_PIXELS, image_size
+from synood.images.decoding import MAX_PIXELS, image_size
+from synood.images.remote import RemotePath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ def complex_rows(index: ImageIndex, per_class: int, ratios: NDArray[np.float64])
     """Do as `select_complex`, returning the chosen images' rows."""
     places = _refuse_unranked(index, per_class)
     chosen: list[int] = []
-    for rows in rows_by_place(places, len(index.class_names)):
+    for rows in rows_by_class(places, len(index.class_names)):
         rows = rows[~np.isnan(ratios[rows])]
         if len(rows) > per_class:  # those at least as complex as the last one that fits
             least = np.partition(ratios[rows], -per_class)[-per_class]
@@ -118,17 +118,17 @@ def _refuse_unranked(index: ImageIndex, per_class: int) -> NDArray[np.int64]:
     """Return each image's class, by place, or refuse what cannot be selected from."""
     if per_class < 1:
         raise InputError(f"select.per_class is {per_class}; it must be at least 1")
-    places = index.label_places()
+    places = index.label_indices()
     if len(places) and places.min() < 0:
         path = index.records[int(places.argmin())].path
         raise InputError(f"{readable(path)}: has no class; selection is per class")
     return places
 
 
-def rows_by_place(places: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
+def rows_by_class(places: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
     """Return the rows of each of `count` classes, ascending; `places` (N,) are the rows' classes.
 
-    >>> [rows.tolist() for rows in rows_by_place(np.array([1, 0, 1]), 3)]
+    >>> [rows.tolist() for rows in rows_by_class(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
     """
     order = np.argsort(places, kind="stable")

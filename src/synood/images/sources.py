@@ -25,7 +25,7 @@ from synood.images._records import (
     first_repeat,
     read_lines,
 )
-from synood.images.places import RemotePath, place
+from synood.images.remote import RemotePath, as_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,11 +57,11 @@ class ImageIndex:
     class_names: tuple[str, ...]
     records: Sequence[ImageRecord]
 
-    def label_places(self) -> NDArray[np.int64]:
+    def label_indices(self) -> NDArray[np.int64]:
         """Return each image's place in `class_names` (N,), -1 without a label that is there."""
         place = {name: number for number, name in enumerate(self.class_names)}
         if isinstance(self.records, Records):
-            return self.records.label_places(place)
+            return self.records.label_indices(place)
         places = [place.get(record.label or "", -1) for record in self.records]
         return np.array(places, np.int64)
 
@@ -87,7 +87,7 @@ def folder_per_class(
     Raises `InputError` when the folder is missing or has no class folders, when a class is empty,
     when two classes have one name, and when `classes` does not fit the folders.
     """
-    root = place(root)
+    root = as_path(root)
     folders = _class_folders(root)
     names = _names_of(root, [readable(Path(folder.name)) for folder in folders], classes)
     found: list[tuple[str, str]] = []
@@ -114,7 +114,7 @@ def find_images(paths: Sequence[Path]) -> ImageIndex:
     """
     if not paths:
         raise InputError("no images given; name at least one file or folder")
-    paths = [place(path) for path in paths]
+    paths = [as_path(path) for path in paths]
     for path in paths:
         if not _exists(path):
             raise InputError(f"{readable(path)}: no such file or folder")
@@ -135,7 +135,7 @@ def read_imglist(path: Path, root: Path, class_names: Sequence[str] | None = Non
     Raises `InputError` that names the line for a number without a name, a path listed twice, and
     one that leads out of `root`.
     """
-    path, root = place(path), place(root)
+    path, root = as_path(path), as_path(root)
     data = read_bounded(path)
     starts, ends, numbers, lines = read_lines(data)
     if not len(lines):
@@ -162,7 +162,7 @@ def read_class_names(path: Path) -> dict[str, str] | list[str]:
 
     Raises `InputError` for another kind of file, another shape, and an empty name or list.
     """
-    path = place(path)
+    path = as_path(path)
     if path.suffix.lower() == ".txt":
         lines = read_bounded(path).removeprefix(BOM).decode("utf-8", "surrogateescape").split("\n")
         names: object = [line.strip() for line in lines if line.strip()]

@@ -51,7 +51,7 @@ def class_names_by_wnid(naming: Naming = "openai") -> dict[str, str]:
 
     Names that two classes share ("missile" and "sunglasses" of OpenAI's; "crane", "maillot",
     "corn" and "cardigan" of the first synonyms) end in the id in brackets, which no prompt holds
-    (`synood.labels.prompts.spoken`): the two stay two classes with one prompt, as in the code
+    (`synood.labels.prompts.without_wnid`): the two stay two classes with one prompt, as in the code
     that they come from.
 
     >>> class_names_by_wnid()["n04008634"]

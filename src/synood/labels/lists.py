@@ -11,15 +11,17 @@ import lzma
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from synood.errors import InputError
 from synood.files import fingerprint, read_text
-from synood.labels.prompts import PROMPT_SETS, spoken
+from synood.labels.prompts import PROMPT_SETS, without_wnid
 from synood.labels.wordnet import Word, name_key, read_wordnet, shipped_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    GivenNegatives: TypeAlias = str | Path | Sequence[str | Word]
 
 # The 10,499 labels that NegLabel mined for ImageNet with CLIP ViT-B/16, as released: commit
 # 3253db6, selected_neg_labels/selected_neg_labels_in1k_10k.txt (Apache-2.0).
@@ -51,7 +53,7 @@ class LabelList:
         Raises:
             InputError: no word is left.
         """
-        taken = {name_key(spoken(name)) for name in names}
+        taken = {name_key(without_wnid(name)) for name in names}
         words = tuple(word for word in self.words if name_key(word.text) not in taken)
         if not words:
             raise InputError("negative labels: none is left; give words that are no class names")
@@ -80,6 +82,13 @@ def read_labels(name_or_path: str | Path) -> LabelList:
             f"{path}: no such file; give a text of one word a line or {' or '.join(SHIPPED_LISTS)}"
         )
     return label_list(read_text(path).splitlines(), path.name)
+
+
+def given_labels(negatives: GivenNegatives) -> LabelList:
+    """Read negative labels given as words or prompts, or as the name or path of a list."""
+    if isinstance(negatives, (str, Path)):
+        return read_labels(negatives)
+    return label_list(negatives, "a list")
 
 
 def read_words(name_or_path: str | Path) -> tuple[Word, ...]:

@@ -7,14 +7,16 @@ classes, so that it may resemble a few of them; the words of least closeness are
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synood.errors import InputError
-from synood.labels.prompts import spoken
+from synood.labels.prompts import without_wnid
 from synood.labels.wordnet import name_key
 from synood.scores import normalise
+from synood.settings import MiningSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,11 +80,28 @@ def mine_negatives(
     closeness = class_closeness(word_features, class_features, quantile, max_similarity)
     if len(words) != len(closeness):
         raise InputError(f"word_features: {len(closeness)} rows for {len(words)} words")
-    taken = {name_key(spoken(name)) for name in exclude or ()}
+    taken = {name_key(without_wnid(name)) for name in exclude or ()}
     free = np.array([name_key(word.text) not in taken for word in words], dtype=bool)
     nouns = np.array([word.pos == "noun" for word in words], dtype=bool)
     pools = [np.flatnonzero(free & nouns), np.flatnonzero(free & ~nouns)]
     return np.sort(np.concatenate([pool[_least(closeness[pool], share)] for pool in pools]))
+
+
+def mining_settings(
+    mining: MiningSettings | None,
+    bundle_prompts: str,
+    prompt_set: str | None,
+    share: float | None,
+    quantile: float | None,
+) -> MiningSettings:
+    """Return `mining`, or NegLabel's with the bundle's prompts, and what is given laid over it."""
+    chosen = mining or MiningSettings(prompt_set=bundle_prompts)
+    return replace(
+        chosen,
+        prompt_set=chosen.prompt_set if prompt_set is None else prompt_set,
+        share=chosen.share if share is None else share,
+        quantile=chosen.quantile if quantile is None else quantile,
+    )
 
 
 def class_closeness(

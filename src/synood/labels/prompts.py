@@ -54,7 +54,7 @@ class PromptSet:
 
     def class_prompts(self, names: Iterable[str]) -> list[Prompts]:
         """Return the prompts of each name, in the order given; an id in brackets is left out."""
-        return [_filled(self.in_distribution, spoken(name)) for name in names]
+        return [_filled(self.in_distribution, without_wnid(name)) for name in names]
 
     def word_prompts(self, word: Word) -> Prompts:
         """Return the prompts of a candidate word by its part of speech."""
@@ -66,12 +66,12 @@ class PromptSet:
         return prompts[0] if len(prompts) == 1 else word.text
 
 
-def spoken(class_name: str) -> str:
+def without_wnid(class_name: str) -> str:
     """Return a class's name as it stands in prompts: without the WordNet id that may end it.
 
     Two classes of one name are told apart by their ids, and share their prompt.
 
-    >>> spoken("missile [n04008634]")
+    >>> without_wnid("missile [n04008634]")
     'missile'
     """
     return _ID.sub("", class_name)
@@ -127,3 +127,10 @@ PROMPT_SETS = {
         PromptSet("csp", _CSP_NOUN, _CSP_NOUN, _CSP_ADJECTIVE),
     )
 }
+
+
+def find_prompt_set(name: str) -> PromptSet:
+    """Return a named prompt set; an unknown name is an `InputError` that lists the known."""
+    if name not in PROMPT_SETS:
+        raise InputError(f"prompt set {name!r} is unknown; use one of {', '.join(PROMPT_SETS)}")
+    return PROMPT_SETS[name]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from synood.images.reading import Preprocess
+    from synood.images.presets import Preprocess
 
 
 LEGACY_END = 2  # in old configurations whatever the tokenizer has; the largest id is meant
@@ -137,7 +137,7 @@ def load_preprocess(source: str | Path, revision: str | None = None) -> Preproce
     """Read the preprocessing that a checkpoint of transformers states."""
     from transformers.image_processing_base import ImageProcessingMixin
 
-    from synood.images.reading import from_processor_config
+    from synood.images.presets import from_processor_config
 
     read = ImageProcessingMixin.get_image_processor_dict
     config, _ = load_part(read, source, revision=revision)

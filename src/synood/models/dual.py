@@ -76,7 +76,7 @@ class DualEncoder:
         self.image_size = int(config["image_size"])
         self.logit_scale = float(towers.log_scale.exp())
         self.logit_bias = 0.0
-        from synood.images.reading import Preprocess
+        from synood.images.presets import Preprocess
 
         mean, std = (_MEAN,) * 3, (_STD,) * 3
         self.preprocess = Preprocess("mini", self.image_size, "bilinear", "center", mean, std)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from synood.errors import InputError
 from synood.files import fingerprint
-from synood.images.reading import PREPROCESS
+from synood.images.presets import PREPROCESS
 
 if TYPE_CHECKING:
-    from synood.images.reading import Preprocess
+    from synood.images.presets import Preprocess
     from synood.models.clip import ImageTextEncoder
 
 

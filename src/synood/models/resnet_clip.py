@@ -16,7 +16,7 @@ from safetensors.torch import load_file as load_tensors
 
 from synood.errors import CheckpointError, InputError
 from synood.files import read_json
-from synood.images.reading import PREPROCESS, Preprocess
+from synood.images.presets import PREPROCESS, Preprocess
 from synood.models.checkpoints import load_file
 from synood.models.contexts import ContextTowerEncoder
 from synood.models.precision import chosen_dtype

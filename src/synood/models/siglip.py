@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from synood.images.reading import Preprocess
+    from synood.images.presets import Preprocess
 
 SENTENCEPIECE = "spiece.model"
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from synood._zero_shot import checked_class_names, find_prompt_set, given_labels
 from synood.errors import InputError
 from synood.features.store import FeatureStore
 from synood.files import fingerprint, read_json, readable, write_json
+from synood.labels.class_names import checked_class_names
 from synood.labels.imagenet import same_classes
+from synood.labels.lists import given_labels
+from synood.labels.prompts import find_prompt_set
 from synood.models.device import pick_device
 from synood.models.loaded import Models
 from synood.pipeline.executors.local import LocalExecutor
@@ -41,10 +43,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood._zero_shot import GivenNegatives
     from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
-    from synood.labels.lists import LabelList
+    from synood.labels.lists import GivenNegatives, LabelList
     from synood.labels.negatives import Negatives
     from synood.models.bundles import Bundle
     from synood.models.classifier import Classifier

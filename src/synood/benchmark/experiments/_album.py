@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

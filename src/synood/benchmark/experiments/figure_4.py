@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synood.benchmark.experiments.interface import Experiment, Outcome
 from synood.benchmark.report.thumbnails import thumbnail
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 
 if TYPE_CHECKING:
     from synood.benchmark.experiments.stage import Stage

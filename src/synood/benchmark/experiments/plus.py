@@ -14,7 +14,7 @@ from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.protocol.controls import CONTROLS
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.files import sha256_file
-from synood.images.selection import rows_by_place
+from synood.images.selection import rows_by_class
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.stages.select import Picture, more_to_learn
 from synood.pipeline.stages.tune import tune
@@ -125,7 +125,7 @@ def learnt_from(stage: Stage, images_per_class: int | None) -> list[Picture]:
     index = stage.suite.one("train").index()
     tuned = {item.picture.id for item in stage.painted}
     more: list[int] = []
-    for members in rows_by_place(index.label_places(), len(index.class_names)):
+    for members in rows_by_class(index.label_indices(), len(index.class_names)):
         rows = members.tolist()
         painted = {row for row in rows if index.records[row].id in tuned}
         more += more_to_learn(rows, painted, images_per_class)

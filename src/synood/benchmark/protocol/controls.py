@@ -17,7 +17,7 @@ from synood.benchmark.protocol.encoding import classify
 from synood.benchmark.protocol.methods import SYNOOD, Method
 from synood.errors import InputError
 from synood.files import fingerprint
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 from synood.pipeline.stages.painting import Painter
 
 if TYPE_CHECKING:

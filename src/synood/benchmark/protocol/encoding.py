@@ -11,7 +11,7 @@ import numpy as np
 
 from synood.errors import InputError
 from synood.files import fingerprint, sha256_file
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 from synood.progress import no_progress
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
-from synood.images.reading import read_image
+from synood.images.decoding import read_image
 from synood.images.views import view_of
-from synood.labels.prompts import spoken
+from synood.labels.prompts import without_wnid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ class Describe:
         describer = self.models.on(device).describer
 
         def described(read: list[tuple[Picture, Image]]) -> list[str]:
-            labels = [spoken(picture.label) for picture, _ in read]
+            labels = [without_wnid(picture.label) for picture, _ in read]
             ids = [picture.id for picture, _ in read]
             return describer.describe([image for _, image in read], labels, ids)
 

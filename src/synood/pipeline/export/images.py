@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from synood.errors import InputError
 from synood.files import read_jsonl, replacing_directory, write_text
-from synood.images.places import RemotePath, place
+from synood.images.remote import RemotePath, as_path
 from synood.pipeline.export.card import MARK, data_card
 from synood.pipeline.export.formats import PER_SHARD, WRITERS
 from synood.pipeline.rundir.mirror import send_folder
@@ -63,7 +63,7 @@ def export_pictures(
     """
     if per_shard < 1:
         raise InputError(f"pictures in a shard: must be at least 1, not {per_shard}")
-    out = place(out)
+    out = as_path(out)
     _refuse_foreign(out)
     if isinstance(out, RemotePath):
         with TemporaryDirectory() as folder:

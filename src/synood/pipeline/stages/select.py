@@ -124,7 +124,7 @@ def _choose(
     `values` (N,) are the images' bytes per pixel, NaN for those left out. A class of which none
     is left is an `InputError`.
     """
-    from synood.images.selection import complex_rows, rows_by_place
+    from synood.images.selection import complex_rows, rows_by_class
 
     selected = complex_rows(index, recipe.select.per_class, values)
     tuned = set(selected)
@@ -132,7 +132,7 @@ def _choose(
     probe: set[int] = set()
     left: set[int] = set()
     alive = ~np.isnan(values)
-    for place, members in enumerate(rows_by_place(index.label_places(), len(index.class_names))):
+    for place, members in enumerate(rows_by_class(index.label_indices(), len(index.class_names))):
         if not alive[members].any():
             name = index.class_names[place]
             raise InputError(f"{index.root}: no image of class {name!r} can be read; add some")
@@ -173,7 +173,7 @@ def _evenly(ordered: list[int], count: int) -> list[int]:
 
 def _checked(record: ImageRecord, ratio: float) -> Picture:
     """Decode an image whole, so that a broken one is found now and not in the third hour."""
-    from synood.images.reading import decode, image_bytes
+    from synood.images.decoding import decode, image_bytes
 
     data = image_bytes(record.path)
     decode(data, record.path)

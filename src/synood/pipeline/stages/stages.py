@@ -65,8 +65,8 @@ def mine(
     given: LabelList | None = None,
 ) -> Negatives:
     """Choose the negative labels among `words` as NegLabel does (its §3), or take those given."""
-    from synood._zero_shot import find_prompt_set
     from synood.labels.negatives import listed_labels, mined_labels
+    from synood.labels.prompts import find_prompt_set
 
     prompts = find_prompt_set(settings.prompt_set)
 

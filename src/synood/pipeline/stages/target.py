@@ -122,7 +122,7 @@ def energies(guide: Guide, pixels: NDArray[np.float32], settings: GuidanceSettin
 
 def squares(orders: Sequence[Order], size: int) -> list[NDArray[np.float32] | Unreadable]:
     """Read each order's image as `square` gives it; it must hold the bytes that were chosen."""
-    from synood.images.reading import read_image
+    from synood.images.decoding import read_image
 
     return map_or_unreadable(
         lambda order: square(read_image(order.source, order.sha256), size), orders
@@ -134,6 +134,6 @@ def square(image: Image, size: int) -> NDArray[np.float32]:
 
     As in the authors' code (datasets.py:77-78).
     """
-    from synood.images.reading import Preprocess
+    from synood.images.presets import Preprocess
 
     return Preprocess("painter", size, "bicubic", "squash", (0.0,) * 3, (1.0,) * 3).pixels(image)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from synood.errors import InputError
-from synood.images.reading import PREPROCESS, Preprocess, from_processor_config
+from synood.images.presets import PREPROCESS, Preprocess, from_processor_config
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 CONFIG = {

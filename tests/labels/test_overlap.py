@@ -6,9 +6,9 @@ import numpy as np
 
 from bundling import tiny_bundle
 from synood.cli.app import main
-from synood.labels.comparing import compare_labels
 from synood.labels.imagenet import class_names_by_wnid
 from synood.labels.lists import label_list, read_labels
+from synood.labels.overlap import compare_labels
 from synood.labels.wordnet import Word, shipped_words
 
 

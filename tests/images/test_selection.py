@@ -12,7 +12,7 @@ from PIL import Image
 
 from synood.errors import InputError
 from synood.images._headers import HEAD, size_in_head
-from synood.images.reading import image_size
+from synood.images.decoding import image_size
 from synood.images.selection import bytes_per_pixel, measure_ratios, select_complex
 from synood.images.sources import find_images, folder_per_class
 from synood.pipeline.rundir.ratios import kept_ratios, listing_fingerprint

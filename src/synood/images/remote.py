@@ -103,10 +103,10 @@ def _tail(name: str, root: str) -> str:
     return name.lstrip("/").removeprefix(root.strip("/")).lstrip("/")
 
 
-def place(path: str | Path) -> Path:
+def as_path(path: str | Path) -> Path:
     """Return a path, or the `RemotePath` of a URL, also of one whose slashes a `Path` has eaten.
 
-    >>> place("photos"), place(Path("memory://photos"))
+    >>> as_path("photos"), as_path(Path("memory://photos"))
     (PosixPath('photos'), RemotePath('memory://photos'))
     """
     if isinstance(path, RemotePath):

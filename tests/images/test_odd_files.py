@@ -11,8 +11,8 @@ from PIL import Image
 
 from synood import InputError
 from synood.files import sha256_file
-from synood.images import reading
-from synood.images.reading import image_bytes, image_size, read_image
+from synood.images import decoding
+from synood.images.decoding import image_bytes, image_size, read_image
 from synood.images.sources import find_images, folder_per_class
 
 READERS = (read_image, image_size, image_bytes)
@@ -39,9 +39,9 @@ def test_pipes_sockets_devices_and_folders_are_refused_without_waiting(tmp_path,
 
 def test_a_file_beyond_the_limit_is_not_read(tmp_path, monkeypatch):
     path = photo(tmp_path / "a.png")
-    monkeypatch.setattr(reading, "MAX_BYTES", path.stat().st_size)
+    monkeypatch.setattr(decoding, "MAX_BYTES", path.stat().st_size)
     assert read_image(path).size == (8, 8)
-    monkeypatch.setattr(reading, "MAX_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(decoding, "MAX_BYTES", path.stat().st_size - 1)
     for read in READERS:
         with pytest.raises(InputError, match="bytes, more than"):
             read(path)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from synood.labels.imagenet import class_names_by_wnid, imagenet_classes, same_classes
-from synood.labels.prompts import PROMPT_SETS, spoken
+from synood.labels.prompts import PROMPT_SETS, without_wnid
 
 REPEATED = {
     "openai": {"missile", "sunglasses"},
@@ -51,7 +51,7 @@ def test_names_are_told_apart_and_prompts_are_not(naming):
 
 
 def test_only_an_id_at_the_end_is_not_spoken():
-    assert spoken("missile [n04008634]") == "missile"
+    assert without_wnid("missile [n04008634]") == "missile"
     for name in (
         "missile",
         "car [red]",
@@ -59,7 +59,7 @@ def test_only_an_id_at_the_end_is_not_spoken():
         "missile [n0400863]",
         "x[n04008634]",
     ):
-        assert spoken(name) == name
+        assert without_wnid(name) == name
 
 
 def test_a_checkpoint_s_synsets_are_the_same_classes():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synood.labels.lists import repaired
-from synood.labels.prompts import spoken
+from synood.labels.prompts import without_wnid
 from synood.labels.wordnet import name_key
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def compare_labels(
     """Compare the labels `mined` from a `corpus` of candidates with those of a list."""
     candidates = {name_key(word.text): word.pos for word in corpus}
     found = {name_key(word.text) for word in mined}
-    classes = {name_key(spoken(name)) for name in class_names}
+    classes = {name_key(without_wnid(name)) for name in class_names}
     keys = {name_key(word.text): word for word in listed.words}
     known = [key for key in keys if key in candidates]
     others = [key for key in keys if key not in candidates]

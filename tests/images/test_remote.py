@@ -13,8 +13,8 @@ from bundling import CLASSES, tiny_bundle
 from small_run import contents, make_pictures, run
 from synood import InputError, OODDetector
 from synood.cli.app import main
-from synood.images.places import RemotePath, place
-from synood.images.reading import image_size, read_image
+from synood.images.decoding import image_size, read_image
+from synood.images.remote import RemotePath, as_path
 from synood.images.selection import bytes_per_pixel
 from synood.images.sources import find_images, folder_per_class, read_class_names, read_imglist
 
@@ -60,7 +60,7 @@ def test_pictures_are_those_of_the_files_on_disk(local, stored):
         find_images([Path(stored)]).records, find_images([local]).records, strict=True
     ):
         sent = pickle.loads(pickle.dumps(mine.path))
-        for path in (mine.path, sent, place(str(sent))):
+        for path in (mine.path, sent, as_path(str(sent))):
             assert isinstance(path, RemotePath)
             assert image_size(path) == image_size(theirs.path)
             assert bytes_per_pixel(path) == bytes_per_pixel(theirs.path)
@@ -73,9 +73,9 @@ def test_what_is_missing_broken_or_unknown_is_named(stored):
     with pytest.raises(InputError, match="no such folder"):
         folder_per_class(Path(f"{stored}/nothing"))
     with pytest.raises(InputError, match=r"missing\.png: cannot be read"):
-        read_image(place(f"{stored}/missing.png"))
+        read_image(as_path(f"{stored}/missing.png"))
     with pytest.raises(InputError, match=r"notes\.txt: not an image"):
-        read_image(place(f"{stored}/notes.txt"))
+        read_image(as_path(f"{stored}/notes.txt"))
     with pytest.raises(InputError, match="different stores"):
         find_images([Path(stored), Path(__file__)])
 
@@ -88,9 +88,9 @@ def test_a_store_whose_package_is_missing_is_told():
 def test_names_with_a_colon_that_are_no_url_stay_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s3:").mkdir()
-    assert not isinstance(place("s3:/a.png"), RemotePath)
-    assert not isinstance(place("nonsense:/a.png"), RemotePath)
-    assert not isinstance(place("a:b/c.png"), RemotePath)
+    assert not isinstance(as_path("s3:/a.png"), RemotePath)
+    assert not isinstance(as_path("nonsense:/a.png"), RemotePath)
+    assert not isinstance(as_path("a:b/c.png"), RemotePath)
 
 
 def test_a_changed_file_is_told_from_the_listing(stored):

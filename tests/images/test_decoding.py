@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from synood.errors import InputError
-from synood.images import reading
-from synood.images.reading import image_size, read_image
+from synood.images import decoding
+from synood.images.decoding import image_size, read_image
 
 # One dark corner, so that every turn and mirror of it looks different.
 CORNER = np.full((6, 9, 3), 200, np.uint8)
@@ -266,9 +266,9 @@ def test_a_decompression_bomb_is_refused_unopened(tmp_path, size):
 def test_the_limit_is_exact(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png", Image.fromarray(NOISE))
 
-    monkeypatch.setattr(reading, "MAX_PIXELS", 2400)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 2400)
     assert pixels(path).shape == NOISE.shape
-    monkeypatch.setattr(reading, "MAX_PIXELS", 2399)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 2399)
     with pytest.raises(InputError, match=r"60 x 40 pixels are more than the limit of 2399"):
         read_image(path)
 

@@ -1,0 +1,149 @@
+"""Preprocessing: from RGB pixels to what an image encoder takes, by the name of a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from PIL import Image
+
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_LONGEST = 8  # sides; a strip of one pixel must not become gigabytes when it is resized
+_FILTERS = {filter_.name.lower(): filter_ for filter_ in Image.Resampling}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize, crop and normalise: what an image encoder was trained with.
+
+    The shorter side becomes `resize` (`size` when None) and the middle `size` x `size` is cut out:
+    with `crop` "center" at the place of torchvision, with "center_floor" at that of transformers,
+    half a pixel further up and left where the margin is odd. "squash" takes the whole image
+    without regard to its shape. `interpolation` is a filter of Pillow, by name; `mean` and `std`
+    are for red, green, blue in [0, 1].
+
+    >>> PREPROCESS["clip"].apply(Image.new("RGB", (640, 480))).shape
+    (3, 224, 224)
+    """
+
+    name: str
+    size: int
+    interpolation: str
+    crop: Literal["center", "center_floor", "squash"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _FILTERS:
+            raise InputError(
+                f"preprocess {self.name!r}: interpolation {self.interpolation!r} is not one of "
+                + ", ".join(_FILTERS)
+            )
+        if self.size < 1 or (self.resize or self.size) < self.size:
+            raise InputError(
+                f"preprocess {self.name!r}: cannot cut {self.size} pixels out of {self.resize}"
+            )
+
+    def pixels(self, image: Image.Image) -> NDArray[np.float32]:
+        """Return (3, size, size) float32 in [0, 1], not normalised."""
+        small = self._resized(image.convert("RGB"))
+        array = np.asarray(small, dtype=np.float32) / np.float32(255)
+        return np.ascontiguousarray(array.transpose(2, 0, 1))
+
+    def apply(self, image: Image.Image) -> NDArray[np.float32]:
+        """Return (3, size, size) float32, normalised."""
+        mean, std = (
+            np.asarray(values, dtype=np.float32)[:, None, None] for values in (self.mean, self.std)
+        )
+        return cast("NDArray[np.float32]", (self.pixels(image) - mean) / std)
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        """Return the image at `size` x `size`."""
+        square, filter_ = (self.size, self.size), _FILTERS[self.interpolation]
+        if self.crop == "squash":
+            return image.resize(square, filter_)
+        edge, short = self.resize or self.size, min(image.size)
+        width, height = (int(edge * side / short) for side in image.size)
+        left, top = (self._start(side - self.size) for side in (width, height))
+        right, bottom = left + self.size, top + self.size
+        if max(width, height) <= _LONGEST * edge:
+            return image.resize((width, height), filter_).crop((left, top, right, bottom))
+        # The same crop without the rest in memory; not always, since Pillow then goes over rows
+        # and columns in another order, which shifts rounded pixels.
+        x, y = image.width / width, image.height / height
+        box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
+        return image.resize(square, filter_, box=box)
+
+    def _start(self, margin: int) -> int:
+        return margin // 2 if self.crop == "center_floor" else round(margin / 2)
+
+
+PREPROCESS = {
+    # OpenAI's CLIP, clip/clip.py, _transform; also what SynOOD's released code uses.
+    "clip": Preprocess("clip", 224, "bicubic", "center", _CLIP_MEAN, _CLIP_STD),
+    # NegLabel, mmcls/datasets/ood_dataset.py:34 at 3253db6: bilinear is torchvision's default.
+    "neglabel": Preprocess("neglabel", 224, "bilinear", "center", _CLIP_MEAN, _CLIP_STD),
+    # OpenOOD-VLM, configs/datasets/imagenet/imagenet_traditional_four_ood.yml at 4d888ff.
+    "openood": Preprocess("openood", 224, "bicubic", "center", _CLIP_MEAN, _CLIP_STD, resize=256),
+}
+
+
+def from_processor_config(
+    config: Mapping[str, Any], source: str = "preprocessor_config.json"
+) -> Preprocess:
+    """Read the `preprocessor_config.json` of a CLIP-like checkpoint, old or new layout.
+
+    `source` names the file in errors. Raises `InputError` for a field that is missing and for
+    steps that a `Preprocess` does not know: padding, other rescaling, results that are not square.
+    """
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if config.get(step, True) is not True:
+            raise InputError(f"{source}: {step} {config[step]!r} is not supported")
+    if config.get("do_pad") or abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
+        raise InputError(f"{source}: padding or a rescale_factor other than 1/255 is not supported")
+    try:
+        resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
+        mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{source}: image_mean, image_std or resample is wrong ({error})"
+        ) from None
+    resize, size = _geometry(config, source)
+    return Preprocess(
+        source,
+        size,
+        resample.name.lower(),
+        "squash" if resize is None else "center_floor",
+        mean,
+        std,
+        resize,
+    )
+
+
+def _geometry(config: Mapping[str, Any], source: str) -> tuple[int | None, int]:
+    """Return (shorter side before the crop, side after it); no shorter side = squashed."""
+    size, crop = config.get("size"), config.get("crop_size")
+    if not config.get("do_center_crop", crop is not None):
+        return None, _square(size, "size", source)
+    shortest = size.get("shortest_edge") if isinstance(size, Mapping) else size
+    if not isinstance(shortest, int):
+        raise InputError(f"{source}: size {size!r} beside a crop needs a shortest_edge")
+    return shortest, _square(crop, "crop_size", source)
+
+
+def _square(value: object, field: str, source: str) -> int:
+    sides = [value, value]
+    if isinstance(value, Mapping):
+        sides = [value.get("height"), value.get("width")]
+    if not isinstance(sides[0], int) or sides[0] != sides[1]:
+        raise InputError(f"{source}: {field} {value!r} is not a square of whole pixels")
+    return sides[0]
