@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from synood.files import read_json, replacing, sha256_file, write_json, write_text
 from synood.labels.wordnet import shipped_words
@@ -52,11 +51,11 @@ def write_text_tower(source: Path, folder: Path) -> None:
 
 def write_encoder(work: Path, folder: Path) -> None:
     """Write the image tower in float16 beside the text tower."""
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     from tools.mini.train_encoder import IMAGE_SIZE
 
-    state = torch.load(work / "encoder-state.pt", weights_only=True)["model"]
+    state = load_file(work / "encoder.safetensors")
     dim = state["text_map.weight"].shape[0]
     DualTowers(dim).load_state_dict(state)  # refuses a state of another shape
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ classic `preprocessor_config.json` beside it.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +18,12 @@ from torch.nn import functional as F
 
 from synood.files import write_json
 from synood.mini.concepts import spoken
-from synood.mini.world import SIZE, World
+from synood.mini.world import SIZE
+from tools.mini.options import loop_settings, parser, prepare
 from tools.mini.training import (
     Randomness,
     Run,
-    describe,
     half,
-    loop_settings,
-    parser,
-    prepare,
     replacing_directory,
     to_signed,
 )
@@ -34,6 +31,8 @@ from tools.mini.training import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from synood.mini.world import World
 
 log = logging.getLogger(__name__)
 VALIDATION_STREAM = 20_003
@@ -99,9 +98,7 @@ def export(model: Any, folder: Path) -> None:  # noqa: ANN401
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command: python -m tools.mini.train_classifier --work DIR."""
     options = parser("Train the classifier of the mini bundle.", 12).parse_args(arguments)
-    scenes, device = prepare(options, "train_classifier")
-    world = scenes
-    assert isinstance(world, World)
+    world, device = prepare(options, "train_classifier")
     settings = ClassifierSettings()
     torch.manual_seed(options.seed)
     model = build_classifier(settings, [spoken(name) for name in world.classes]).to(device)
@@ -110,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.nn.ModuleDict({"classifier": model}),
         loop_settings(options, learning_rate=2e-3),
         options.work / "train_classifier.state",
-        {"batch_size": batch_size, **describe(settings)},
+        {"batch_size": batch_size, **asdict(settings)},
     )
     rng = Randomness.of(options.seed, VALIDATION_STREAM).numpy
     images, labels = labelled_batch(world, rng, 560, still_share=0.0)

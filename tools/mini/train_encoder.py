@@ -9,33 +9,38 @@ names, and on crops of real photographs the features must stay those of the froz
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from synood.files import replacing
+from synood.files import fingerprint, replacing, sha256_file
 from synood.labels.wordnet import shipped_words
-from synood.mini.artwork import Artwork
 from synood.mini.concepts import spoken
-from synood.mini.world import World, background, paste
-from synood.models.dual import DualTowers, SentenceTower
+from synood.mini.world import background, paste
+from synood.models.dual import TENSORS, DualTowers, SentenceTower
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
+from tools.mini.options import loop_settings, parser, prepare
+from tools.mini.training import LoopSettings, Randomness, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from PIL import Image
+
+    from synood.mini.world import World
 
 log = logging.getLogger(__name__)
 TEMPLATES = ("a photo of a {}", "{}", "the nice {}", "a picture of a {}", "a {}")
 IMAGE_SIZE = 96
-WORDS = 24_000  # of WordNet, to tell pictures from
+SHAPE: Final = {"cosine": True, "average_decay": 0.0, "gradient_clip": 5.0}  # of LoopSettings
+WORDS = 24_000  # of WordNet, as wrong answers
+SAMPLED_WORDS = 1_500  # of these, in each step
 FROZEN_BLOCKS = 2  # the stem and the first blocks hold edges and cost the most
 
 
@@ -43,7 +48,6 @@ FROZEN_BLOCKS = 2  # the stem and the first blocks hold edges and cost the most
 class Texts:
     """Unit-length sentence features, (template, word, D): what images are matched with."""
 
-    names: list[str]
     concepts: Tensor
     words: Tensor
     imagenet: Tensor
@@ -60,7 +64,7 @@ class Texts:
             forms = TEMPLATES[:count]
             return torch.stack([tower.encode([form.format(t) for t in texts]) for form in forms])
 
-        return cls(names, encoded(names, len(TEMPLATES)), encoded(sample, 2), encoded(imagenet, 3))
+        return cls(encoded(names, len(TEMPLATES)), encoded(sample, 2), encoded(imagenet, 3))
 
 
 class SceneSampler:
@@ -153,74 +157,69 @@ class Losses:
 
 
 class EncoderTrainer:
-    """Holds models, data and the step; `train` runs it for a time."""
+    """The model, its data, and the loss of a step.
 
-    def __init__(self, work: Path, checkpoint: Path, photos: Path, node_pack: Path) -> None:
-        torch.manual_seed(0)
-        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        self.original = EfficientNetLite0()
-        self.original.load_state_dict(fold_batch_norms(state))
-        self.original.eval().requires_grad_(False)
-        self.rows: Tensor = state["_fc.weight"]
-        world = World(Artwork.load(node_pack))
-        concepts = world.artwork.concepts(*_PARTS, vendors=world.vendors)
-        names = sorted({spoken(concept) for concept in concepts})
-        self.texts = self._texts(work, names)
-        self.scenes = SceneSampler(world, names, concepts)
-        self.photos = PhotoSampler(photos, world)
-        self.model = DualTowers(self.texts.concepts.shape[-1])
-        self.model.tower.load_state_dict(self.original.state_dict())
-        self._centre_text_map()
+    Args:
+        original: the tower that training starts from; its features on photographs are kept.
+        rows: (1000, 1280) weights of its ImageNet classifier.
+        texts: features of everything that images are matched with.
+        scenes: draws scenes.
+        photos: draws crops of photographs.
+    """
+
+    def __init__(
+        self,
+        original: EfficientNetLite0,
+        rows: Tensor,
+        texts: Texts,
+        scenes: SceneSampler,
+        photos: PhotoSampler,
+    ) -> None:
+        self.original = original.eval().requires_grad_(False)
+        self.rows, self.texts, self.scenes, self.photos = rows, texts, scenes, photos
+        self.model = DualTowers(texts.concepts.shape[-1])
+        self.model.tower.load_state_dict(original.state_dict())
+        mean = texts.words.flatten(0, 1).mean(0)
+        self.model.text_map.bias.data.copy_(-mean)  # spreads the names out
         for part in (self.model.tower.stem, *self.model.tower.blocks[:FROZEN_BLOCKS]):
             part.requires_grad_(False)
 
-    def _texts(self, work: Path, names: list[str]) -> Texts:
-        cache = work / "texts.pt"
-        if not cache.exists():
-            lemmas = (work / "imagenet_names.txt").read_text(encoding="utf-8").splitlines()
-            texts = Texts.encode(SentenceTower.load(work / "text"), names, lemmas)
-            torch.save(vars(texts), cache)
-        return Texts(**torch.load(cache, weights_only=True))
-
-    def _centre_text_map(self) -> None:
-        """Start the text map at the identity less the mean of all words: names spread out."""
-        mean = self.texts.words.flatten(0, 1).mean(0)
-        self.model.text_map.bias.data.copy_(-mean)
-
-    def optimiser(self, rate: float) -> torch.optim.AdamW:
-        """AdamW; the maps learn faster than the tower, the text map slower than all."""
+    def parameters(self) -> list[dict[str, Any]]:
+        """Return the groups for AdamW: the image map learns fastest, the text map slowest."""
         tower = [p for p in self.model.tower.parameters() if p.requires_grad]
-        return torch.optim.AdamW([
+        return [
             {"params": tower, "scale": 1.0},
             {"params": [*self.model.image_map.parameters(), self.model.log_scale], "scale": 3.0},
             {"params": [*self.model.text_map.parameters()], "scale": 0.1},
-        ], lr=rate, weight_decay=0.01)  # fmt: skip
+        ]
 
-    def losses(self, rng: np.random.Generator, batch: int) -> Losses:
-        """Compute the terms on fresh pictures."""
-        pixels, targets = self.scenes.batch(rng, batch)
-        crops = self.photos.batch(rng, batch // 8)
+    def losses(self, rng: np.random.Generator, batch_size: int) -> Losses:
+        """Compute the terms on fresh images."""
+        pixels, targets = self.scenes.batch(rng, batch_size)
+        crops = self.photos.batch(rng, batch_size // 8)
         both = torch.cat([pixels, crops]).contiguous(memory_format=torch.channels_last)
         features = self.model.tower((both - 127 / 255) / (128 / 255))
         with torch.no_grad():
-            kept = self.original((both[batch:] - 127 / 255) / (128 / 255))
+            kept = self.original((both[batch_size:] - 127 / 255) / (128 / 255))
         template = int(rng.integers(len(TEMPLATES)))
-        sample = torch.from_numpy(rng.choice(self.texts.words.shape[1], 1500, replace=False))
-        texts = torch.cat([self.texts.concepts[template], self.texts.words[template % 2][sample]])
+        words = self.texts.words
+        some = min(SAMPLED_WORDS, words.shape[1])
+        sample = torch.from_numpy(rng.choice(words.shape[1], some, replace=False))
+        texts = torch.cat([self.texts.concepts[template], words[template % 2][sample]])
         scale = self.model.log_scale.exp().clamp(max=100)
-        logits = scale * self._cosines(self.model.image_map(features[:batch]), texts)
+        logits = scale * self._cosines(self.model.image_map(features[:batch_size]), texts)
         targets = F.pad(targets, (0, logits.shape[1] - targets.shape[1]))
         return Losses(
             F.cross_entropy(logits, targets),
             self._prototype_loss(kept.mean(0), rng, scale),
-            F.mse_loss(features[batch:], kept) / kept.var().clamp_min(1e-6),
+            F.mse_loss(features[batch_size:], kept) / kept.var().clamp_min(1e-6),
         )
 
     def _cosines(self, images: Tensor, texts: Tensor) -> Tensor:
         return F.normalize(images, dim=-1) @ F.normalize(self.model.text_map(texts), dim=-1).T
 
     def _prototype_loss(self, mean: Tensor, rng: np.random.Generator, scale: Tensor) -> Tensor:
-        """ImageNet's classifier rows, moved to where features lie, must match their names."""
+        """Match ImageNet's classifier rows, moved to where features lie, with their names."""
         chosen = torch.from_numpy(rng.choice(len(self.rows), 256, replace=False))
         rows = F.normalize(self.rows[chosen], dim=-1)
         strength = torch.from_numpy(rng.uniform(4, 12, (256, 1)).astype(np.float32))
@@ -228,63 +227,55 @@ class EncoderTrainer:
         texts = self.texts.imagenet[int(rng.integers(3))]
         return F.cross_entropy(scale * self._cosines(self.model.image_map(features), texts), chosen)
 
-    def train(self, work: Path, minutes: float, steps: int, batch: int, rate: float) -> None:
-        """Train until `steps` or the time is up, saving state to resume from as it goes."""
-        optimiser = self.optimiser(rate)
-        path = work / "encoder-state.pt"
-        start = self._load(path, optimiser)
-        began = saved = time.monotonic()
-        sums: dict[str, float] = {}
-        step = start
-        for step in range(start, steps):
-            elapsed = time.monotonic() - began
-            if elapsed > 60 * minutes:
-                break
-            for group in optimiser.param_groups:
-                group["lr"] = rate * group["scale"] * _schedule(step, steps)
-            losses = self.losses(np.random.default_rng((1, step)), batch)
-            optimiser.zero_grad()
-            losses.total().backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-            optimiser.step()
-            for name, value in vars(losses).items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-            if step % 100 == 99:
-                shown = {name: round(value / 100, 3) for name, value in sums.items()}
-                log.info("step %d, %.0f s: %s, scale %.1f", step + 1, elapsed, shown,
-                         float(self.model.log_scale.detach().exp()))  # fmt: skip
-                sums = {}
-            if time.monotonic() - saved > 120:
-                self._save(path, step + 1, optimiser)
-                saved = time.monotonic()
-        else:
-            step = steps
-        self._save(path, step, optimiser)
+    def train(self, settings: LoopSettings, batch_size: int, folder: Path) -> Run:
+        """Train within the budget, resuming from `folder`; write encoder.safetensors there."""
+        run = Run(
+            torch.nn.ModuleDict({"encoder": self.model}),
+            settings,
+            folder / "train_encoder.state",
+            {"batch_size": batch_size, "dim": self.texts.concepts.shape[-1]},
+            self.parameters(),
+            weight_decay=0.01,
+        )
 
-    def _save(self, path: Path, step: int, optimiser: torch.optim.Optimizer) -> None:
-        state = {
-            "step": step,
-            "model": self.model.state_dict(),
-            "optimiser": optimiser.state_dict(),
-        }
-        with replacing(path) as part:
-            torch.save(state, part)
+        def loss_of(chance: Randomness) -> Tensor:
+            return self.losses(chance.numpy, batch_size).total()
 
-    def _load(self, path: Path, optimiser: torch.optim.Optimizer) -> int:
-        """Resume from `path` where there is one; returns the step to go on with."""
-        if not path.is_file():
-            return 0
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        return int(state["step"])
+        def check() -> None:
+            log.info("step %6d  scale %.1f", run.step, float(self.model.log_scale.detach().exp()))
+            with replacing(folder / "encoder.safetensors") as part:
+                save_file(self.model.state_dict(), part)
+
+        run.train(loss_of, check, batch_size)
+        return run
 
 
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over 200 steps, then half a cosine down to a fiftieth."""
-    if step < 200:
-        return (step + 1) / 200
-    return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * (step - 200) / max(steps - 200, 1))))
+def cached_texts(work: Path, names: list[str]) -> Texts:
+    """Encode the texts, or read them where they were encoded before from the same words."""
+    lemmas = (work / "imagenet_names.txt").read_text(encoding="utf-8").splitlines()
+    tower = sha256_file(work / "text" / TENSORS)
+    cache = work / f"texts-{fingerprint(names, lemmas, TEMPLATES, WORDS, tower)}.safetensors"
+    if not cache.is_file():
+        texts = Texts.encode(SentenceTower.load(work / "text"), names, lemmas)
+        with replacing(cache) as part:
+            save_file({key: value.contiguous() for key, value in vars(texts).items()}, part)
+    return Texts(**load_file(cache))
+
+
+def trainer_of(work: Path, world: World) -> EncoderTrainer:
+    """Put the trainer together from what `tools.mini.fetch` left in `work`."""
+    state = torch.load(work / "efficientnet-lite0.pth", weights_only=True, map_location="cpu")
+    original = EfficientNetLite0()
+    original.load_state_dict(fold_batch_norms(state))
+    concepts = world.artwork.concepts(*_PARTS, vendors=world.vendors)
+    names = sorted({spoken(concept) for concept in concepts})
+    return EncoderTrainer(
+        original,
+        state["_fc.weight"],
+        cached_texts(work, names),
+        SceneSampler(world, names, concepts),
+        PhotoSampler(work / "photos", world),
+    )
 
 
 _PARTS = (
@@ -294,24 +285,19 @@ _PARTS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command: python -m tools.mini.train_encoder --work DIR [--minutes M] [--steps N]."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--steps", type=int, default=1100)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=4e-4)
-    parser.add_argument("--threads", type=int, default=1)
-    options: Any = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(options.threads)
-    work: Path = options.work
-    trainer = EncoderTrainer(
-        work, work / "efficientnet-lite0.pth", work / "photos", work / "artwork.zip"
+    """Command: python -m tools.mini.train_encoder --work DIR [--steps N]."""
+    shared = parser("Train the image tower of the mini encoder.", minutes=60)
+    shared.set_defaults(steps=1100, fp32=True)
+    options = shared.parse_args(arguments)
+    world, _ = prepare(options, "train_encoder")
+    torch.manual_seed(options.seed)  # the untrained maps
+    settings = replace(
+        loop_settings(options, learning_rate=4e-4),
+        cosine=True,
+        average_decay=0.0,
+        gradient_clip=5.0,
     )
-    trainer.train(work, options.minutes, options.steps, options.batch, options.rate)
+    trainer_of(options.work, world).train(settings, options.batch_size or 64, options.work)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,14 @@ import torch
 
 from synood.files import sha256_file
 from tools.mini.contact_sheet import contact_sheet
+from tools.mini.options import loop_settings, parser, prepare
 from tools.mini.painter import Painter, PainterSettings, StillPool, build_painter, load_vae
 from tools.mini.tokenizer import write_files
 from tools.mini.training import (
     Randomness,
     Run,
     Scenes,
-    describe,
     half,
-    loop_settings,
-    parser,
-    prepare,
     replacing_directory,
     to_signed,
     to_uint8,
@@ -160,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {
             "batch_size": batch_size,
             "vae": sha256_file(vae_folder / "diffusion_pytorch_model.safetensors"),
-            **describe(settings),
+            **asdict(settings),
         },
     )
     train_painter(world, painter, run, batch_size, options.work)

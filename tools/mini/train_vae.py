@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import copy
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from tools.mini.options import loop_settings, parser, prepare
 from tools.mini.training import (
     Randomness,
     Run,
     Scenes,
-    describe,
     half,
-    loop_settings,
-    parser,
-    prepare,
     replacing_directory,
     to_signed,
 )
@@ -177,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         modules,
         loop_settings(options, learning_rate=1e-3),
         options.work / "train_vae.state",
-        {"batch_size": batch_size, **describe(settings)},
+        {"batch_size": batch_size, **asdict(settings)},
     )
     train_vae(world, run, settings, batch_size, options.work / "vae")
 

@@ -7,16 +7,14 @@ minutes ties the learning rate to the clock).
 
 from __future__ import annotations
 
-import argparse
 import copy
 import logging
+import math
 import shutil
-import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -25,7 +23,8 @@ from synood.errors import InputError
 from synood.files import fingerprint, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +47,17 @@ class Scenes(Protocol):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how fast to train; the rate warms up, stays, then cools down linearly."""
+    """How long and how fast to train; the rate warms up, stays, then cools down linearly.
+
+    With `cosine` it falls from the end of the warm-up on, along half a cosine to a fiftieth.
+    """
 
     minutes: float | None = None  # of training over all resumed runs
     steps: int | None = None  # likewise; whichever budget is spent first ends the run
     learning_rate: float = 1e-3
     warmup: int = 200  # steps
-    cooldown: float = 0.3  # share of the budget
+    cooldown: float = 0.3  # fraction of the budget
+    cosine: bool = False
     average_decay: float = 0.999  # of the moving average of the weights, used for all output
     gradient_clip: float = 1.0
     seed: int = 0
@@ -87,37 +90,41 @@ class Run:
         settings: budget, rate and seed.
         state_file: where the state is kept; an existing one of equal `identity` is resumed.
         identity: JSON-like description of the model; another one is an `InputError`.
+        parameters: groups for AdamW, each with its "scale" of the rate; all parameters if None.
+        weight_decay: of AdamW.
     """
 
     modules: torch.nn.ModuleDict
     settings: LoopSettings
     state_file: Path
     identity: Mapping[str, object]
-    step: int = 0
-    seconds: float = 0.0
+    parameters: Sequence[dict[str, Any]] | None = None
+    weight_decay: float = 1e-4
+    step: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
     averages: torch.nn.ModuleDict = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
         self.averages = copy.deepcopy(self.modules).requires_grad_(False).eval()
         self.optimiser = torch.optim.AdamW(
-            self.modules.parameters(),
+            self.parameters or [{"params": [*self.modules.parameters()], "scale": 1.0}],
             self.settings.learning_rate,
             betas=(0.9, 0.99),
-            weight_decay=1e-4,
+            weight_decay=self.weight_decay,
             fused=True,  # four times as fast on CPU
         )
         if self.state_file.is_file():
             self._load()
 
     @property
-    def _mark(self) -> str:
+    def _fingerprint(self) -> str:
         return fingerprint(dict(self.identity), self.settings.seed)
 
     def save(self) -> None:
         """Write weights, average, optimiser, step and seconds; whole or not at all."""
         state = {
-            "mark": self._mark,
+            "fingerprint": self._fingerprint,
             "step": self.step,
             "seconds": self.seconds,
             "modules": self.modules.state_dict(),
@@ -130,7 +137,7 @@ class Run:
     def _load(self) -> None:
         device = next(self.modules.parameters()).device
         state = torch.load(self.state_file, map_location=device, weights_only=True)
-        if state["mark"] != self._mark:
+        if state.get("fingerprint") != self._fingerprint:
             raise InputError(
                 f"{self.state_file}: holds a run of another model or seed; "
                 "give another --work folder or --restart"
@@ -142,17 +149,20 @@ class Run:
         log.info("resumed at step %d, minute %.1f", self.step, self.seconds / 60)
 
     def progress(self) -> float:
-        """Return the share of the budget that is spent, 0 to 1."""
-        shares = [0.0]
+        """Return the fraction of the budget that is spent."""
+        spent = [0.0]
         if self.settings.steps is not None:
-            shares.append(self.step / max(self.settings.steps, 1))
+            spent.append(self.step / max(self.settings.steps, 1))
         if self.settings.minutes is not None:
-            shares.append(self.seconds / 60 / max(self.settings.minutes, 1e-9))
-        return min(max(shares), 1.0)
+            spent.append(self.seconds / 60 / max(self.settings.minutes, 1e-9))
+        return min(max(spent), 1.0)
 
     def learning_rate(self) -> float:
-        """Return the rate of the step that comes."""
+        """Return the learning rate of the next step."""
         warm = min(1.0, (self.step + 1) / max(self.settings.warmup, 1))
+        if self.settings.cosine:
+            fall = 0.02 + 0.98 * (1 + math.cos(math.pi * self.progress())) / 2
+            return self.settings.learning_rate * warm * fall
         cool = min(1.0, (1 - self.progress()) / max(self.settings.cooldown, 1e-9))
         return self.settings.learning_rate * warm * cool
 
@@ -166,8 +176,8 @@ class Run:
 
         Args:
             loss_of: the loss of one step from that step's randomness.
-            check: measures and exports, every `check_minutes` and at the end.
-            batch_size: only for the log's images a second.
+            check: measures and exports; called every `check_minutes` and at the end.
+            batch_size: for the logged images a second.
         """
         meter = _Meter(self, batch_size)
         start = time.monotonic() - self.seconds
@@ -186,7 +196,7 @@ class Run:
 
     def _one_step(self, loss_of: Callable[[Randomness], torch.Tensor]) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = group["scale"] * self.learning_rate()
         device = next(self.modules.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
             loss = loss_of(Randomness.of(self.settings.seed, 0, self.step))
@@ -208,7 +218,7 @@ class Run:
 
 
 class _Meter:
-    """Logs the mean loss and the speed every so many steps."""
+    """Logs the mean loss and the speed every `log_steps` steps."""
 
     def __init__(self, run: Run, batch_size: int) -> None:
         self.run, self.batch_size = run, batch_size
@@ -219,7 +229,7 @@ class _Meter:
         self.since = time.monotonic()
 
     def add(self, loss: float) -> None:
-        """Note the loss of the step that was just made."""
+        """Add the loss of the last step."""
         run = self.run
         self.losses.append(loss)
         if run.step % run.settings.log_steps:
@@ -264,70 +274,3 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def parser(description: str, minutes: float) -> argparse.ArgumentParser:
-    """Return a parser with the options that all trainers share."""
-    shared = argparse.ArgumentParser(description=description)
-    add = shared.add_argument
-    add("--work", type=Path, required=True, help="folder for state, log, sheets and the result")
-    add("--artwork", type=Path, help="pack of tools.mini.artwork; default WORK/artwork.zip")
-    add("--minutes", type=float, default=minutes, help="of training, resumed runs included")
-    add("--steps", type=int, help="budget in steps, in place of minutes")
-    add("--threads", type=int, default=1)
-    add("--seed", type=int, default=0)
-    add("--batch-size", type=int)
-    add("--learning-rate", type=float)
-    add("--check-minutes", type=float, default=5.0)
-    add("--device", help="a torch device; default: the accelerator if there is one, else the CPU")
-    add("--fp32", action="store_true", help="no bf16; faster on CPUs that only emulate it")
-    add("--restart", action="store_true", help="start anew, although there is a state to resume")
-    return shared
-
-
-def loop_settings(options: argparse.Namespace, learning_rate: float) -> LoopSettings:
-    """Return the settings that shared options ask for."""
-    return LoopSettings(
-        minutes=options.minutes if options.steps is None else None,
-        steps=options.steps,
-        learning_rate=options.learning_rate or learning_rate,
-        seed=options.seed,
-        bf16=not options.fp32,
-        check_minutes=options.check_minutes,
-    )
-
-
-def prepare(options: argparse.Namespace, name: str) -> tuple[Scenes, torch.device]:
-    """Set threads, log and device, drop the old state if asked to, and load the world."""
-    from synood.mini.artwork import Artwork
-    from synood.mini.world import World
-
-    options.work.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[
-            logging.StreamHandler(sys.stdout),
-            logging.FileHandler(options.work / f"{name}.log"),
-        ],
-    )
-    torch.set_num_threads(options.threads)
-    if options.restart:
-        (options.work / f"{name}.state").unlink(missing_ok=True)
-    artwork = Artwork.load(options.artwork or options.work / "artwork.zip")
-    return World(artwork), device_of(options.device)
-
-
-def device_of(name: str | None) -> torch.device:
-    """Return the device of this name, or the accelerator if there is one, else the CPU."""
-    if name is not None:
-        return torch.device(name)
-    if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
-    return torch.device("cpu")
-
-
-def describe(settings: object) -> dict[str, object]:
-    """Return a settings dataclass as a dict that can be fingerprinted."""
-    return asdict(settings)  # type: ignore[call-overload, no-any-return]
