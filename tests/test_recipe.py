@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synood.errors import InputError
+from synood.files import to_toml
 from synood.pipeline.recipe import (
     RECIPES,
     read_recipe,
@@ -20,7 +21,6 @@ from synood.pipeline.recipe import (
     resolve_recipe,
     with_changes,
 )
-from synood.pipeline.rundir.toml import to_toml
 from synood.settings import Recipe
 
 

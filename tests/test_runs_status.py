@@ -98,7 +98,7 @@ with opened(Path(sys.argv[1])) as workspace:
 
 
 def test_a_process_elsewhere_or_another_one_of_the_same_number(begun):
-    note = begun / ".lock"
+    note = begun / ".lock.json"
     note.write_text(json.dumps({"pid": os.getpid(), "host": "elsewhere", "born": None}))
     assert read_status(begun).state == "elsewhere"
     own = Holder(os.getpid(), _lock.socket.gethostname(), _lock._born(os.getpid()))
@@ -124,7 +124,7 @@ def test_the_rest_takes_as_long_as_the_pace_says(tmp_path):
         at(110, **painting, done=60),
     ]
     write_jsonl(tmp_path / "events.jsonl", rows)
-    (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": "elsewhere", "born": None}))
+    (tmp_path / ".lock.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "born": None}))
 
     left = [
         read_status(tmp_path, start + timedelta(seconds=s)).seconds_left for s in (110, 130, 999)
@@ -171,6 +171,6 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
     def none(descriptor, operation):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(_lock.fcntl, "flock", none)
+    monkeypatch.setattr("fcntl.flock", none)
     with pytest.raises(InputError, match="cannot lock files"), opened(tmp_path / "run"):
         pass

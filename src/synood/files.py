@@ -14,6 +14,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 MAX_TEXT = 2**30  # bytes of a text that is read whole; ImageNet's longest list has 70 MB
 
@@ -118,6 +119,25 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write `value` as indented JSON with the key order given; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def to_toml(document: Mapping[str, object], comment: str = "") -> str:
+    """Return nested mappings as TOML that begins with `comment`.
+
+    `None`, which TOML lacks, becomes the string "none".
+    """
+    import tomli_w
+
+    lines = [f"# {line}\n" for line in comment.splitlines()]
+    return "".join(lines) + tomli_w.dumps(_without_none(document))
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401 - any TOML value
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(item) for item in value]
+    return "none" if value is None else value
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
+from synood.features.unreadable import Unreadable
 from synood.files import cache_folder, fingerprint
 
 if TYPE_CHECKING:
@@ -159,6 +160,29 @@ class FeatureCache:
                     with suppress(OSError):
                         name.unlink()
             return otherwise
+
+
+class EncoderCache:
+    """The features of one encoder in this machine's cache; empty where the cache is turned off.
+
+    `encoder_fingerprint` covers the encoder's weights, vocabulary and preprocessing. Kernels and
+    decoders of other versions may round differently, so they have features of their own.
+    """
+
+    def __init__(self, encoder_fingerprint: str, device: str) -> None:
+        self._cache = open_cache()
+        self._space = space_of(encoder_fingerprint, device)
+
+    def get(self, keys: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the cached features among `keys`."""
+        return {} if self._cache is None else self._cache.get(self._space, keys)
+
+    def put(self, results: Mapping[str, NDArray[np.float32] | Unreadable]) -> None:
+        """Keep what is a finite feature."""
+        features = {k: v for k, v in results.items() if not isinstance(v, Unreadable)}
+        if self._cache is not None:
+            finite = {key: value for key, value in features.items() if np.isfinite(value).all()}
+            self._cache.put(self._space, finite)
 
 
 def open_cache() -> FeatureCache | None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from synood.errors import InputError
-from synood.files import read_text
-from synood.pipeline.rundir.toml import to_toml
+from synood.files import read_text, to_toml
 from synood.settings import (
     DescribeSettings,
     GuidanceSettings,

@@ -82,7 +82,7 @@ synood does not know the former.
 
 def data_card(document: Mapping[str, Any], samples: Sequence[Sample], form: str) -> str:
     """Return the text of README.md; `document` is the run's run.toml."""
-    from synood.pipeline.rundir.toml import to_toml
+    from synood.files import to_toml
 
     of_class = Counter(sample.class_number for sample in samples)
     beyond = [s.picture.energies[-1] > s.picture.source_energy for s in samples]

@@ -8,8 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import synood
-from synood.files import fingerprint, write_text
-from synood.pipeline.rundir.toml import to_toml
+from synood.files import fingerprint, to_toml, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

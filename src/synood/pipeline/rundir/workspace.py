@@ -120,7 +120,7 @@ def _refuse_foreign(root: Path) -> None:
 
 def _forget_if_unused(root: Path) -> None:
     """Remove a run directory in which nothing was made: its input was refused at the start."""
-    if {path.name for path in root.iterdir()} <= {".lock", "events.jsonl"}:
+    if {path.name for path in root.iterdir()} <= {".lock", ".lock.json", "events.jsonl"}:
         shutil.rmtree(root)
 
 
