@@ -47,9 +47,7 @@ def run(images: Path, bundle: Path, out: Path, *assignments: str, **options) -> 
     return fit(folder_per_class(images), loaded, resolved, out, **options)
 
 
-def contents(
-    root: Path, *, but: tuple[str, ...] = ("events.jsonl", ".lock")
-) -> dict[str, str]:
+def contents(root: Path, *, but: tuple[str, ...] = ("events.jsonl", ".lock")) -> dict[str, str]:
     """SHA-256 of every file below `root`, by path; events and lock alone may differ."""
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
