@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from synood.benchmark.protocol.encoding import Encoded
-from synood.benchmark.protocol.fit_inputs import Material, Words
+from synood.benchmark.protocol.encoding import EncodedSet
+from synood.benchmark.protocol.fit_inputs import CandidateWords, FitInputs
 from synood.labels.wordnet import Word
 from synood.settings import MiningSettings, Recipe, ScoreSettings
 
@@ -36,7 +36,7 @@ def encoded(name, group, names, each, seed, **more):
     return Placed(name, group, features, features[:, : len(CLASSES)].copy(), labels, **more)
 
 
-class Placed(Encoded):
+class Placed(EncodedSet):
     """Of two places in an image one is like the whole, the other is elsewhere: three axes on."""
 
     def patches(self):
@@ -70,9 +70,11 @@ class Store:
         return np.array([np.mean(own, axis=0) for own in named], np.float32)
 
 
-def planted_material(**changes):
+def planted_inputs(**changes):
     """Three classes of twenty images, six other names, one validation OOD set of two of them."""
-    words = Words(tuple(Word(name, "noun", "") for name in OTHERS), np.eye(DIM)[3:9].astype("f4"))
+    words = CandidateWords(
+        tuple(Word(name, "noun", "") for name in OTHERS), np.eye(DIM)[3:9].astype("f4")
+    )
     given = {
         "class_names": CLASSES,
         "train": encoded("train", "id", CLASSES, 20, 1),
@@ -88,4 +90,4 @@ def planted_material(**changes):
         "store": Store(),
         "load_words": lambda mining: words,
     }
-    return Material(**{**given, **changes})
+    return FitInputs(**{**given, **changes})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from small_suite import tiny_bundle, write_small_suite
-from synood.benchmark.experiments.stage import prepare
+from synood.benchmark.experiments.setup import prepare
 from synood.benchmark.protocol.controls import CONTROLS, NEG_IMAGE
 from synood.benchmark.suites.suite import read_suite
 from synood.models.bundles import load_bundle

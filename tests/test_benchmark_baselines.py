@@ -7,10 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from colours import ColourEncoder, picture
-from synood.benchmark.protocol import baselines
-from synood.benchmark.protocol import scoring as bench
-from synood.benchmark.protocol.encoding import Encoded, classify
-from synood.benchmark.protocol.fit_inputs import Words
+from synood.benchmark.protocol import baselines, scoring
+from synood.benchmark.protocol.encoding import EncodedSet, classify
+from synood.benchmark.protocol.fit_inputs import CandidateWords
 from synood.labels.mining import mine_negatives
 from synood.labels.wordnet import Word
 from synood.settings import MiningSettings, Recipe, ScoreSettings
@@ -30,22 +29,25 @@ class ColourClassifier:
         return 20 * pixels.mean((2, 3))[:, :2]
 
 
-def encoded(name, group, colours, seed):
+def encoded_set(name, group, colours, seed):
     images = [picture(colour, noise=seed + i) for i, colour in enumerate(colours * 8)]
     features = ENCODER.encode_images(images)
-    return Encoded(name, group, features, classify(images, ColourClassifier()))
+    return EncodedSet(name, group, features, classify(images, ColourClassifier()))
 
 
 @pytest.fixture(scope="module")
-def views():
-    return bench.Views(
-        validation=encoded("validation-id", "id", ["red", "green"], 1),
+def encoded():
+    return scoring.EncodedSuite(
+        validation=encoded_set("validation-id", "id", ["red", "green"], 1),
         validation_ood=(
-            encoded("v-near", "near", ["yellow", "magenta"], 100),
-            encoded("v-far", "far", ["blue"], 200),
+            encoded_set("v-near", "near", ["yellow", "magenta"], 100),
+            encoded_set("v-far", "far", ["blue"], 200),
         ),
-        test=encoded("test-id", "id", ["red", "green"], 300),
-        test_ood=(encoded("near", "near", ["yellow"], 400), encoded("far", "far", ["cyan"], 500)),
+        test=encoded_set("test-id", "id", ["red", "green"], 300),
+        test_ood=(
+            encoded_set("near", "near", ["yellow"], 400),
+            encoded_set("far", "far", ["cyan"], 500),
+        ),
     )
 
 
@@ -70,22 +72,22 @@ def auroc(score, inside, outside):
     return roc_auc_score([1] * len(inside.features) + [0] * len(outside.features), values)
 
 
-def test_classifier_baselines_are_the_formulas_on_its_logits(views):
-    logits = views.test.logits
-    assert baselines.score_msp(views.test) == pytest.approx(softmax(logits).max(1), abs=1e-6)
+def test_classifier_baselines_are_the_formulas_on_its_logits(encoded):
+    logits = encoded.test.logits
+    assert baselines.score_msp(encoded.test) == pytest.approx(softmax(logits).max(1), abs=1e-6)
     expected = np.log(np.exp(logits.astype(float)).sum(1))
-    assert baselines.score_energy(views.test) == pytest.approx(expected, abs=1e-5)
+    assert baselines.score_energy(encoded.test) == pytest.approx(expected, abs=1e-5)
 
 
-def test_mcm_and_neglabel_are_the_formulas_on_cosines(views, rows):
+def test_mcm_and_neglabel_are_the_formulas_on_cosines(encoded, rows):
     classes, negatives = rows
-    similar = cosines(views.test.features, classes)
-    found = baselines.mcm_scorer(classes, 0.1)(views.test)
+    similar = cosines(encoded.test.features, classes)
+    found = baselines.mcm_scorer(classes, 0.1)(encoded.test)
     assert found == pytest.approx(softmax(similar / 0.1).max(1), abs=1e-5)
-    both = np.concatenate([similar, cosines(views.test.features, negatives)], axis=1)
+    both = np.concatenate([similar, cosines(encoded.test.features, negatives)], axis=1)
     scorer = baselines.neglabel_scorer(classes, negatives, ScoreSettings(0.05, groups=1))
     expected = softmax(both / 0.05)[:, : len(NAMES)].sum(1)
-    assert scorer(views.test) == pytest.approx(expected, abs=1e-5)
+    assert scorer(encoded.test) == pytest.approx(expected, abs=1e-5)
 
 
 def test_pictures_of_several_sizes_are_classified_in_their_order():
@@ -95,15 +97,15 @@ def test_pictures_of_several_sizes_are_classified_in_their_order():
     assert logits.argmax(1).tolist() == [1, 0, 1, 0]
 
 
-def test_the_choice_of_neglabel_is_the_best_of_a_plain_search(views, rows):
+def test_the_choice_of_neglabel_is_the_best_of_a_plain_search(encoded, rows):
     classes, features = rows
     mining, score = MiningSettings(), ScoreSettings(groups=1)
     choice = baselines.choose_neglabel(
-        Words(WORDS, features),
+        CandidateWords(WORDS, features),
         NAMES,
         classes,
-        views.validation,
-        views.validation_ood,
+        encoded.validation,
+        encoded.validation_ood,
         mining,
         score,
     )
@@ -114,7 +116,7 @@ def test_the_choice_of_neglabel_is_the_best_of_a_plain_search(views, rows):
             scorer = baselines.neglabel_scorer(
                 classes, features[kept], ScoreSettings(temperature, groups=1)
             )
-            value = np.mean([auroc(scorer, views.validation, o) for o in views.validation_ood])
+            value = np.mean([auroc(scorer, encoded.validation, o) for o in encoded.validation_ood])
             best = max(best, value)
     assert choice.auroc == pytest.approx(best)
     assert choice.auroc == max(trial.auroc for trial in choice.tried)
@@ -122,13 +124,13 @@ def test_the_choice_of_neglabel_is_the_best_of_a_plain_search(views, rows):
     assert 0.05 not in {trial.share for trial in choice.tried}  # of six words it keeps none
 
 
-def test_the_choice_of_mcm_is_the_best_tried(views, rows):
-    choice = baselines.choose_mcm(rows[0], views.validation, views.validation_ood)
+def test_the_choice_of_mcm_is_the_best_tried(encoded, rows):
+    choice = baselines.choose_mcm(rows[0], encoded.validation, encoded.validation_ood)
     values = {
         t: np.mean(
             [
-                auroc(baselines.mcm_scorer(rows[0], t), views.validation, o)
-                for o in views.validation_ood
+                auroc(baselines.mcm_scorer(rows[0], t), encoded.validation, o)
+                for o in encoded.validation_ood
             ]
         )
         for t in baselines.MCM_TEMPERATURES
@@ -137,39 +139,41 @@ def test_the_choice_of_mcm_is_the_best_tried(views, rows):
     assert values[choice.temperature] == pytest.approx(choice.auroc)
 
 
-def test_choices_do_not_look_at_test_images(views, rows):
+def test_choices_do_not_look_at_test_images(encoded, rows):
     classes, features = rows
-    blind = bench.Views(views.validation, views.validation_ood, views.test_ood[0], (views.test,))
-    recipe, words = Recipe("paper"), Words(WORDS, features)
-    chosen = [bench.choose(words, NAMES, classes, v, recipe) for v in (views, blind)]
+    blind = scoring.EncodedSuite(
+        encoded.validation, encoded.validation_ood, encoded.test_ood[0], (encoded.test,)
+    )
+    recipe, words = Recipe("paper"), CandidateWords(WORDS, features)
+    chosen = [scoring.choose(words, NAMES, classes, v, recipe) for v in (encoded, blind)]
     assert chosen[0] == chosen[1]
 
 
-def test_the_recipe_takes_over_what_was_chosen_for_neglabel(views, rows):
+def test_the_recipe_takes_over_what_was_chosen_for_neglabel(encoded, rows):
     classes, features = rows
-    words = Words(WORDS, features)
-    choices = bench.choose(words, NAMES, classes, views, Recipe("paper"))
+    words = CandidateWords(WORDS, features)
+    choices = scoring.choose(words, NAMES, classes, encoded, Recipe("paper"))
     changes = choices.recipe_changes()
     assert changes == {
         "mining.share": choices.neglabel.share,
         "score.temperature": choices.neglabel.temperature,
     }
-    scorers = bench.baseline_scorers(words, NAMES, classes, choices, Recipe("paper"))
+    scorers = scoring.baseline_scorers(words, NAMES, classes, choices, Recipe("paper"))
     kept = mine_negatives(WORDS, features, classes, choices.neglabel.share, 0.95, exclude=NAMES)
     again = baselines.neglabel_scorer(
         classes, features[kept], ScoreSettings(choices.neglabel.temperature)
     )
-    assert scorers["neglabel"](views.test) == pytest.approx(again(views.test))
+    assert scorers["neglabel"](encoded.test) == pytest.approx(again(encoded.test))
     assert set(scorers) == {"msp", "energy", "mcm", "neglabel"}
 
 
-def test_rows_name_every_method_seed_and_set(views, rows):
+def test_rows_name_every_method_seed_and_set(encoded, rows):
     scorers = {"mcm": baselines.mcm_scorer(rows[0], 1.0), "msp": baselines.score_msp}
     scores = {
-        name: [bench.seed_scores(scorer, seed, views) for seed in range(2)]
+        name: [scoring.seed_scores(scorer, seed, encoded) for seed in range(2)]
         for name, scorer in scorers.items()
     }
-    measured = bench.measure([bench.MCM, bench.MSP], scores, views)
+    measured = scoring.measure([scoring.MCM, scoring.MSP], scores, encoded)
     assert [(r.method, r.seed, r.ood_set, r.group) for r in measured] == [
         (method, seed, name, name)
         for method in ("mcm", "msp")
@@ -177,4 +181,6 @@ def test_rows_name_every_method_seed_and_set(views, rows):
         for name in ("near", "far")
     ]
     assert {(r.n_id, r.n_ood) for r in measured} == {(16, 8)}
-    assert measured[0].auroc == pytest.approx(auroc(scorers["mcm"], views.test, views.test_ood[0]))
+    assert measured[0].auroc == pytest.approx(
+        auroc(scorers["mcm"], encoded.test, encoded.test_ood[0])
+    )

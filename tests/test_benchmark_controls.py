@@ -16,7 +16,7 @@ from synood.benchmark.protocol.controls import (
     JIGSAW,
     UNGUIDED,
     VAE,
-    Studio,
+    ControlSynthesizer,
     control_orders,
     jigsaw,
     round_trip,
@@ -62,8 +62,8 @@ def orders(tmp_path_factory):
 
 
 def paint(models, control, orders, batch_size=4):
-    studio = Studio(Parts(models[0]), models[1], SETTINGS, batch_size)
-    return studio.painter(control).paint(orders)
+    synthesizer = ControlSynthesizer(Parts(models[0]), models[1], SETTINGS, batch_size)
+    return synthesizer.painter(control).paint(orders)
 
 
 def pieces(picture, grid):
@@ -100,8 +100,8 @@ def test_a_grid_that_does_not_fit_is_refused(size, grid):
 
 
 def test_the_jigsaw_control_cuts_the_sources_and_keeps_their_seeds(models, orders):
-    painted = paint(models, JIGSAW, orders)
-    for rendered, order in zip(painted, orders, strict=True):
+    pairs = paint(models, JIGSAW, orders)
+    for rendered, order in zip(pairs, orders, strict=True):
         source = np.asarray(Image.open(order.source))
         assert (rendered.image == jigsaw(source, 4, order.seed)).all()
 
@@ -109,8 +109,8 @@ def test_the_jigsaw_control_cuts_the_sources_and_keeps_their_seeds(models, order
 def test_the_vae_control_is_encoding_and_decoding_as_diffusers_does(models, orders):
     inpainter, _ = models
     vae = inpainter._autoencoder._vae
-    painted = paint(models, VAE, orders)
-    for rendered, order in zip(painted, orders, strict=True):
+    pairs = paint(models, VAE, orders)
+    for rendered, order in zip(pairs, orders, strict=True):
         source = torch.from_numpy(np.array(Image.open(order.source))).permute(2, 0, 1)[None] / 255
         generator = torch.Generator().manual_seed(order.seed)
         with torch.no_grad():
@@ -137,8 +137,8 @@ def test_the_unguided_control_is_the_run_with_step_size_0(models, orders):
         replace(SETTINGS, step_size=0.0),
         [order.seed for order in orders],
     )
-    painted = paint(models, UNGUIDED, orders)
-    for rendered, plain in zip(painted, expected, strict=True):
+    pairs = paint(models, UNGUIDED, orders)
+    for rendered, plain in zip(pairs, expected, strict=True):
         assert (rendered.image == plain.image).all()
     guided = guided_inpainting(
         *models,
@@ -147,13 +147,13 @@ def test_the_unguided_control_is_the_run_with_step_size_0(models, orders):
         SETTINGS,
         [order.seed for order in orders],
     )
-    assert any((r.image != g.image).any() for r, g in zip(painted, guided, strict=True))
+    assert any((r.image != g.image).any() for r, g in zip(pairs, guided, strict=True))
 
 
 @pytest.mark.parametrize("control", [VAE, JIGSAW])
 def test_changed_pictures_record_the_classifiers_energies(models, orders, control):
-    painted = paint(models, control, orders)
-    for rendered, order in zip(painted, orders, strict=True):
+    pairs = paint(models, control, orders)
+    for rendered, order in zip(pairs, orders, strict=True):
         for image, energy in (
             (np.asarray(Image.open(order.source)), rendered.source_energy),
             (rendered.image, rendered.energies[-1]),

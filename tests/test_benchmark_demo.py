@@ -13,7 +13,7 @@ from PIL import Image
 from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood import OODDetector, metrics
 from synood.benchmark.experiments.demo import METHODS, STAGES, run_demo
-from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol import scoring
 from synood.benchmark.protocol.encoding import classify
 from synood.benchmark.report.page import evenly
 from synood.benchmark.results.results import read_results
@@ -175,8 +175,8 @@ def test_progress_names_the_stages_in_their_order_and_each_is_finished(finished)
 def test_a_second_call_finds_everything_done(finished, bundle):
     out, text, _ = finished
     before = contents(out)
-    painted = []
-    again = demo(out, bundle, lambda stage, *_: painted.append(stage))
+    pairs = []
+    again = demo(out, bundle, lambda stage, *_: pairs.append(stage))
     assert again == text
     assert contents(out) == before
 
@@ -222,7 +222,7 @@ def test_where_the_bundle_knows_other_classes_a_probe_on_the_training_images_ser
     write_small_suite(tmp_path / "suite")
     train = read_suite(tmp_path / "suite").one("train")
     store = FeatureStore(tmp_path / "features", "print", lambda: models.encoder)
-    probe = bench.suite_classifier(train, models, store)
+    probe = scoring.suite_classifier(train, models, store)
     assert probe.class_names == tuple(CLASSES)
     images = [Image.open(record.path) for record in train.index().records]
     labels = [train.index().class_names.index(r.label) for r in train.index().records]

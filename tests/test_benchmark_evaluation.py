@@ -184,9 +184,9 @@ def test_a_missing_set_stops_an_evaluation_before_anything_is_encoded(
         (["evaluate", "d"], "give in-distribution images"),
         (["evaluate", "d", "--root", "x"], "--root goes with --benchmark"),
         (["evaluate", "d", "--benchmark", "clean", "--id", "x"], "not both"),
-        (["fit", "--out", "o"], "a folder of images or a --benchmark"),
-        (["fit", "x", "--benchmark", "clean", "--out", "o"], "one of them"),
-        (["zero-shot", "--out", "o"], "class names: give a file"),
+        (["fit", "--out", "o"], "a folder of images or --benchmark"),
+        (["fit", "x", "--benchmark", "clean", "--out", "o"], "either a folder of images"),
+        (["zero-shot", "--out", "o"], "class names: give either a file"),
         (["zero-shot", "--out", "o", "--benchmark", "imagnet"], "benchmark 'imagnet' is unknown"),
     ],
 )

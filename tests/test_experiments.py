@@ -18,7 +18,7 @@ from staging import SEEDS, find, furnished, rows_by_method, staged, unit
 from synood.benchmark.experiments import experiments, find_experiment
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
 from synood.benchmark.experiments.interface import Outcome
-from synood.benchmark.experiments.stage import prepare, usual
+from synood.benchmark.experiments.setup import measured_outcome, prepare
 from synood.benchmark.experiments.table_4 import TUNED, half
 from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
@@ -44,12 +44,12 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stage(place):
+def setup(place):
     return staged(place)
 
 
-def test_table_1_holds_every_system_and_plus_after_synood(stage):
-    outcome = find_experiment("table-1").run(stage)
+def test_table_1_holds_every_system_and_plus_after_synood(setup):
+    outcome = find_experiment("table-1").run(setup)
     names = [method.name for method in outcome.methods]
     place = names.index("synood")
     assert names[place + 1] == "synood-plus"
@@ -73,29 +73,29 @@ def test_table_1_holds_every_system_and_plus_after_synood(stage):
     assert all(method.title in outcome.charts[0].words for method in outcome.methods)
 
 
-def test_table_1_has_plus_once_when_it_is_the_recipe_at_hand(stage, monkeypatch):
+def test_table_1_has_plus_once_when_it_is_the_recipe_at_hand(setup, monkeypatch):
     only = (find_system("neglabel"), find_system("synood"))
     monkeypatch.setattr("synood.benchmark.systems.registry", lambda: only)
     projection = replace(RECIPES["plus"].projection, logit_scale=10.0)
-    recipe = replace(stage.recipe, projection=projection)
-    at_hand = replace(stage, material=replace(stage.material, recipe=recipe))
+    recipe = replace(setup.recipe, projection=projection)
+    at_hand = replace(setup, inputs=replace(setup.inputs, recipe=recipe))
     outcome = find_experiment("table-1").run(at_hand)
     assert [method.name for method in outcome.methods] == ["neglabel", "synood"]
 
 
-def test_a_second_stage_on_the_same_run_paints_nothing(stage, place):
+def test_a_second_stage_on_the_same_run_paints_nothing(setup, place):
     before = {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*.png")}
     bundle = load_bundle(place / "bundle")
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
-    again = prepare(place / "run", stage.suite, bundle, recipe, SEEDS)
+    again = prepare(place / "run", setup.suite, bundle, recipe, SEEDS)
     assert before
     assert before == {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*.png")}
-    assert again.recipe == stage.recipe
-    assert stage.choices
+    assert again.recipe == setup.recipe
+    assert setup.choices
 
 
-def test_table_4_tunes_every_half_on_every_kind(stage):
-    outcome = find_experiment("table-4").run(stage)
+def test_table_4_tunes_every_half_on_every_kind(setup):
+    outcome = find_experiment("table-4").run(setup)
     kinds = ("synood", "neg-image", "unguided", "vae", "jigsaw")
     expected = {f"{kind}:{part}" for kind in kinds for part in TUNED}
     found = rows_by_method(outcome)
@@ -103,45 +103,45 @@ def test_table_4_tunes_every_half_on_every_kind(stage):
     assert all(len(found[name]) == len(SEEDS) * 3 for name in expected)
     assert {item.other for item in outcome.comparisons} == {"neglabel"}
     pictures = {
-        kind: [np.asarray(Image.open(p.path)) for p in stage.paint(method)]
+        kind: [np.asarray(Image.open(p.path)) for p in setup.paint(method)]
         for kind, method in (("neg-image", find("neg-image")), ("unguided", find("unguided")))
     }
     assert not any(map(np.array_equal, pictures["neg-image"], pictures["unguided"]))
 
 
-def test_a_system_is_tuned_on_pictures_of_negative_labels(stage):
-    made = stage.paint(find("neg-image"))
+def test_a_system_is_tuned_on_pictures_of_negative_labels(setup):
+    made = setup.paint(find("neg-image"))
     before = {item.path: item.path.stat().st_mtime_ns for item in made}
     system = find_system("dreamood")
-    fitted = system.fit(stage.material, 0)
+    fitted = system.fit(setup.inputs, 0)
     assert before == {item.path: item.path.stat().st_mtime_ns for item in made}
-    assert fitted.chosen["pictures"] == len(made) == len(stage.painted)
+    assert fitted.chosen["pictures"] == len(made) == len(setup.pairs)
     assert fitted.chosen["loss"]["last"] < fitted.chosen["loss"]["first"]
-    inside = fitted(stage.material.train)
+    inside = fitted(setup.inputs.train)
     images = [Image.open(item.path).convert("RGB") for item in made]
-    features = stage.material.encoder.encode_images(images)
-    beyond = fitted(replace(stage.material.train, features=features))
+    features = setup.inputs.encoder.encode_images(images)
+    beyond = fitted(replace(setup.inputs.train, features=features))
     assert auroc(inside, beyond) > 0.9  # of what it was trained on
     assert (
-        fitted(stage.views.test).tobytes()
-        == system.fit(stage.material, 0)(stage.views.test).tobytes()
+        fitted(setup.encoded.test).tobytes()
+        == system.fit(setup.inputs, 0)(setup.encoded.test).tobytes()
     )
 
 
-def test_test_time_systems_are_measured_but_not_held_against_inductive_ones(stage):
+def test_test_time_systems_are_measured_but_not_held_against_inductive_ones(setup):
     names = ("neglabel", "mcm", "adaneg", "tanl")
-    scores = {name: stage.system(name)[0] for name in names}
+    scores = {name: setup.system(name)[0] for name in names}
     methods = [find_system(name).method for name in names]
-    outcome = usual(stage, methods, scores, against="neglabel")
+    outcome = measured_outcome(setup, methods, scores, against="neglabel")
     assert {item.method for item in outcome.comparisons} == {"mcm"}
     streams = {(row.method, row.stream["seed"]) for row in outcome.rows if row.stream}
     assert streams == {(name, seed) for name in ("adaneg", "tanl") for seed in SEEDS}
 
 
-def test_a_label_that_is_too_long_for_the_painter_loses_its_last_words(stage):
+def test_a_label_that_is_too_long_for_the_painter_loses_its_last_words(setup):
     from synood.benchmark.protocol.controls import fitting
 
-    inpainter = stage.material.models.inpainter
+    inpainter = setup.inputs.models.inpainter
     assert fitting(inpainter, "a photo of a cat") == "a photo of a cat"
     words = ["tree"] * 500
     kept = fitting(inpainter, " ".join(words)).split()
@@ -151,48 +151,48 @@ def test_a_label_that_is_too_long_for_the_painter_loses_its_last_words(stage):
     assert fitting(inpainter, "x" * 999).strip("x") == ""
 
 
-def test_half_of_the_tuning_taken_back_is_a_detector_tuned_by_half(stage):
-    features = stage.views.test.features
-    whole = stage.rehearsal.detector(stage.synthetic(), 0)
+def test_half_of_the_tuning_taken_back_is_a_detector_tuned_by_half(setup):
+    features = setup.encoded.test.features
+    whole = setup.retuner.detector(setup.synthetic(), 0)
 
     def only(data, recipe, seed, workspace, kept):
         projection, tuned = tune(data, recipe, seed, workspace)
         untuned = data.negatives.features[data.assignment.used]
         return projection, untuned if kept == "projection" else tuned
 
-    made = stage.rehearsal.detector(
-        stage.synthetic(), 0, lambda *given: only(*given, kept="projection")
+    made = setup.retuner.detector(
+        setup.synthetic(), 0, lambda *given: only(*given, kept="projection")
     )
-    kept = half(stage, whole, "projection")
+    kept = half(setup, whole, "projection")
     np.testing.assert_allclose(kept.score_features(features), made.score_features(features))
-    labels = half(stage, whole, "labels")
+    labels = half(setup, whole, "labels")
     assert labels.projection is None
     assert not np.array_equal(labels.score_features(features), whole.score_features(features))
-    assert half(stage, whole, "both") is whole
+    assert half(setup, whole, "both") is whole
 
 
-def test_table_5_has_three_ways_that_differ_and_repeat(stage):
-    data = stage.rehearsal._data(stage.synthetic())
+def test_table_5_has_three_ways_that_differ_and_repeat(setup):
+    data = setup.retuner._data(setup.synthetic())
     targets = np.arange(len(data.synthetic_features)) % 2  # the tiny pictures share one label
     data = replace(data, assignment=Assignment(np.array([0, 1]), targets))
     made = {
-        way: how(data, stage.recipe, 0, Workspace(stage.workspace.root))
+        way: how(data, setup.recipe, 0, Workspace(setup.workspace.root))
         for way, (_, how) in WAYS.items()
     }
-    plain = tune(data, stage.recipe, 0, Workspace(stage.workspace.root))
+    plain = tune(data, setup.recipe, 0, Workspace(setup.workspace.root))
     np.testing.assert_array_equal(made["apart"][1], plain[1])
     np.testing.assert_array_equal(made["through-projection"][0].weight, plain[0].weight)
     assert not np.array_equal(made["through-projection"][1], plain[1])
     assert not np.array_equal(made["joint"][1], plain[1])
     assert not np.array_equal(made["joint"][0].weight, plain[0].weight)
-    again = WAYS["joint"][1](data, stage.recipe, 0, Workspace(stage.workspace.root))
+    again = WAYS["joint"][1](data, setup.recipe, 0, Workspace(setup.workspace.root))
     np.testing.assert_array_equal(again[1], made["joint"][1])
     np.testing.assert_array_equal(again[0].weight, made["joint"][0].weight)
 
 
-def test_joint_tuning_lowers_its_loss_and_moves_both(stage):
-    data = stage.rehearsal._data(stage.synthetic())
-    recipe = stage.recipe
+def test_joint_tuning_lowers_its_loss_and_moves_both(setup):
+    data = setup.retuner._data(setup.synthetic())
+    recipe = setup.recipe
     longer = replace(
         recipe,
         projection=replace(recipe.projection, epochs=60),
@@ -200,7 +200,7 @@ def test_joint_tuning_lowers_its_loss_and_moves_both(stage):
     )
     losses = []
     for chosen in (replace(longer, projection=replace(longer.projection, epochs=0)), longer):
-        projection, negatives = WAYS["joint"][1](data, chosen, 0, Workspace(stage.workspace.root))
+        projection, negatives = WAYS["joint"][1](data, chosen, 0, Workspace(setup.workspace.root))
         texts = np.concatenate([data.projection_classes, unit(negatives)])
         images = np.concatenate([data.id_features, data.synthetic_features])
         logits = recipe.projection.logit_scale * unit(projection.apply(images)) @ texts.T
@@ -214,24 +214,24 @@ def test_joint_tuning_lowers_its_loss_and_moves_both(stage):
     assert not np.allclose(negatives, data.negatives.features[data.assignment.used])
 
 
-def test_figure_3_takes_the_best_of_each_class_first(stage):
+def test_figure_3_takes_the_best_of_each_class_first(setup):
     classes = len(CLASSES)
-    some = first(stage.painted, classes)
+    some = first(setup.pairs, classes)
     assert {item.picture.label for item in some} == set(CLASSES)
     for item in some:
-        own = [p for p in stage.painted if p.picture.label == item.picture.label]
+        own = [p for p in setup.pairs if p.picture.label == item.picture.label]
         assert item.picture.bytes_per_pixel == max(p.picture.bytes_per_pixel for p in own)
-    assert sorted(p.picture.id for p in first(stage.painted, 10_000)) == sorted(
-        p.picture.id for p in stage.painted
+    assert sorted(p.picture.id for p in first(setup.pairs, 10_000)) == sorted(
+        p.picture.id for p in setup.pairs
     )
     assert _counts(100_000) == [1000, 5000, 10_000, 20_000, 30_000, 50_000, 75_000, 100_000]
     assert len(SHARES) == 8
 
 
-def test_figure_3_draws_lines_over_the_numbers(stage):
-    outcome = find_experiment("figure-3").run(stage)
+def test_figure_3_draws_lines_over_the_numbers(setup):
+    outcome = find_experiment("figure-3").run(setup)
     counts = outcome.details["pictures"]
-    assert counts[-1] == len(stage.painted)
+    assert counts[-1] == len(setup.pairs)
     methods = {f"synood:{part}:{n}" for part in ("both", "projection") for n in counts}
     assert set(rows_by_method(outcome)) == {"neglabel", *methods}
     svg = outcome.charts[0].svg
@@ -249,21 +249,21 @@ def test_a_chart_puts_points_where_their_values_are():
     assert "y &lt;&amp;&gt;" in svg
 
 
-def test_cost_counts_what_is_added(stage):
-    outcome = find_experiment("cost").run(stage)
-    dim = stage.views.test.features.shape[1]
+def test_cost_counts_what_is_added(setup):
+    outcome = find_experiment("cost").run(setup)
+    dim = setup.encoded.test.features.shape[1]
     assert outcome.details["added_parameters"] == {
         "neglabel": 0,
         "synood": dim * dim + 3 * dim,
     }
-    assert outcome.details["encoder_parameters"] == parameter_count(stage.material.encoder) > 0
+    assert outcome.details["encoder_parameters"] == parameter_count(setup.inputs.encoder) > 0
     assert min(outcome.details["milliseconds_an_image"].values()) > 0
 
 
-def test_figure_4_is_a_sheet_of_pairs(stage, tmp_path):
+def test_figure_4_is_a_sheet_of_pairs(setup, tmp_path):
     experiment = find_experiment("figure-4")
-    outcome = experiment.run(stage)
-    text = write_outcome(tmp_path, experiment, stage, outcome)
+    outcome = experiment.run(setup)
+    text = write_outcome(tmp_path, experiment, setup, outcome)
     sheet = Image.open(tmp_path / "pairs.webp")
     assert sheet.width > sheet.height > 100
     pairs = read_results(tmp_path / "results.json").run["details"]["pairs"]
@@ -275,15 +275,15 @@ def test_figure_4_is_a_sheet_of_pairs(stage, tmp_path):
     assert all(html.escape(pair["prompt"]) in page for pair in pairs)
 
 
-def test_an_outcome_is_written_whole(stage, tmp_path):
+def test_an_outcome_is_written_whole(setup, tmp_path):
     experiment = find_experiment("table-5")
-    text = write_outcome(tmp_path, experiment, stage, experiment.run(stage))
+    text = write_outcome(tmp_path, experiment, setup, experiment.run(setup))
     names = ["report.html", "results.json", "table.md", "table.tex", "table.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / "table.txt").read_text() == text
     run = read_results(tmp_path / "results.json").run
     assert run["experiment"] == "table-5"
-    assert run["choices"] == json.loads(json.dumps(stage.choices))
+    assert run["choices"] == json.loads(json.dumps(setup.choices))
     assert len(run["comparisons"]) > 0
     page = (tmp_path / "report.html").read_text()
     assert experiment.asks in page
@@ -292,17 +292,17 @@ def test_an_outcome_is_written_whole(stage, tmp_path):
     assert (tmp_path / "again.html").read_text() == page
 
 
-def test_charts_are_on_the_page_and_said_in_words(stage, tmp_path):
+def test_charts_are_on_the_page_and_said_in_words(setup, tmp_path):
     experiment = find_experiment("figure-3")
-    outcome = experiment.run(stage)
-    write_outcome(tmp_path, experiment, stage, outcome)
+    outcome = experiment.run(setup)
+    write_outcome(tmp_path, experiment, setup, outcome)
     page = (tmp_path / "report.html").read_text()
     for chart in outcome.charts:
         assert base64.b64encode(chart.svg.encode()).decode() in page
         assert f'alt="{html.escape(chart.words)}"' in page
 
 
-def test_published_figures_stand_beside_measured_ones(stage, tmp_path):
+def test_published_figures_stand_beside_measured_ones(setup, tmp_path):
     experiment = find_experiment("table-5")
     row = rows_of(planted_scores({"synood": 2.0}))[-1]
     rows = tuple(
@@ -310,7 +310,7 @@ def test_published_figures_stand_beside_measured_ones(stage, tmp_path):
         for name in ("neglabel", "synood")
         for ood in ("iNaturalist", "SUN", "Places", "Textures")
     )
-    known = replace(stage, suite=replace(stage.suite, name="imagenet-4"))
+    known = replace(setup, suite=replace(setup.suite, name="imagenet-4"))
     text = write_outcome(tmp_path, experiment, known, Outcome((NEGLABEL, SYNOOD), rows))
     for form in (text, *((tmp_path / f).read_text() for f in ("table.md", "report.html"))):
         assert "SynOOD, published" in form

@@ -16,12 +16,12 @@ from staging import SEEDS, find, furnished, rows_by_method, staged, unit
 from synood.benchmark.experiments import _album as album
 from synood.benchmark.experiments import boundary, find_experiment
 from synood.benchmark.experiments.ideas import BASES, IDEAS
-from synood.benchmark.experiments.plus import PARTS, learnt_from, with_parts
-from synood.benchmark.experiments.stage import prepare
+from synood.benchmark.experiments.plus import PARTS, class_images_from, with_parts
+from synood.benchmark.experiments.setup import prepare
 from synood.benchmark.experiments.writing import write_outcome
-from synood.benchmark.protocol.retune import read_learnt, studio_of
-from synood.benchmark.protocol.scoring import view_suite
-from synood.benchmark.report.extra_tables import sheets_of
+from synood.benchmark.protocol.retune import control_synthesizer, read_class_images
+from synood.benchmark.protocol.scoring import encode_suite
+from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.results.results import Results, read_results
 from synood.benchmark.suites.suite import read_suite
 from synood.cli.app import main
@@ -39,24 +39,24 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stage(place):
+def setup(place):
     return staged(place)
 
 
 @pytest.fixture(scope="module")
-def lying(stage):
+def lying(setup):
     """The experiment with fewer strengths: of four steps 0.2 leaves none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boundary, "STRENGTHS", (0.3,))
         patch.setattr(boundary, "MARGIN_STRENGTHS", (0.3,))
         patch.setattr(boundary, "SMALL_STRENGTHS", (0.3,))
-        return find_experiment("boundary").run(stage)
+        return find_experiment("boundary").run(setup)
 
 
 GUIDES = ("energy", "margin", "unguided")
 
 
-def test_boundary_holds_every_guide_at_every_strength_against_neglabel_and_the_run(stage, lying):
+def test_boundary_holds_every_guide_at_every_strength_against_neglabel_and_the_run(setup, lying):
     kinds = {f"{guide}-{strength}" for guide in GUIDES for strength in ("0.3", "0.6")}
     kinds |= {"energy-in-small-steps-0.3", "margin-in-small-steps-0.3"}
     kinds |= {"vae", "jigsaw", "neg-image"}
@@ -66,17 +66,17 @@ def test_boundary_holds_every_guide_at_every_strength_against_neglabel_and_the_r
     for other in ("neglabel", "energy-0.6"):
         held = {item.method for item in lying.comparisons if item.other == other}
         assert held == kinds - {other}
-    titles = [line[0] for line in lying.sheets[0].lines]
+    titles = [line[0] for line in lying.extra_tables[0].lines]
     assert titles == ["the images redrawn", *(method.title for method in lying.methods[1:])]
 
 
-def test_boundary_takes_the_runs_own_pictures_where_they_were_painted_so(stage, lying):
-    folder = stage.workspace.root / "controls"
+def test_boundary_takes_the_runs_own_pictures_where_they_were_painted_so(setup, lying):
+    folder = setup.workspace.root / "controls"
     assert not (folder / "energy-0.6").exists()
     for name in ("energy-0.3", "margin-0.3", "margin-0.6", "unguided-0.3", "unguided-0.6"):
-        assert len(read_synthetic(folder / name)) == len(stage.painted)
+        assert len(read_synthetic(folder / name)) == len(setup.pairs)
     plain = {one.id: one for one in read_synthetic(folder / "unguided-0.6").values()}
-    for control in stage.paint(find("unguided")):
+    for control in setup.paint(find("unguided")):
         pair = [
             np.asarray(Image.open(one.path)).astype(int) for one in (control, plain[control.id])
         ]
@@ -85,62 +85,62 @@ def test_boundary_takes_the_runs_own_pictures_where_they_were_painted_so(stage, 
         name: [row.auroc for row in lying.rows if row.method == name]
         for name in ("energy-0.6", "unguided-0.6")
     }
-    own = stage.scored("own", lambda seed: stage.rehearsal.detector(stage.synthetic(), seed))
+    own = setup.scored("own", lambda seed: setup.retuner.detector(setup.synthetic(), seed))
     ids = [item.in_distribution for item in own]
     oods = [list(item.ood.values()) for item in own]
     expected = [auroc(i, o) for i, sets in zip(ids, oods, strict=True) for o in sets]
     assert scores["energy-0.6"] == pytest.approx(expected)
 
 
-def test_boundary_says_where_pictures_lie(stage, lying):
+def test_boundary_says_where_pictures_lie(setup, lying):
     """Every figure of a line anew, from the pictures on disk and the encoder."""
-    encoder, names = stage.material.encoder, stage.material.class_names
+    encoder, names = setup.inputs.encoder, setup.inputs.class_names
     classes = unit(encoder.encode_texts([f"the nice {name}" for name in names]))
-    negatives = stage.rehearsal.negative_features()
-    folder = stage.workspace.root / "controls" / "margin-0.3"
+    negatives = setup.retuner.negative_features()
+    folder = setup.workspace.root / "controls" / "margin-0.3"
     made = {one.id: one for one in read_synthetic(folder).values()}
-    pictures = [made[item.picture.id] for item in stage.painted]
+    pictures = [made[item.picture.id] for item in setup.pairs]
     features = unit(encoder.encode_images([Image.open(one.path) for one in pictures]))
-    target = stage.recipe.guidance.target
+    target = setup.recipe.guidance.target
     share = [np.mean([one.energies[place] >= target for one in pictures]) for place in (0, -1)]
     cosines = features @ np.concatenate([classes, negatives]).T
-    heat = np.exp(cosines.astype(np.float64) / stage.recipe.score.temperature)
+    heat = np.exp(cosines.astype(np.float64) / setup.recipe.score.temperature)
     odds = heat[:, len(names) :].sum(1) / heat[:, : len(names)].sum(1)
     nearest = cosines.argmax(1)
-    right = [names.index(item.picture.label) for item in stage.painted]
-    near = next(item for item in stage.views.validation_ood if item.group == "near")
+    right = [names.index(item.picture.label) for item in setup.pairs]
+    near = next(item for item in setup.encoded.validation_ood if item.group == "near")
     expected = [
         *share, np.mean(np.log(odds) >= target), np.mean(nearest == right),
         np.mean(nearest < len(names)), np.median(1 / (1 + odds)),
         (unit(near.features) @ features.T).max(1).mean(),
     ]  # fmt: skip
-    (line,) = (line for line in lying.sheets[0].lines if line[0] == "margin, strength 0.3")
+    (line,) = (line for line in lying.extra_tables[0].lines if line[0] == "margin, strength 0.3")
     figures = [float(cell) for cell in line[1:]]
     np.testing.assert_allclose(figures[:5], 100 * np.array(expected[:5]), atol=0.051)
     np.testing.assert_allclose(figures[5:], expected[5:], atol=2e-3)
 
 
-def test_boundary_shows_the_same_images_by_every_kind(stage, lying):
+def test_boundary_shows_the_same_images_by_every_kind(setup, lying):
     sheet = Image.open(io.BytesIO(lying.pictures["kinds.webp"])).convert("RGB")
-    rows, columns = len(lying.methods), len(stage.painted)  # NegLabel has no pictures, sources do
+    rows, columns = len(lying.methods), len(setup.pairs)  # NegLabel has no pictures, sources do
     step = album.SIDE + album.GAP
     assert sheet.size == (album.TITLE + columns * step + album.GAP, rows * step + album.GAP)
-    folder = stage.workspace.root / "controls" / "jigsaw"
+    folder = setup.workspace.root / "controls" / "jigsaw"
     made = {one.id: one.path for one in read_synthetic(folder).values()}
     row = [method.name for method in lying.methods].index("jigsaw")
-    for column, item in enumerate(stage.painted):
+    for column, item in enumerate(setup.pairs):
         corner = album.TITLE + column * step, album.GAP + row * step
         cell = sheet.crop((*corner, corner[0] + album.SIDE, corner[1] + album.SIDE))
         shown = Image.open(made[item.picture.id]).convert("RGB").resize(cell.size)
         assert np.abs(np.asarray(cell, float) - np.asarray(shown)).mean() < 20
 
 
-def test_boundary_says_how_the_encoder_sees_each_image_set(stage, lying):
-    lines = {line[0]: line[1:] for line in lying.sheets[1].lines}
-    sets = [stage.material.train, stage.views.validation, stage.views.test]
-    sets += [*stage.views.validation_ood, *stage.views.test_ood]
+def test_boundary_says_how_the_encoder_sees_each_image_set(setup, lying):
+    lines = {line[0]: line[1:] for line in lying.extra_tables[1].lines}
+    sets = [setup.inputs.train, setup.encoded.validation, setup.encoded.test]
+    sets += [*setup.encoded.validation_ood, *setup.encoded.test_ood]
     assert set(lines) == {item.name for item in sets}
-    texts = stage.material.class_features
+    texts = setup.inputs.class_features
     for item in sets:
         count, cosine, low, median, length, named = lines[item.name]
         cosines = unit(item.features) @ texts.T
@@ -154,53 +154,55 @@ def test_boundary_says_how_the_encoder_sees_each_image_set(stage, lying):
             assert float(named) == pytest.approx(100 * right, abs=0.06)
 
 
-def test_labels_index_the_suites_classes_where_a_test_set_lacks_one(stage, tmp_path):
-    shutil.copytree(stage.suite.root, tmp_path / "suite")
+def test_labels_index_the_suites_classes_where_a_test_set_lacks_one(setup, tmp_path):
+    shutil.copytree(setup.suite.root, tmp_path / "suite")
     shutil.rmtree(tmp_path / "suite/test/id/cat")
     path = tmp_path / "suite/suite.json"
     written = json.loads(path.read_text())
     for item in written["sets"]:
         item["n"] -= 6 * (item["path"] == "test/id")
     path.write_text(json.dumps(written))
-    found = stage.material
-    views = view_suite(read_suite(tmp_path / "suite"), found.store, found.classifier, no_progress)
-    names = [found.class_names[label] for label in views.test.labels]
+    found = setup.inputs
+    encoded = encode_suite(
+        read_suite(tmp_path / "suite"), found.store, found.classifier, no_progress
+    )
+    names = [found.class_names[label] for label in encoded.test.labels]
     assert names == ["dog"] * 6 + ["tea pot"] * 6
 
 
-def test_sheets_are_in_every_form_of_the_table_and_on_the_page(stage, lying, tmp_path, capsys):
-    text = write_outcome(tmp_path, find_experiment("boundary"), stage, lying)
+def test_sheets_are_in_every_form_of_the_table_and_on_the_page(setup, lying, tmp_path, capsys):
+    text = write_outcome(tmp_path, find_experiment("boundary"), setup, lying)
     assert main(["report", str(tmp_path / "results.json"), "--format", "text"]) == 0
     told = capsys.readouterr().out
     forms = [(tmp_path / name).read_text() for name in ("table.md", "table.tex", "report.html")]
-    for sheet in lying.sheets:
+    for sheet in lying.extra_tables:
         for line in sheet.lines:
             for form in (text, told, *forms):
                 cells = [cell for cell in line[1:] if cell]
                 assert any(all(cell in row for cell in cells) for row in form.splitlines())
-    assert sheets_of(read_results(tmp_path / "results.json")) == lying.sheets
+    assert extra_tables_of(read_results(tmp_path / "results.json")) == lying.extra_tables
 
 
 @pytest.mark.parametrize(
-    "sheets",
+    "extra_tables",
     [{}, [1], [{"title": "x", "head": [], "lines": []}],
      [{"title": "x", "head": ["a"], "lines": [["b", "c"]]}],
      [{"title": "x", "head": ["a"], "lines": [[1]]}]],
 )  # fmt: skip
-def test_malformed_sheets_are_refused_in_a_sentence(sheets):
+def test_malformed_sheets_are_refused_in_a_sentence(extra_tables):
     with pytest.raises(InputError, match=r"run\.sheets"):
-        sheets_of(Results({"sheets": sheets}, ()))
+        extra_tables_of(Results({"sheets": extra_tables}, ()))
 
 
-def test_the_margin_of_a_recipe_judges_the_controls_too(stage):
-    guidance = replace(stage.recipe.guidance, objective="margin")
-    recipe = replace(stage.recipe, guidance=guidance)
-    material = replace(stage.material, recipe=recipe)
-    made = replace(stage, material=material).paint(find("jigsaw"))
-    assert [one.sha256 for one in made] == [one.sha256 for one in stage.paint(find("jigsaw"))]
-    (first,) = studio_of(material).painter(find("jigsaw")).paint([stage.painted[0].order()])
-    texts = stage.material.class_features, stage.rehearsal.negative_features()
-    features = unit(stage.material.encoder.encode_images([Image.fromarray(first.image)]))
+def test_the_margin_of_a_recipe_judges_the_controls_too(setup):
+    guidance = replace(setup.recipe.guidance, objective="margin")
+    recipe = replace(setup.recipe, guidance=guidance)
+    inputs = replace(setup.inputs, recipe=recipe)
+    made = replace(setup, inputs=inputs).paint(find("jigsaw"))
+    assert [one.sha256 for one in made] == [one.sha256 for one in setup.paint(find("jigsaw"))]
+    (first,) = control_synthesizer(inputs).painter(find("jigsaw")).paint([setup.pairs[0].order()])
+    texts = setup.inputs.class_features, setup.retuner.negative_features()
+    features = unit(setup.inputs.encoder.encode_images([Image.fromarray(first.image)]))
     masses = [
         np.log(np.exp((features @ side.T).astype(np.float64) / recipe.score.temperature).sum())
         for side in texts
@@ -208,8 +210,8 @@ def test_the_margin_of_a_recipe_judges_the_controls_too(stage):
     assert first.energies[-1] == pytest.approx(masses[1] - masses[0], abs=1e-3)
 
 
-def test_plus_adds_each_part_and_takes_each_away(stage):
-    outcome = find_experiment("plus").run(stage)
+def test_plus_adds_each_part_and_takes_each_away(setup):
+    outcome = find_experiment("plus").run(setup)
     parts = {"images_per_class", "views", "negatives_in_loss", "epochs", "weight_decay"}
     kinds = {"plus:no-pictures", "plus:unguided", "plus:vae", "plus:jigsaw"}
     lines = {"paper", "plus", *kinds, *(f"paper+{p}" for p in parts), *(f"plus-{p}" for p in parts)}
@@ -221,28 +223,28 @@ def test_plus_adds_each_part_and_takes_each_away(stage):
     assert held == {"neglabel", *lines} - {"plus"}
 
 
-def test_the_parts_of_plus_are_where_it_differs_from_paper(stage):
+def test_the_parts_of_plus_are_where_it_differs_from_paper(setup):
     paper, plus = RECIPES["paper"], RECIPES["plus"]
     assert with_parts(paper, PARTS).projection == plus.projection
     assert with_parts(plus, ()).projection == paper.projection
-    one = with_parts(stage.recipe, ["views"])
-    assert one == replace(stage.recipe, projection=replace(stage.recipe.projection, views=3))
+    one = with_parts(setup.recipe, ["views"])
+    assert one == replace(setup.recipe, projection=replace(setup.recipe.projection, views=3))
 
 
-def test_images_learnt_from_are_those_that_a_run_would_add(stage, place):
+def test_images_learnt_from_are_those_that_a_run_would_add(setup, place):
     bundle = load_bundle(place / "bundle")
     assignments = ("projection.images_per_class=3", "select.per_class=1")
     recipe = resolve_recipe("plus", bundle.recipe_defaults, assignments)
-    other = prepare(place / "plus", stage.suite, bundle, recipe, SEEDS)
-    index = stage.suite.one("train").index()
-    chosen = [picture.id for picture in read_learnt(place / "plus", index)]
-    assert [picture.id for picture in learnt_from(other, 3)] == chosen
+    other = prepare(place / "plus", setup.suite, bundle, recipe, SEEDS)
+    index = setup.suite.one("train").index()
+    chosen = [picture.id for picture in read_class_images(place / "plus", index)]
+    assert [picture.id for picture in class_images_from(other, 3)] == chosen
     assert len(chosen) == 3 * len(CLASSES)
-    assert [picture.id for picture in learnt_from(other, None)] == chosen[: len(CLASSES)]
+    assert [picture.id for picture in class_images_from(other, None)] == chosen[: len(CLASSES)]
 
 
-def test_ideas_are_held_against_the_recipe_they_are_added_to(stage):
-    outcome = find_experiment("ideas").run(stage)
+def test_ideas_are_held_against_the_recipe_they_are_added_to(setup):
+    outcome = find_experiment("ideas").run(setup)
     found = rows_by_method(outcome)
     lines = {base + more for base in BASES for more in ("", *(f"+{name}" for name in IDEAS))}
     assert set(found) == {"neglabel", *lines}

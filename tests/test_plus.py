@@ -8,7 +8,7 @@ from PIL import Image
 
 from bundling import CLASSES
 from small_run import make_pictures, run
-from synood.benchmark.protocol.retune import Rehearsal, read_learnt, read_painted
+from synood.benchmark.protocol.retune import Retuner, read_class_images, read_pairs
 from synood.detector.ood_detector import OODDetector
 from synood.features.store import FeatureStore
 from synood.files import read_jsonl, sha256_file
@@ -72,13 +72,13 @@ def test_the_projection_is_what_all_images_all_views_and_all_negatives_say(out, 
             targets.append(CLASSES.index(row["label"]))
     synthetic = {p.id: p for p in read_synthetic(out / "synthesize").values()}
     chosen = [synthetic[row["id"]].path for row in rows if row["uses"] == ["tune"]]
-    painted = encoder.encode_images([Image.open(path) for path in chosen])
+    pairs = encoder.encode_images([Image.open(path) for path in chosen])
     negatives = encoder.encode_texts(detector.negative_prompts)
     projection = tune_projection(
         np.array(real),
         np.array(targets),
-        painted,
-        cosine_similarity(painted, negatives).argmax(axis=1),
+        pairs,
+        cosine_similarity(pairs, negatives).argmax(axis=1),
         encoder.encode_texts([f"a photo of a {name}" for name in CLASSES]),
         negatives,
         RECIPES["plus"].projection,
@@ -108,14 +108,14 @@ def test_each_part_taken_away_gives_another_projection(out, bundle, images, with
     store = FeatureStore(
         out / "features", models.part_fingerprint("encoder"), lambda: models.encoder
     )
-    painted = read_painted(out, index)
-    learnt = read_learnt(out, index)
+    pairs = read_pairs(out, index)
+    class_images = read_class_images(out, index)
     if "images_per_class" in without:
-        learnt = [item.picture for item in painted]
-    rehearsal = Rehearsal(
-        painted, index.class_names, models, store, recipe, Workspace(tmp_path), learnt
+        class_images = [item.picture for item in pairs]
+    retuner = Retuner(
+        pairs, index.class_names, models, store, recipe, Workspace(tmp_path), class_images
     )
-    part = rehearsal.detector([item.synthetic for item in painted], 0).projection
+    part = retuner.detector([item.synthetic for item in pairs], 0).projection
     assert not np.array_equal(part.norm_weight, whole.norm_weight)
 
 
@@ -126,13 +126,13 @@ def test_a_run_taken_up_again_gives_its_own_detector(out, bundle, images, tmp_pa
     store = FeatureStore(
         out / "features", models.part_fingerprint("encoder"), lambda: models.encoder
     )
-    painted = read_painted(out, index)
-    learnt = read_learnt(out, index)
-    assert len(learnt) == 12
-    rehearsal = Rehearsal(
-        painted, index.class_names, models, store, recipe, Workspace(tmp_path), learnt
+    pairs = read_pairs(out, index)
+    class_images = read_class_images(out, index)
+    assert len(class_images) == 12
+    retuner = Retuner(
+        pairs, index.class_names, models, store, recipe, Workspace(tmp_path), class_images
     )
-    again = rehearsal.detector([item.synthetic for item in painted], 0)
+    again = retuner.detector([item.synthetic for item in pairs], 0)
     first = OODDetector.from_pretrained(out / "detector")
     np.testing.assert_array_equal(again.projection.weight, first.projection.weight)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figures import METHODS, SETS, comparisons_of, planted_scores, png, report_of, rows_of
-from synood.benchmark.protocol.predictions import Judged, read_judged, write_judged
+from synood.benchmark.protocol.predictions import ScoredImage, read_predictions, write_predictions
 from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_of as read_comparisons
 from synood.benchmark.report.records import comparisons_to_json, methods_of, methods_to_json
@@ -323,11 +323,11 @@ def test_a_malformed_record_is_a_sentence(tmp_path, run):
 
 
 def test_judged_pictures_survive_the_file_and_bad_lines_are_named(tmp_path):
-    judged = [Judged("faces", "far", "a.png", 0.123456789, "cat", "a gift")]
-    write_judged(tmp_path / "scores.jsonl", judged)
-    assert read_judged(tmp_path / "scores.jsonl") == judged
+    judged = [ScoredImage("faces", "far", "a.png", 0.123456789, "cat", "a gift")]
+    write_predictions(tmp_path / "scores.jsonl", judged)
+    assert read_predictions(tmp_path / "scores.jsonl") == judged
     row = json.loads((tmp_path / "scores.jsonl").read_text())
     for name, value in (("score", "high"), ("group", "middle"), ("set", ""), ("label", 3)):
         (tmp_path / "bad.jsonl").write_text(json.dumps({**row, name: value}) + "\n")
         with pytest.raises(InputError, match=f"line 1: '{name}'"):
-            read_judged(tmp_path / "bad.jsonl")
+            read_predictions(tmp_path / "bad.jsonl")

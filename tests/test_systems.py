@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 
 from colours import COLOURS, ColourEncoder, picture
 from synood import metrics, scores
-from synood.benchmark.protocol import scoring as bench
-from synood.benchmark.protocol.encoding import Encoded, Pictures, classify, labels_of
-from synood.benchmark.protocol.fit_inputs import Material, Words
+from synood.benchmark.protocol import scoring
+from synood.benchmark.protocol.encoding import EncodedSet, Pictures, classify, labels_of
+from synood.benchmark.protocol.fit_inputs import CandidateWords, FitInputs
 from synood.benchmark.protocol.system import System
 from synood.benchmark.systems import find_system, registry
 from synood.benchmark.systems.described import many_names
@@ -106,7 +106,7 @@ def world(tmp_path_factory):
     def seen(name, group, colours, each, seed):
         index = written(root / name, colours, each, seed)
         pictures = [Image.open(record.path).convert("RGB") for record in index.records]
-        return Encoded(
+        return EncodedSet(
             name,
             group,
             encoder.encode_images(pictures),
@@ -118,7 +118,7 @@ def world(tmp_path_factory):
     words = tuple(Word(text, "noun", "") for text in (*OTHERS, "sea", "stone", "Red"))
     store = FeatureStore(root / "features", encoder.fingerprint, lambda: encoder)
     vocabulary = [*OTHERS, "sea", "stone"]
-    material = Material(
+    inputs = FitInputs(
         class_names=NAMES,
         train=seen("train-again", "id", NAMES, 20, 1),
         validation=seen("validation", "id", NAMES, 8, 50_000),
@@ -131,20 +131,20 @@ def world(tmp_path_factory):
         models=Parts(encoder, Tagger(encoder, vocabulary)),
         classifier=probe,
         store=store,
-        load_words=lambda mining: Words(
+        load_words=lambda mining: CandidateWords(
             words, encoder.encode_texts([f"a photo of a {word.text}" for word in words])
         ),
     )
-    views = bench.Views(
-        material.validation,
-        material.validation_ood,
+    encoded = scoring.EncodedSuite(
+        inputs.validation,
+        inputs.validation_ood,
         seen("test", "id", NAMES, 10, 70_000),
         (
             seen("near", "near", OTHERS[::2], 10, 80_000),
             seen("far", "far", OTHERS[1:2], 10, 90_000),
         ),
     )
-    return material, views
+    return inputs, encoded
 
 
 # GradNorm prefers bright pictures here, whatever their colour; tests/test_scores_features.py plants
@@ -160,35 +160,35 @@ FITTED_HERE = [
 
 @pytest.mark.parametrize("name", [name for name in FITTED_HERE if name not in UNTOLD])
 def test_in_distribution_images_score_higher(world, name):
-    material, views = world
-    fitted = find_system(name).fit(material, 0)
-    inside = fitted(views.test)
+    inputs, encoded = world
+    fitted = find_system(name).fit(inputs, 0)
+    inside = fitted(encoded.test)
     assert inside.shape == (30,)
     assert inside.dtype == np.float32
-    for ood in views.test_ood:
+    for ood in encoded.test_ood:
         separation = metrics.auroc(inside, fitted(ood))
         assert separation > 0.9, (ood.name, separation)
 
 
 @pytest.mark.parametrize("name", FITTED_HERE)
 def test_an_image_scores_the_same_in_any_company(world, name):
-    material, views = world
-    fitted = find_system(name).fit(material, 0)
+    inputs, encoded = world
+    fitted = find_system(name).fit(inputs, 0)
     rows = np.array([29, 3, 17])
-    alone = fitted(views.test.take(rows))
-    np.testing.assert_allclose(alone, fitted(views.test)[rows], rtol=1e-4, atol=1e-3)
+    alone = fitted(encoded.test.take(rows))
+    np.testing.assert_allclose(alone, fitted(encoded.test)[rows], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", FITTED_HERE)
 def test_what_was_chosen_is_the_best_tried_and_can_be_written(world, name):
     import json
 
-    material, _ = world
-    fitted = find_system(name).fit(material, 0)
+    inputs, _ = world
+    fitted = find_system(name).fit(inputs, 0)
     chosen = json.loads(json.dumps(fitted.chosen))
     if "tried" in chosen:
-        inside = fitted(material.validation)
-        found = metrics.auroc(inside, fitted(material.validation_ood[0]))
+        inside = fitted(inputs.validation)
+        found = metrics.auroc(inside, fitted(inputs.validation_ood[0]))
         assert chosen["auroc"] == pytest.approx(found)
         assert chosen["auroc"] == max(trial["auroc"] for trial in chosen["tried"])
 
@@ -208,8 +208,8 @@ def test_what_was_chosen_is_the_best_tried_and_can_be_written(world, name):
     ],
 )
 def test_without_validation_ood_the_published_setting_is_kept(world, name, published):
-    material, _ = world
-    chosen = find_system(name).fit(replace(material, validation_ood=()), 0).chosen
+    inputs, _ = world
+    chosen = find_system(name).fit(replace(inputs, validation_ood=()), 0).chosen
     assert {key: chosen[key] for key in published} == published
     assert "tried" not in chosen
 
@@ -240,92 +240,91 @@ def test_odin_steps_towards_the_class_it_takes_the_image_for():
 
 
 def test_zoc_holds_class_names_against_what_the_picture_shows(world):
-    material, views = world
-    fitted = find_system("zoc").fit(replace(material, validation_ood=()), 0)
-    namer = many_names(material)
-    classes = material.class_features
+    inputs, encoded = world
+    fitted = find_system("zoc").fit(replace(inputs, validation_ood=()), 0)
+    namer = many_names(inputs)
+    classes = inputs.class_features
     for row in (0, 7):
-        one = views.test.take([row])
+        one = encoded.test.take([row])
         similar = scores.cosine_similarity(one.features, classes)
         text = namer.describe(next(iter(one.seen().images())), [NAMES[similar.argmax()]])[0]
-        others = material.name_features(text.split(", "))
+        others = inputs.name_features(text.split(", "))
         both = np.concatenate([similar, scores.cosine_similarity(one.features, others)], axis=1)
         powers = np.exp((both[0] - both.max()) / 0.01)
         assert fitted(one)[0] == pytest.approx(powers[:3].sum() / powers.sum(), abs=1e-5)
 
 
 def test_names_from_a_file_are_split_and_class_names_left_out(world, tmp_path):
-    material, views = world
+    inputs, encoded = world
     lines = [
         f'{{"id": "{record.id}", "text": "RED, sea, stone.\\ncyan"}}'
-        for record in views.test.seen().records
+        for record in encoded.test.seen().records
     ]
     (tmp_path / "names.jsonl").write_text("\n".join(lines) + "\n")
-    told = Parts(material.encoder, FileDescriber(tmp_path / "names.jsonl"))
-    fitted = find_system("zoc").fit(replace(material, models=told, validation_ood=()), 0)
-    similar = scores.cosine_similarity(views.test.features, material.class_features)
-    others = material.name_features(["sea", "stone", "cyan"])
+    told = Parts(inputs.encoder, FileDescriber(tmp_path / "names.jsonl"))
+    fitted = find_system("zoc").fit(replace(inputs, models=told, validation_ood=()), 0)
+    similar = scores.cosine_similarity(encoded.test.features, inputs.class_features)
+    others = inputs.name_features(["sea", "stone", "cyan"])
     expected = scores.neglabel(
-        similar, scores.cosine_similarity(views.test.features, others), 0.01, groups=None
+        similar, scores.cosine_similarity(encoded.test.features, others), 0.01, groups=None
     )
-    assert fitted(views.test) == pytest.approx(expected, abs=1e-6)
+    assert fitted(encoded.test) == pytest.approx(expected, abs=1e-6)
 
 
 def test_given_outlier_names_are_used_and_class_names_among_them_are_not(world):
-    material, views = world
-    given = replace(material, outlier_names=("yellow", "Green", "cyan"), validation_ood=())
+    inputs, encoded = world
+    given = replace(inputs, outlier_names=("yellow", "Green", "cyan"), validation_ood=())
     fitted = find_system("eoe").fit(given, 0)
     assert fitted.chosen["names"] == 2
     assert fitted.chosen["source"] == "given"
     expected = scores.eoe(
-        scores.cosine_similarity(views.test.features, material.class_features),
-        scores.cosine_similarity(views.test.features, material.name_features(["yellow", "cyan"])),
+        scores.cosine_similarity(encoded.test.features, inputs.class_features),
+        scores.cosine_similarity(encoded.test.features, inputs.name_features(["yellow", "cyan"])),
     )
-    assert fitted(views.test) == pytest.approx(expected, abs=1e-6)
+    assert fitted(encoded.test) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(InputError, match="no name of an outlier is left"):
-        find_system("eoe").fit(replace(material, outlier_names=("RED", "green")), 0)
+        find_system("eoe").fit(replace(inputs, outlier_names=("RED", "green")), 0)
 
 
 def test_gl_mcm_sees_what_is_in_a_corner_only(world):
-    material, views = world
-    fitted = find_system("gl-mcm").fit(replace(material, validation_ood=()), 0)
-    mcm = scores.mcm(scores.cosine_similarity(views.test.features, material.class_features))
-    places = np.concatenate(list(views.test.patches()))
+    inputs, encoded = world
+    fitted = find_system("gl-mcm").fit(replace(inputs, validation_ood=()), 0)
+    mcm = scores.mcm(scores.cosine_similarity(encoded.test.features, inputs.class_features))
+    places = np.concatenate(list(encoded.test.patches()))
     local = [
-        scores.mcm(scores.cosine_similarity(place, material.class_features)).max()
-        for place in places
+        scores.mcm(scores.cosine_similarity(place, inputs.class_features)).max() for place in places
     ]
-    assert fitted(views.test) == pytest.approx(mcm + np.array(local), abs=1e-5)
+    assert fitted(encoded.test) == pytest.approx(mcm + np.array(local), abs=1e-5)
 
 
 def test_an_encoder_without_places_is_refused_by_name(world):
-    material, _ = world
+    inputs, _ = world
     plain = replace(
-        material.validation,
-        pictures=replace(material.validation.pictures, encoder=ColourEncoder()),
+        inputs.validation,
+        pictures=replace(inputs.validation.pictures, encoder=ColourEncoder()),
     )
     with pytest.raises(InputError, match="encoder 'colours': has no features of single places"):
-        find_system("gl-mcm").fit(replace(material, validation=plain), 0)
+        find_system("gl-mcm").fit(replace(inputs, validation=plain), 0)
 
 
 def test_training_images_without_labels_are_refused(world):
-    material, _ = world
-    bare = replace(material, train=replace(material.train, labels=None))
+    inputs, _ = world
+    bare = replace(inputs, train=replace(inputs.train, labels=None))
     for name in ("mahalanobis", "relative-mahalanobis", "cosine", "rbf", "eoe"):
         with pytest.raises(InputError, match="has no class labels"):
             find_system(name).fit(bare, 0)
 
 
 def test_csp_mines_other_candidates_than_neglabel(world):
-    material, _ = world
+    inputs, _ = world
     asked = []
 
     def load(mining):
         asked.append(mining)
-        return material.load_words(mining)
+        return inputs.load_words(mining)
 
     for name in ("neglabel", "csp"):
-        find_system(name).fit(replace(material, load_words=load), 0)
+        find_system(name).fit(replace(inputs, load_words=load), 0)
     assert [(m.pool, m.prompt_set, m.max_similarity) for m in asked] == [
         ("neglabel", "photo", None),
         ("csp", "csp", 0.95),

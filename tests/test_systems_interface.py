@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from small_suite import CLASSES, tiny_bundle, write_small_suite
-from synood.benchmark.protocol import scoring as bench
-from synood.benchmark.protocol.encoding import Encoded, encode_set, join
+from synood.benchmark.protocol import scoring
+from synood.benchmark.protocol.encoding import EncodedSet, encode_set, join
 from synood.benchmark.protocol.methods import Method
 from synood.benchmark.protocol.system import FittedStream, StreamSystem, stream_of
 from synood.benchmark.results.results import Results, read_results, write_results
@@ -36,75 +36,75 @@ def gathered(tmp_path_factory):
     )
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
     suite = read_suite(root / "suite")
-    return suite, *bench.gather(suite, models, store, recipe, no_progress)
+    return suite, *scoring.gather(suite, models, store, recipe, no_progress)
 
 
 def test_logits_are_the_head_on_the_penultimate_features(gathered):
-    _, _, views = gathered
-    for item in (views.validation, *views.test_ood):
+    _, _, encoded = gathered
+    for item in (encoded.validation, *encoded.test_ood):
         weight, bias = item.head
         assert item.penultimate @ weight.T + bias == pytest.approx(item.logits, abs=1e-5)
 
 
 def test_what_the_classifier_saw_is_kept_for_the_next_run(gathered):
-    suite, material, views = gathered
+    suite, inputs, encoded = gathered
 
     class Absent:
         """The same classifier, which must not be asked again."""
 
-        class_names = material.classifier.class_names
-        fingerprint = material.classifier.fingerprint
+        class_names = inputs.classifier.class_names
+        fingerprint = inputs.classifier.fingerprint
 
-    again = encode_set(suite.one("test"), material.store, Absent())
-    assert again.logits.tolist() == views.test.logits.tolist()
-    assert again.penultimate.tolist() == views.test.penultimate.tolist()
+    again = encode_set(suite.one("test"), inputs.store, Absent())
+    assert again.logits.tolist() == encoded.test.logits.tolist()
+    assert again.penultimate.tolist() == encoded.test.penultimate.tolist()
 
 
 def test_a_network_without_penultimate_features_gives_its_logits_alone(gathered):
-    suite, material, views = gathered
+    suite, inputs, encoded = gathered
 
     class Headless:
-        class_names, fingerprint = material.class_names, "headless"
+        class_names, fingerprint = inputs.class_names, "headless"
 
         @property
         def head(self):
             raise InputError("no single linear layer")
 
         def logits(self, pixels):
-            return material.classifier.logits(pixels)
+            return inputs.classifier.logits(pixels)
 
         def penultimate(self, pixels):
             raise InputError("no single linear layer")
 
-    encoded = encode_set(suite.one("test"), material.store, Headless(), material.encoder)
-    assert encoded.logits == pytest.approx(views.test.logits, abs=1e-5)
+    headless = encode_set(suite.one("test"), inputs.store, Headless(), inputs.encoder)
+    assert headless.logits == pytest.approx(encoded.test.logits, abs=1e-5)
     with pytest.raises(InputError, match="no single linear layer"):
-        _ = encoded.penultimate
+        _ = headless.penultimate
 
 
 def test_labels_name_the_class_of_each_picture(gathered):
-    suite, material, views = gathered
-    assert material.class_names == tuple(CLASSES)
-    for item, role in ((material.train, "train"), (views.test, "test")):
+    suite, inputs, encoded = gathered
+    assert inputs.class_names == tuple(CLASSES)
+    for item, role in ((inputs.train, "train"), (encoded.test, "test")):
         labels = [record.label for record in suite.one(role).index().records]
-        assert [material.class_names[label] for label in item.labels] == labels
-    assert views.test_ood[0].labels is None
+        assert [inputs.class_names[label] for label in item.labels] == labels
+    assert encoded.test_ood[0].labels is None
 
 
 def test_local_features_come_in_batches_for_every_picture(gathered):
-    _, _, views = gathered
-    parts = list(views.test.patches())
-    assert sum(len(part) for part in parts) == len(views.test)
+    _, _, encoded = gathered
+    parts = list(encoded.test.patches())
+    assert sum(len(part) for part in parts) == len(encoded.test)
     assert parts[0].shape[1:] == (16, 16)  # 4 x 4 patches, 16 features
 
 
 def test_some_rows_of_a_set_have_the_views_of_those_rows(gathered):
-    _, _, views = gathered
+    _, _, encoded = gathered
     rows = np.array([5, 0, 3])
-    whole = replace(views.test)  # a copy that has computed nothing yet
+    whole = replace(encoded.test)  # a copy that has computed nothing yet
     for before in (False, True):
         if before:
-            assert whole.penultimate == pytest.approx(views.test.penultimate, abs=1e-6)
+            assert whole.penultimate == pytest.approx(encoded.test.penultimate, abs=1e-6)
         some = whole.take(rows)
         assert some.penultimate == pytest.approx(whole.penultimate[rows], abs=1e-6)
         assert some.features.tolist() == whole.features[rows].tolist()
@@ -113,26 +113,26 @@ def test_some_rows_of_a_set_have_the_views_of_those_rows(gathered):
 
 
 def test_joined_sets_are_one_after_the_other(gathered):
-    _, _, views = gathered
-    both = join("both", [views.test, views.test_ood[0]])
-    n = len(views.test)
-    assert both.take(range(n)).logits.tolist() == views.test.logits.tolist()
+    _, _, encoded = gathered
+    both = join("both", [encoded.test, encoded.test_ood[0]])
+    n = len(encoded.test)
+    assert both.take(range(n)).logits.tolist() == encoded.test.logits.tolist()
     assert both.take(range(n, len(both))).penultimate == pytest.approx(
-        views.test_ood[0].penultimate, abs=1e-6
+        encoded.test_ood[0].penultimate, abs=1e-6
     )
 
 
 def test_a_set_without_pictures_says_so():
-    bare = Encoded("bare", "far", np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))
+    bare = EncodedSet("bare", "far", np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))
     for ask in (lambda: bare.penultimate, lambda: bare.head, lambda: next(bare.patches())):
         with pytest.raises(InputError, match="set 'bare': its pictures are not at hand"):
             ask()
 
 
 def test_a_few_images_of_each_class_are_taken_evenly(gathered):
-    suite, material, _ = gathered
+    suite, inputs, _ = gathered
     some = encode_set(
-        suite.one("train"), material.store, material.classifier, material.encoder, per_class=2
+        suite.one("train"), inputs.store, inputs.classifier, inputs.encoder, per_class=2
     )
     ids = [record.id for record in some.seen().records]
     assert ids == sorted(
@@ -151,34 +151,34 @@ class Recording:
 
 STREAM = StreamSystem(
     Method("arrival", "Arrival", "none", "test-time", ("the stream of test images",)),
-    lambda material, seed: FittedStream(Recording()),
+    lambda inputs, seed: FittedStream(Recording()),
 )
 
 
 def test_a_stream_holds_one_in_distribution_and_one_ood_set_shuffled(gathered):
-    _, material, views = gathered
-    scores, _ = bench.score_system(STREAM, material, views, [3, 4])
+    _, inputs, encoded = gathered
+    scores, _ = scoring.score_system(STREAM, inputs, encoded, [3, 4])
     assert [item.seed for item in scores] == [3, 4]
     for item in scores:
-        for ood in views.test_ood:
+        for ood in encoded.test_ood:
             arrived = np.concatenate(item.sides(ood.name))
-            assert sorted(arrived.tolist()) == list(range(len(views.test) + len(ood)))
+            assert sorted(arrived.tolist()) == list(range(len(encoded.test) + len(ood)))
     first, second = (item.ood["faces"].tolist() for item in scores)
     assert first != second
-    stream = stream_of(views.test, views.test_ood[0], 3)
-    assert np.argsort(np.concatenate(scores[0].sides(views.test_ood[0].name))).tolist() == list(
+    stream = stream_of(encoded.test, encoded.test_ood[0], 3)
+    assert np.argsort(np.concatenate(scores[0].sides(encoded.test_ood[0].name))).tolist() == list(
         stream.order
     )
 
 
 def test_a_row_carries_the_order_of_its_stream_through_a_file(gathered, tmp_path):
-    _, material, views = gathered
-    scores, _ = bench.score_system(STREAM, material, views, [3])
-    plain, _ = bench.score_system(find_system("msp"), material, views, [0])
-    rows = bench.measure(
+    _, inputs, encoded = gathered
+    scores, _ = scoring.score_system(STREAM, inputs, encoded, [3])
+    plain, _ = scoring.score_system(find_system("msp"), inputs, encoded, [0])
+    rows = scoring.measure(
         [STREAM.method, find_system("msp").method],
         {"arrival": scores, "msp": plain},
-        views,
+        encoded,
         resamples=2,
     )
     write_results(tmp_path / "results.json", Results({}, rows))
@@ -203,26 +203,26 @@ def test_systems_of_the_registry_have_names_of_their_own_and_papers():
 
 
 def test_fitting_a_system_does_not_look_at_test_images(gathered):
-    _, material, views = gathered
+    _, inputs, encoded = gathered
     for system in (find_system("mcm"), find_system("neglabel")):
-        scores, chosen = bench.score_system(system, material, views, [0, 1])
+        scores, chosen = scoring.score_system(system, inputs, encoded, [0, 1])
         assert len(scores) == 1  # nothing in it depends on a seed
         assert chosen["tried"]
-        assert scores[0].in_distribution.shape == (len(views.test),)
+        assert scores[0].in_distribution.shape == (len(encoded.test),)
 
 
 def test_without_validation_ood_the_published_settings_are_kept(gathered):
-    _, material, _ = gathered
-    blind = replace(material, validation_ood=())
+    _, inputs, _ = gathered
+    blind = replace(inputs, validation_ood=())
     assert find_system("mcm").fit(blind, 0).chosen == {}
     assert "tried" not in find_system("neglabel").fit(blind, 0).chosen
 
 
 @pytest.mark.parametrize("name", ["synood", "dreamood"])
 def test_some_systems_need_painted_pictures(gathered, name):
-    _, material, _ = gathered
+    _, inputs, _ = gathered
     with pytest.raises(InputError, match="give a finished run"):
-        find_system(name).fit(material, 0)
+        find_system(name).fit(inputs, 0)
 
 
 def test_registering_loads_no_torch():
@@ -232,9 +232,9 @@ def test_registering_loads_no_torch():
 
 
 def test_pixels_are_those_of_the_files(gathered):
-    _, _, views = gathered
-    pixels = torch.cat(list(views.test.seen().pixels()))
-    assert pixels.shape == (len(views.test), 3, 32, 32)
+    _, _, encoded = gathered
+    pixels = torch.cat(list(encoded.test.seen().pixels()))
+    assert pixels.shape == (len(encoded.test), 3, 32, 32)
     assert 0 <= pixels.min() < pixels.max() <= 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planted import CLASSES, DIM, OTHERS, encoded, planted_material
+from planted import CLASSES, DIM, OTHERS, encoded, planted_inputs
 from synood import metrics, scores
 from synood.benchmark.protocol.system import stream_of
 from synood.benchmark.systems import find_system
@@ -20,8 +20,8 @@ STREAMED = ("adaneg", "tanl")
 
 @pytest.fixture(scope="module")
 def fitted():
-    material = planted_material(validation_ood=())
-    return {name: find_system(name).fit(material, 0).scorer for name in STREAMED}
+    inputs = planted_inputs(validation_ood=())
+    return {name: find_system(name).fit(inputs, 0).scorer for name in STREAMED}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_an_image_depends_on_those_before_it_and_on_none_after(fitted, sets, nam
 
 
 def test_an_inductive_system_does_not_depend_on_company(sets):
-    score = find_system("neglabel").fit(planted_material(validation_ood=()), 0)
+    score = find_system("neglabel").fit(planted_inputs(validation_ood=()), 0)
     test, _ = sets
     np.testing.assert_array_equal(score(test.take([5])), score(test)[[5]])
 
@@ -145,8 +145,8 @@ def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
     """A straight-line twin, with queues and picks small enough to be full."""
     monkeypatch.setattr(activated, "QUEUE", 5)
     monkeypatch.setattr(activated, "PICKED", 4)
-    material = planted_material(validation_ood=())
-    scorer = find_system("tanl").fit(material, 0).scorer
+    inputs = planted_inputs(validation_ood=())
+    scorer = find_system("tanl").fit(inputs, 0).scorer
     stream = stream_of(*sets, 3)
     texts = np.eye(DIM)[:9]
 
@@ -169,7 +169,7 @@ def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
     def best(inside, beyond):
         return np.argsort(inside - beyond, kind="stable")[:4]
 
-    encoder = material.encoder
+    encoder = inputs.encoder
     noise = unit(encoder.encode_images(noise_pictures(encoder.image_size, 0)))
     names = texts[:3][np.random.default_rng(0).permutation(3)]
     known = [activation(x) for x in names]
@@ -207,6 +207,6 @@ def test_noise_is_of_five_kinds_that_fill_the_range():
 
 
 def test_without_validation_ood_the_published_settings_are_kept():
-    chosen = find_system("adaneg").fit(planted_material(validation_ood=()), 0).chosen
+    chosen = find_system("adaneg").fit(planted_inputs(validation_ood=()), 0).chosen
     assert chosen == {"negatives": 6, "groups": 5}
-    assert find_system("adaneg").fit(planted_material(), 0).chosen["tried"]
+    assert find_system("adaneg").fit(planted_inputs(), 0).chosen["tried"]

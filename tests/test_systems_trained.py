@@ -10,16 +10,16 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from planted import CLASSES, OTHERS, encoded, planted_material
+from planted import CLASSES, OTHERS, encoded, planted_inputs
 from small_suite import tiny_bundle, write_small_suite
 from synood import metrics
-from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol import scoring
 from synood.benchmark.suites.suite import read_suite
 from synood.benchmark.systems import find_system
 from synood.benchmark.systems import outliers as made
 from synood.benchmark.systems._heads import EnergyHead, energy_loss
 from synood.benchmark.systems._training import few_shots
-from synood.benchmark.systems.cocoop import Mover
+from synood.benchmark.systems.cocoop import MetaNet
 from synood.benchmark.systems.negatives import clipn_loss, clipn_score, lsn_loss, lsn_score
 from synood.benchmark.systems.prompts import cross_entropy, entropy_elsewhere
 from synood.errors import InputError
@@ -33,13 +33,13 @@ TRAINED = ("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos")
 
 
 @pytest.fixture(scope="module")
-def material():
-    return planted_material()
+def inputs():
+    return planted_inputs()
 
 
 @pytest.fixture(scope="module")
-def fitted(material):
-    return {name: find_system(name).fit(material, 0) for name in TRAINED}
+def fitted(inputs):
+    return {name: find_system(name).fit(inputs, 0) for name in TRAINED}
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +64,11 @@ def test_training_lowers_the_loss_and_the_record_can_be_written(fitted, name):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_seed_repeats_itself_and_another_differs(material, fitted, name):
+def test_a_seed_repeats_itself_and_another_differs(inputs, fitted, name):
     somewhere = encoded("far", "far", OTHERS[2:], 6, 11)
     here = fitted[name](somewhere)
-    again = find_system(name).fit(material, 0)(somewhere)
-    other = find_system(name).fit(material, 1)(somewhere)
+    again = find_system(name).fit(inputs, 0)(somewhere)
+    other = find_system(name).fit(inputs, 1)(somewhere)
     assert here.tobytes() == again.tobytes()
     assert not np.array_equal(here, other)
 
@@ -81,8 +81,8 @@ def test_an_image_scores_the_same_in_any_company(fitted, test_set, name):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_training_images_without_labels_are_refused(material, name):
-    bare = replace(material, train=replace(material.train, labels=None))
+def test_training_images_without_labels_are_refused(inputs, name):
+    bare = replace(inputs, train=replace(inputs.train, labels=None))
     with pytest.raises(InputError, match="set 'train': has no class labels to learn from"):
         find_system(name).fit(bare, 0)
 
@@ -99,8 +99,8 @@ def test_training_images_without_labels_are_refused(material, name):
         ("npos", {"spread": 0.1}),
     ],
 )
-def test_without_validation_ood_the_published_setting_is_kept(material, fitted, name, published):
-    blind = find_system(name).fit(replace(material, validation_ood=()), 0).chosen
+def test_without_validation_ood_the_published_setting_is_kept(inputs, fitted, name, published):
+    blind = find_system(name).fit(replace(inputs, validation_ood=()), 0).chosen
     assert {key: blind[key] for key in published} == published
     assert "tried" not in blind
     tried = fitted[name].chosen["tried"]
@@ -153,15 +153,15 @@ def test_lsn_is_what_its_formulas_say():
 
 
 def test_clipn_is_what_its_formulas_say():
-    images, classes, noes = unit_rows(5, 6), unit_rows(4, 6, seed=1), unit_rows(4, 6, seed=2)
+    images, classes, no_features = unit_rows(5, 6), unit_rows(4, 6, seed=1), unit_rows(4, 6, seed=2)
     labels = np.array([0, 3, 1, 1, 2])
     terms = []
     for image, label in zip(images, labels, strict=True):
         for c in range(4):
-            no = softmax(10 * np.array([classes[c] @ image, noes[c] @ image]))[1]
+            no = softmax(10 * np.array([classes[c] @ image, no_features[c] @ image]))[1]
             terms.append(-np.log(1 - no if c == label else no))
-    opposite = [2 - np.linalg.norm(classes[c] - noes[c]) for c in range(4)]
-    loss = clipn_loss(*as_torch(images, labels, classes, noes), 10.0)
+    opposite = [2 - np.linalg.norm(classes[c] - no_features[c]) for c in range(4)]
+    loss = clipn_loss(*as_torch(images, labels, classes, no_features), 10.0)
     assert float(loss) == pytest.approx(np.mean(terms) + np.mean(opposite), rel=1e-5)
 
     for agree in (True, False):
@@ -169,18 +169,18 @@ def test_clipn_is_what_its_formulas_say():
         for image in images:
             yes = [
                 softmax(np.array([t @ image, n @ image]) / 0.1)[0]
-                for t, n in zip(classes, noes, strict=True)
+                for t, n in zip(classes, no_features, strict=True)
             ]
             p = softmax(classes @ image / 0.1)
             expected.append(p @ yes if agree else yes[p.argmax()])
-        single = (array.astype("f4") for array in (images, classes, noes))
+        single = (array.astype("f4") for array in (images, classes, no_features))
         np.testing.assert_allclose(clipn_score(*single, 0.1, agree), expected, atol=1e-5)
 
 
-def test_coop_and_locoop_are_what_their_formulas_say(material):
+def test_coop_and_locoop_are_what_their_formulas_say(inputs):
     images, names, local = unit_rows(5, 6), unit_rows(3, 6, seed=1), unit_rows(5, 4, 6, seed=2)
     labels = np.array([0, 2, 1, 1, 2])
-    loss = cross_entropy(material, images, labels)(torch.from_numpy(names))
+    loss = cross_entropy(inputs, images, labels)(torch.from_numpy(names))
     expected = [
         -np.log(softmax(10 * names @ image)[label])
         for image, label in zip(images, labels, strict=True)
@@ -194,11 +194,11 @@ def test_coop_and_locoop_are_what_their_formulas_say(material):
             if p.argmax() != label:  # a fifth of three classes is one
                 entropies.append(-(p * np.log(p + 1e-5)).sum())
     assert 5 < len(entropies) < 20
-    found = entropy_elsewhere(material, local, labels)(torch.from_numpy(names))
+    found = entropy_elsewhere(inputs, local, labels)(torch.from_numpy(names))
     assert float(found) == pytest.approx(np.mean(entropies), rel=1e-5)
 
     everywhere = np.repeat(names[labels][:, None], 2, axis=1)
-    assert float(entropy_elsewhere(material, everywhere, labels)(torch.from_numpy(names))) == 0
+    assert float(entropy_elsewhere(inputs, everywhere, labels)(torch.from_numpy(names))) == 0
 
 
 def test_cocoop_compares_an_image_with_the_names_it_moves():
@@ -209,16 +209,16 @@ def test_cocoop_compares_an_image_with_the_names_it_moves():
     for image in images:
         moved = names + layers[2] @ np.maximum(layers[0] @ image + layers[1], 0) + layers[3]
         expected.append(moved @ image / np.linalg.norm(moved, axis=1))
-    found = Mover(names, tuple(layers)).cosines(3 * images)
+    found = MetaNet(names, tuple(layers)).cosines(3 * images)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_few_shots_are_as_many_of_each_class(material, monkeypatch):
+def test_few_shots_are_as_many_of_each_class(inputs, monkeypatch):
     monkeypatch.setattr("synood.benchmark.systems._training.SHOTS", 5)
-    features, labels, shots = few_shots(material.train, 0)
+    features, labels, shots = few_shots(inputs.train, 0)
     assert np.bincount(labels).tolist() == [5, 5, 5]
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
-    other, _, _ = few_shots(material.train, 1)
+    other, _, _ = few_shots(inputs.train, 1)
     assert not np.array_equal(features, other)
     assert len(shots) == 15
 
@@ -230,12 +230,14 @@ def test_prompts_are_tuned_through_a_real_text_tower(tmp_path):
     where = tmp_path / "features"
     store = FeatureStore(where, models.part_fingerprint("encoder"), lambda: models.encoder)
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
-    real, views = bench.gather(read_suite(tmp_path / "suite"), models, store, recipe, no_progress)
+    real, encoded = scoring.gather(
+        read_suite(tmp_path / "suite"), models, store, recipe, no_progress
+    )
     for name in ("coop", "locoop"):
         fitted = find_system(name).fit(real, 0)
         assert fitted.chosen["loss"]["last"] < fitted.chosen["loss"]["first"]
         assert fitted.added_parameters % 32 == 0  # vectors of 32 numbers
-        assert fitted(views.test).shape == (len(views.test),)
+        assert fitted(encoded.test).shape == (len(encoded.test),)
 
 
 def test_vos_scores_by_the_weighted_energy_its_loss_is_of():
@@ -291,13 +293,13 @@ def test_npos_keeps_the_farthest_noise_around_the_loneliest_images():
 
 
 @pytest.mark.parametrize("name", ["lsn", "clipn"])
-def test_what_a_class_is_not_needs_other_classes(material, name):
-    single = replace(material, class_names=CLASSES[:1], train=material.train.take(range(20)))
+def test_what_a_class_is_not_needs_other_classes(inputs, name):
+    single = replace(inputs, class_names=CLASSES[:1], train=inputs.train.take(range(20)))
     with pytest.raises(InputError, match="one class alone"):
         find_system(name).fit(single, 0)
 
 
-def test_npos_needs_neighbours(material):
-    lonely = replace(material, train=material.train.take([0, 20, 21, 40, 41]))
+def test_npos_needs_neighbours(inputs):
+    lonely = replace(inputs, train=inputs.train.take([0, 20, 21, 40, 41]))
     with pytest.raises(InputError, match="class 0 has one image"):
         find_system("npos").fit(lonely, 0)

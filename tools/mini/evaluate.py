@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synood.benchmark.protocol import baselines
-from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol import baselines, scoring
 from synood.benchmark.protocol.methods import NEGLABEL
 from synood.benchmark.suites.mini import prepare_mini
 from synood.features.store import FeatureStore
@@ -53,31 +52,31 @@ def suite_scores(bundle: Bundle, suite: Suite, cache: Path) -> dict[str, float]:
         cache, models.part_fingerprint("encoder"), lambda: models.encoder, device=models.device
     )
     recipe = resolve_recipe("paper", bundle.recipe_defaults)
-    classifier = bench.suite_classifier(suite.one("train"), models, store)
-    views = bench.view_suite(suite, store, classifier, no_progress)
+    classifier = scoring.suite_classifier(suite.one("train"), models, store)
+    encoded = scoring.encode_suite(suite, store, classifier, no_progress)
     index = suite.one("test").index()
     names, prompts = index.class_names, recipe.mining.prompt_set
-    rows = bench.class_features(names, store, prompts)
+    rows = scoring.class_features(names, store, prompts)
     truth = np.array([names.index(str(record.label)) for record in index.records])
-    found = cosine_similarity(views.test.features, rows).argmax(axis=1)
+    found = cosine_similarity(encoded.test.features, rows).argmax(axis=1)
     own = [names.index(name) for name in classifier.class_names]  # it has an order of its own
-    words = bench.encode_words(models, store, recipe.mining, no_progress)
-    choices = bench.choose(words, names, rows, views, recipe)
-    scorer = bench.baseline_scorers(words, names, rows, choices, recipe)[NEGLABEL.name]
+    words = scoring.encode_words(models, store, recipe.mining, no_progress)
+    choices = scoring.choose(words, names, rows, encoded, recipe)
+    scorer = scoring.baseline_scorers(words, names, rows, choices, recipe)[NEGLABEL.name]
     result = {
         "zero_shot_accuracy": float((found == truth).mean()),
         "classifier_accuracy": float(
-            (np.array(own)[views.test.logits.argmax(axis=1)] == truth).mean()
+            (np.array(own)[encoded.test.logits.argmax(axis=1)] == truth).mean()
         ),
         "classes": len(names),
         "neglabel_share": float(choices.neglabel.share or 0),
         "neglabel_temperature": choices.neglabel.temperature,
     }
     for group in ("near", "far"):
-        sets = [ood for ood in views.test_ood if ood.group == group]
-        result[f"neglabel_auroc_{group}"] = baselines.mean_auroc(scorer, views.test, sets)
+        sets = [ood for ood in encoded.test_ood if ood.group == group]
+        result[f"neglabel_auroc_{group}"] = baselines.mean_auroc(scorer, encoded.test, sets)
         for ood in sets:
-            result[f"neglabel_auroc_{ood.name}"] = baselines.mean_auroc(scorer, views.test, [ood])
+            result[f"neglabel_auroc_{ood.name}"] = baselines.mean_auroc(scorer, encoded.test, [ood])
     return result
 
 

@@ -110,7 +110,7 @@ def _on_benchmark(
 ) -> tuple[Results, str]:
     from synood.benchmark.protocol.evaluation import evaluate_suite
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results.with_published import table_beside
+    from synood.benchmark.results.with_published import table_with_published
     from synood.benchmark.suites.layouts import open_benchmark
 
     suite = open_benchmark(name, root, roles=("test",))
@@ -118,7 +118,7 @@ def _on_benchmark(
     with reporter() as progress:
         cache = run and run / "features"
         results = evaluate_suite(judge, suite, progress, cache, said)
-    return results, table_beside(results, name, titles((NEGLABEL, SYNOOD)))
+    return results, table_with_published(results, name, titles((NEGLABEL, SYNOOD)))
 
 
 def _differences(name: str, root: Path | None, suite: Suite) -> list[str]:

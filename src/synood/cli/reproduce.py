@@ -41,7 +41,7 @@ def reproduce(
     """
     from synood.benchmark.experiments import experiments, find_experiment
     from synood.benchmark.experiments.index import write_index
-    from synood.benchmark.experiments.stage import prepare
+    from synood.benchmark.experiments.setup import prepare
     from synood.benchmark.experiments.writing import write_outcome
     from synood.benchmark.suites.layouts import open_benchmark
     from synood.models.bundles import load_bundle

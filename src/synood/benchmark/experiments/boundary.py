@@ -18,15 +18,15 @@ from synood.benchmark.experiments._album import album
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.protocol.controls import JIGSAW, NEG_IMAGE, UNGUIDED, VAE
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
-from synood.benchmark.report.extra_tables import Sheet
+from synood.benchmark.report.extra_tables import ExtraTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.experiments.setup import Setup
+    from synood.benchmark.protocol.encoding import EncodedSet
     from synood.benchmark.protocol.methods import Method
     from synood.benchmark.results.comparisons import Comparison, SeedScores
     from synood.pipeline.rundir.shards import Synthetic
@@ -60,10 +60,10 @@ class Texts:
     scorer: scores.NegLabelScorer
 
     @classmethod
-    def of(cls, stage: Stage) -> Texts:
+    def of(cls, setup: Setup) -> Texts:
         """Take those of the stage's recipe, before any tuning."""
-        rows = stage.material.class_features, stage.rehearsal.negative_features()
-        by = stage.recipe.score
+        rows = setup.inputs.class_features, setup.retuner.negative_features()
+        by = setup.recipe.score
         scorer = scores.NegLabelScorer.from_features(*rows, by.temperature, by.groups, by.seed)
         return cls(*rows, scorer)
 
@@ -88,70 +88,70 @@ class Texts:
         return self.classes, self.negatives
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Paint every kind, say where its pictures lie, tune on it."""
-    kinds = list(_kinds(stage))
-    found: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    kinds = list(_kinds(setup))
+    found: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     for kind in kinds:
-        tuned = partial(stage.rehearsal.detector, kind.pictures)
-        found[kind.method.name] = stage.scored(kind.method.title, tuned)
+        tuned = partial(setup.retuner.detector, kind.pictures)
+        found[kind.method.name] = setup.scored(kind.method.title, tuned)
     methods = (NEGLABEL, *(kind.method for kind in kinds))
-    rows = stage.measured(methods, found)
-    own = (kind.method for kind in kinds if kind.pictures == stage.synthetic())
+    rows = setup.measured(methods, found)
+    own = (kind.method for kind in kinds if kind.pictures == setup.synthetic())
     others = (NEGLABEL, *own)
     compared = {
         other.name: {
-            kind.method.name: stage.compared(kind.method.name, [other.name], found, rows)
+            kind.method.name: setup.compared(kind.method.name, [other.name], found, rows)
             for kind in kinds
             if kind.method != other
         }
         for other in others
     }
-    texts = Texts.of(stage)
-    sheets = (
-        _pictures_sheet(stage, kinds, texts),
-        _sets_sheet(stage, texts),
+    texts = Texts.of(setup)
+    extra_tables = (
+        _pictures_sheet(setup, kinds, texts),
+        _sets_sheet(setup, texts),
         _gains_sheet(kinds, others, compared),
     )
     shown = {kind.method.title: [one.path for one in kind.pictures] for kind in kinds}
-    pictures = {"kinds.webp": album({SOURCES: [p.picture.path for p in stage.painted], **shown})}
+    pictures = {"kinds.webp": album({SOURCES: [p.picture.path for p in setup.pairs], **shown})}
     flat = (one for pairs in compared.values() for some in pairs.values() for one in some)
-    return Outcome(methods, rows, tuple(flat), sheets=sheets, pictures=pictures)
+    return Outcome(methods, rows, tuple(flat), extra_tables=extra_tables, pictures=pictures)
 
 
-def _kinds(stage: Stage) -> Iterator[Kind]:
-    guidance = stage.recipe.guidance
+def _kinds(setup: Setup) -> Iterator[Kind]:
+    guidance = setup.recipe.guidance
     by_energy = replace(guidance, objective="energy", stop_at_target=True)
     by_margin = replace(guidance, objective="margin", temperature=1.0, stop_at_target=True)
     strengths = sorted({*STRENGTHS, guidance.strength})
     for strength in strengths:
-        yield _guided(stage, "energy", replace(by_energy, strength=strength))
+        yield _guided(setup, "energy", replace(by_energy, strength=strength))
     for strength in sorted({*MARGIN_STRENGTHS, guidance.strength}):
-        yield _guided(stage, "margin", replace(by_margin, strength=strength))
+        yield _guided(setup, "margin", replace(by_margin, strength=strength))
     for guide, settings in (("energy", by_energy), ("margin", by_margin)):
         small = replace(settings, step_size=SMALL_STEP, rounds=MORE_ROUNDS)
         for strength in SMALL_STRENGTHS:
-            yield _guided(stage, f"{guide} in small steps", replace(small, strength=strength))
+            yield _guided(setup, f"{guide} in small steps", replace(small, strength=strength))
     for strength in strengths:
         unguided = replace(by_energy, strength=strength, step_size=0.0, rounds=1)
-        yield _guided(stage, UNGUIDED.name, unguided)
+        yield _guided(setup, UNGUIDED.name, unguided)
     for control in (VAE, JIGSAW, NEG_IMAGE):
-        yield Kind(control, stage.paint(control), guidance)
+        yield Kind(control, setup.paint(control), guidance)
 
 
-def _guided(stage: Stage, guide: str, guidance: GuidanceSettings) -> Kind:
+def _guided(setup: Setup, guide: str, guidance: GuidanceSettings) -> Kind:
     name = f"{guide.replace(' ', '-')}-{guidance.strength:g}"
     method = variant(name, f"{guide}, strength {guidance.strength:g}", SYNOOD.paper, SYNOOD.needs)
-    return Kind(method, stage.repaint(name, guidance), guidance)
+    return Kind(method, setup.repaint(name, guidance), guidance)
 
 
-def _pictures_sheet(stage: Stage, kinds: Sequence[Kind], texts: Texts) -> Sheet:
+def _pictures_sheet(setup: Setup, kinds: Sequence[Kind], texts: Texts) -> ExtraTable:
     """Say of each kind where its pictures lie; the first line is the images they were made from."""
-    near = [item.features for item in stage.views.validation_ood if item.group == "near"]
-    labels = [stage.material.class_names.index(item.picture.label) for item in stage.painted]
-    sources = stage.rehearsal.features([item.picture for item in stage.painted])
-    quantile = stage.recipe.guidance.target_quantile
-    target = stage.recipe.guidance.target
+    near = [item.features for item in setup.encoded.validation_ood if item.group == "near"]
+    labels = [setup.inputs.class_names.index(item.picture.label) for item in setup.pairs]
+    sources = setup.retuner.features([item.picture for item in setup.pairs])
+    quantile = setup.recipe.guidance.target_quantile
+    target = setup.recipe.guidance.target
     if quantile is not None:
         target = float(np.quantile(texts.margin_energies(sources), quantile))
 
@@ -160,7 +160,7 @@ def _pictures_sheet(stage: Stage, kinds: Sequence[Kind], texts: Texts) -> Sheet:
 
     lines = [line(SOURCES, ("", ""), sources)]
     for kind in kinds:
-        features = stage.rehearsal.features(kind.pictures)
+        features = setup.retuner.features(kind.pictures)
         lines.append(line(kind.method.title, _beyond(kind), features))
     head = (
         "", "beyond, first round", "at the end", "beyond by the margin", "own class nearest",
@@ -172,7 +172,7 @@ def _pictures_sheet(stage: Stage, kinds: Sequence[Kind], texts: Texts) -> Sheet:
         "any class name nearest among class names and negative labels, %; NegLabel's score; mean "
         "cosine of validation's near OOD with the nearest picture"
     )
-    return Sheet(title, head, tuple(lines))
+    return ExtraTable(title, head, tuple(lines))
 
 
 def _beyond(kind: Kind) -> tuple[str, str]:
@@ -203,22 +203,22 @@ def _places(
     )
 
 
-def _sets_sheet(stage: Stage, texts: Texts) -> Sheet:
+def _sets_sheet(setup: Setup, texts: Texts) -> ExtraTable:
     """Say of each image set how the encoder sees it."""
-    views = stage.views
-    sets = [stage.material.train]
-    if len(views.validation):
-        sets += [views.validation, *views.validation_ood]
-    sets += [views.test, *views.test_ood]
+    encoded = setup.encoded
+    sets = [setup.inputs.train]
+    if len(encoded.validation):
+        sets += [encoded.validation, *encoded.validation_ood]
+    sets += [encoded.test, *encoded.test_ood]
     head = (
         "", "images", "cosine with nearest class", f"NegLabel, {LOW:.0%} quantile", "median",
         "feature length", "rightly named, %",
     )  # fmt: skip
     title = "The image sets: means over images, and quantiles of NegLabel's score"
-    return Sheet(title, head, tuple(_set_line(item, texts) for item in sets))
+    return ExtraTable(title, head, tuple(_set_line(item, texts) for item in sets))
 
 
-def _set_line(item: Encoded, texts: Texts) -> tuple[str, ...]:
+def _set_line(item: EncodedSet, texts: Texts) -> tuple[str, ...]:
     named, found = "", texts.scorer(item.features)
     cosines = scores.cosine_similarity(item.features, texts.classes)
     if item.labels is not None:
@@ -238,7 +238,7 @@ def _gains_sheet(
     kinds: Sequence[Kind],
     others: Sequence[Method],
     compared: Mapping[str, Mapping[str, Sequence[Comparison]]],
-) -> Sheet:
+) -> ExtraTable:
     """Say what each kind gains in FPR95 over NegLabel and over the run's own pictures."""
     groups = ("all", "near", "far")
     head = ("", *(f"over {other.title}, {group}" for other in others for group in groups))
@@ -251,7 +251,7 @@ def _gains_sheet(
             cells += [gains.get(f"average:{group}", "") for group in groups]
         lines.append((kind.method.title, *cells))
     title = "Gain in FPR95, in points, with 95 % intervals over test pictures and seeds"
-    return Sheet(title, head, tuple(lines))
+    return ExtraTable(title, head, tuple(lines))
 
 
 def _points(item: Comparison) -> str:

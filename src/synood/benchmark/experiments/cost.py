@@ -15,7 +15,7 @@ from synood.models.counting import parameter_count
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.experiments.setup import Setup
     from synood.detector.ood_detector import OODDetector
 
 REPEATS = 7
@@ -23,13 +23,13 @@ IMAGES = 32  # of the test set, encoded as one batch; scored a thousand times as
 ROWS = 1024
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Time encoding and scoring one after the other, several times, and take the medians."""
-    tuned = stage.rehearsal.detector(stage.synthetic(), stage.seeds[0])
-    untuned = _untuned(stage, tuned)
-    images = next(stage.views.test.seen().images())[:IMAGES]
-    features = np.resize(stage.views.test.features, (ROWS, stage.views.test.features.shape[1]))
-    encoder = stage.material.encoder
+    tuned = setup.retuner.detector(setup.synthetic(), setup.seeds[0])
+    untuned = _untuned(setup, tuned)
+    images = next(setup.encoded.test.seen().images())[:IMAGES]
+    features = np.resize(setup.encoded.test.features, (ROWS, setup.encoded.test.features.shape[1]))
+    encoder = setup.inputs.encoder
     timings = {
         "encode": _per_item(lambda: encoder.encode_images(images), len(images)),
         NEGLABEL.name: _per_item(lambda: untuned.score_features(features), ROWS),
@@ -43,16 +43,16 @@ def run(stage: Stage) -> Outcome:
         "tuned_negatives": len(tuned.tuned_rows),
         "added_parameters": sizes,
         "milliseconds_an_image": {name: round(value, 4) for name, value in timings.items()},
-        "device": stage.material.models.device,
+        "device": setup.inputs.models.device,
     }
     return Outcome((), (), details=details, table=_table(backbone, sizes, timings))
 
 
-def _untuned(stage: Stage, tuned: OODDetector) -> OODDetector:
+def _untuned(setup: Setup, tuned: OODDetector) -> OODDetector:
     return replace(
         tuned,
         projection=None,
-        negative_features=stage.rehearsal.negative_features(),
+        negative_features=setup.retuner.negative_features(),
         tuned_rows=(),
     )
 

@@ -10,16 +10,16 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from synood.benchmark.protocol import scoring as bench
-from synood.benchmark.protocol.controls import CONTROLS, Studio
+from synood.benchmark.protocol import scoring
+from synood.benchmark.protocol.controls import CONTROLS, ControlSynthesizer
 from synood.benchmark.protocol.methods import BASELINES, NEGLABEL, SYNOOD, titles
-from synood.benchmark.protocol.predictions import SCORES, judge, write_judged
+from synood.benchmark.protocol.predictions import SCORES, judge, write_predictions
 from synood.benchmark.protocol.retune import (
-    Rehearsal,
+    Retuner,
     guide_of,
     paint_control,
-    read_learnt,
-    read_painted,
+    read_class_images,
+    read_pairs,
 )
 from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_to_json, methods_to_json
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synood.benchmark.protocol.methods import Method
-    from synood.benchmark.protocol.predictions import Judged
-    from synood.benchmark.protocol.retune import Painted
-    from synood.benchmark.protocol.scoring import Choices, Views
+    from synood.benchmark.protocol.predictions import ScoredImage
+    from synood.benchmark.protocol.retune import ImagePair
+    from synood.benchmark.protocol.scoring import Choices, EncodedSuite
     from synood.benchmark.protocol.system import Scorer
     from synood.benchmark.report.report import Report
     from synood.benchmark.results.comparisons import Comparison, SeedScores
@@ -117,7 +117,7 @@ class _Room:
     models: Models
     store: FeatureStore
     classifier: Classifier
-    views: Views
+    encoded: EncodedSuite
     recipe: Recipe
     choices: Choices
     baselines: dict[str, list[SeedScores]]
@@ -132,16 +132,16 @@ def _prepare(workspace: Workspace, suite: Suite, models: Models, recipe: Recipe)
         device=models.device,
     )
     train = suite.one("train")
-    classifier = bench.suite_classifier(train, models, store)
-    views = bench.view_suite(suite, store, classifier, workspace.stage("view"))
+    classifier = scoring.suite_classifier(train, models, store)
+    encoded = scoring.encode_suite(suite, store, classifier, workspace.stage("view"))
     names, prompt_set = train.index().class_names, recipe.mining.prompt_set
-    words = bench.encode_words(models, store, recipe.mining, workspace.stage("words"))
-    class_rows = bench.class_features(names, store, prompt_set)
-    choices = bench.choose(words, names, class_rows, views, recipe)
+    words = scoring.encode_words(models, store, recipe.mining, workspace.stage("words"))
+    class_rows = scoring.class_features(names, store, prompt_set)
+    choices = scoring.choose(words, names, class_rows, encoded, recipe)
     recipe = with_changes(recipe, choices.recipe_changes(), "the choice on validation images")
-    scorers = bench.baseline_scorers(words, names, class_rows, choices, recipe)
-    scores = {name: [bench.seed_scores(scorer, 0, views)] for name, scorer in scorers.items()}
-    return _Room(suite, models, store, classifier, views, recipe, choices, scores)
+    scorers = scoring.baseline_scorers(words, names, class_rows, choices, recipe)
+    scores = {name: [scoring.seed_scores(scorer, 0, encoded)] for name, scorer in scorers.items()}
+    return _Room(suite, models, store, classifier, encoded, recipe, choices, scores)
 
 
 def _measure_and_tell(
@@ -149,21 +149,21 @@ def _measure_and_tell(
 ) -> str:
     """Tune under the other seeds and on the controls, measure, write, return what to print."""
     out = workspace.root
-    detector = detector.calibrate(detector.score_features(room.views.validation.features), TPR)
+    detector = detector.calibrate(detector.score_features(room.encoded.validation.features), TPR)
     detector.save_pretrained(out / "detector")
-    painted = read_painted(out, room.suite.one("train").index())
-    pictures = {SYNOOD.name: [item.synthetic for item in painted]}
+    pairs = read_pairs(out, room.suite.one("train").index())
+    pictures = {SYNOOD.name: [item.synthetic for item in pairs]}
     for control in CONTROLS:
-        pictures[control.name] = _paint_control(workspace, room, control, painted)
-    tuned = _tune_all(workspace, room, detector, painted, pictures, seeds)
+        pictures[control.name] = _paint_control(workspace, room, control, pairs)
+    tuned = _tune_all(workspace, room, detector, pairs, pictures, seeds)
     scores = {**room.baselines, **tuned}
 
     workspace.stage("report")(0, 1, "measuring")
-    rows = bench.measure(METHODS, scores, room.views, resamples)
+    rows = scoring.measure(METHODS, scores, room.encoded, resamples)
     others = [NEGLABEL.name, *(control.name for control in CONTROLS)]
     comparisons = tuple(compare(SYNOOD.name, others, scores, tables.columns(rows), resamples))
     record = _record(out, room, detector, seeds, comparisons)
-    write_judged(out / SCORES, _judged(room, detector))
+    write_predictions(out / SCORES, _judged(room, detector))
     write_results(out / "results.json", Results(record, rows))
     report = load_report(out)
     write_report(out / "report.html", report)
@@ -172,24 +172,24 @@ def _measure_and_tell(
 
 
 def _paint_control(
-    workspace: Workspace, room: _Room, control: Method, painted: Sequence[Painted]
+    workspace: Workspace, room: _Room, control: Method, pairs: Sequence[ImagePair]
 ) -> list[Synthetic]:
     """Paint a control's pictures, one per image that the run painted."""
     own = Workspace(workspace.root, _Renamed(workspace, f"control: {control.title}"))
     names = room.suite.one("train").index().class_names
 
-    def studio() -> Studio:
+    def synthesizer() -> ControlSynthesizer:
         guide = guide_of(room.recipe, room.models, room.store, names, room.classifier)
-        return Studio(room.models, guide, room.recipe.guidance, pipeline.BATCH_SIZE)
+        return ControlSynthesizer(room.models, guide, room.recipe.guidance, pipeline.BATCH_SIZE)
 
-    return paint_control(control, painted, studio, own)
+    return paint_control(control, pairs, synthesizer, own)
 
 
 def _tune_all(
     workspace: Workspace,
     room: _Room,
     detector: OODDetector,
-    painted: Sequence[Painted],
+    pairs: Sequence[ImagePair],
     pictures: dict[str, list[Synthetic]],
     seeds: int,
 ) -> dict[str, list[SeedScores]]:
@@ -198,30 +198,30 @@ def _tune_all(
     Seed 0 of SynOOD is the detector that the run saved.
     """
     advance = workspace.stage("seeds")
-    rehearsal = Rehearsal(
-        painted,
+    retuner = Retuner(
+        pairs,
         detector.class_names,
         room.models,
         room.store,
         room.recipe,
         workspace,
-        read_learnt(workspace.root, room.suite.one("train").index()),
+        read_class_images(workspace.root, room.suite.one("train").index()),
     )
     scores: dict[str, list[SeedScores]] = {name: [] for name in pictures}
     for seed in range(seeds):
         for name, stand_ins in pictures.items():
             the_runs_own = name == SYNOOD.name and seed == 0
-            tuned = detector if the_runs_own else rehearsal.detector(stand_ins, seed)
+            tuned = detector if the_runs_own else retuner.detector(stand_ins, seed)
             scorer = _scorer(tuned)
-            scores[name].append(bench.seed_scores(scorer, seed, room.views))
+            scores[name].append(scoring.seed_scores(scorer, seed, room.encoded))
             advance(sum(map(len, scores.values())), seeds * len(pictures), f"{name}, seed {seed}")
     return scores
 
 
-def _judged(room: _Room, detector: OODDetector) -> Iterator[Judged]:
+def _judged(room: _Room, detector: OODDetector) -> Iterator[ScoredImage]:
     """Yield what the saved detector says of every test picture."""
     sets = [room.suite.one("test"), *room.suite.ood("test")]
-    for item, seen in zip(sets, [room.views.test, *room.views.test_ood], strict=True):
+    for item, seen in zip(sets, [room.encoded.test, *room.encoded.test_ood], strict=True):
         yield from judge(detector, item, seen)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome, variant
-from synood.benchmark.experiments.stage import Stage, usual
+from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.experiments.table_4 import half
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.line_chart import in_words, line_chart
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synood.benchmark.protocol.methods import Method
-    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.protocol.retune import ImagePair
     from synood.benchmark.results.comparisons import SeedScores
     from synood.benchmark.results.results import Row
 
@@ -24,39 +24,39 @@ SHARES = (0.02, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5, 2.0)
 PARTS = {"both": "with tuned labels", "projection": "projection alone"}
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Tune on the first m pictures of a run with twice the usual number, for eight m."""
-    counts = _counts(len(stage.painted))
-    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    counts = _counts(len(setup.pairs))
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
     for count in counts:
-        some = first(stage.painted, count)
-        rehearsal = stage.rehearse(some)
+        some = first(setup.pairs, count)
+        retuner = setup.retuner_for(some)
         pictures = [item.synthetic for item in some]
-        whole = {seed: rehearsal.detector(pictures, seed) for seed in stage.seeds}
+        whole = {seed: retuner.detector(pictures, seed) for seed in setup.seeds}
         for part, title in PARTS.items():
             line = variant(
                 f"synood:{part}:{count}", f"{count:,} pictures, {title}", SYNOOD.paper, SYNOOD.needs
             )
             methods.append(line)
-            halves = {seed: half(stage, made, part) for seed, made in whole.items()}
-            scores[line.name] = stage.scored(line.title, halves.__getitem__)
-    measured = usual(stage, methods, scores, NEGLABEL.name)
+            halves = {seed: half(setup, made, part) for seed, made in whole.items()}
+            scores[line.name] = setup.scored(line.title, halves.__getitem__)
+    measured = measured_outcome(setup, methods, scores, NEGLABEL.name)
     charts = tuple(_chart(measured.rows, counts, metric) for metric in ("fpr95", "auroc"))
     return Outcome(
         measured.methods, measured.rows, measured.comparisons, {"pictures": counts}, charts=charts
     )
 
 
-def first(painted: Sequence[Painted], count: int) -> list[Painted]:
+def first(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:
     """Take `count` pictures, the most complex image of each class before any second one."""
     rank: dict[str, int] = {}
     places = []
-    for place, item in enumerate(painted):
+    for place, item in enumerate(pairs):
         label = item.picture.label
         places.append((rank.get(label, 0), place))
         rank[label] = rank.get(label, 0) + 1
-    return [painted[place] for _, place in sorted(places)[:count]]
+    return [pairs[place] for _, place in sorted(places)[:count]]
 
 
 def _counts(pictures: int) -> list[int]:

@@ -12,8 +12,8 @@ from synood.benchmark.report.thumbnails import thumbnail
 from synood.images.decoding import read_image
 
 if TYPE_CHECKING:
-    from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.experiments.setup import Setup
+    from synood.benchmark.protocol.retune import ImagePair
 
 PAIRS = 24
 SIDE, GAP, TEXT = 128, 8, 52  # pixels: of a picture, between them, of the lines below a pair
@@ -21,9 +21,9 @@ ACROSS = 4  # pairs in a row
 LINE = 38  # characters
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Draw pairs of evenly spaced classes on one sheet, with label and energies."""
-    chosen = [stage.painted[i * len(stage.painted) // PAIRS] for i in range(PAIRS)]
+    chosen = [setup.pairs[i * len(setup.pairs) // PAIRS] for i in range(PAIRS)]
     chosen = list({item.picture.id: item for item in chosen}.values())
     sheet = draw(chosen)
     data = io.BytesIO()
@@ -44,7 +44,7 @@ def run(stage: Stage) -> Outcome:
     return Outcome((), (), details=details, table=table, pictures=pictures)
 
 
-def draw(pairs: list[Painted]) -> Image.Image:
+def draw(pairs: list[ImagePair]) -> Image.Image:
     """Return one sheet: each pair side by side, class, negative label and energies below."""
     wide, high = 2 * SIDE + 2 * GAP, SIDE + TEXT + GAP
     rows = -(-len(pairs) // ACROSS)
@@ -67,7 +67,7 @@ def draw(pairs: list[Painted]) -> Image.Image:
     return sheet
 
 
-def _row(item: Painted) -> dict[str, object]:
+def _row(item: ImagePair) -> dict[str, object]:
     made = item.synthetic
     return {
         "id": item.picture.id,

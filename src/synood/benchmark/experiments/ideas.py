@@ -16,7 +16,7 @@ from synood.pipeline.recipe import with_changes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.experiments.setup import Setup
     from synood.benchmark.protocol.methods import Method
     from synood.benchmark.results.comparisons import Comparison, SeedScores
 
@@ -34,25 +34,25 @@ BASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Tune both recipes as they are and with each idea; hold each against its own recipe."""
-    own = stage.synthetic()
-    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    own = setup.synthetic()
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
     for base, (title, parts) in BASES.items():
-        recipe = with_parts(stage.recipe, parts)
+        recipe = with_parts(setup.recipe, parts)
         lines: dict[str, tuple[str, Mapping[str, object]]] = {base: (title, {})}
         for name, (words, changes) in IDEAS.items():
             lines[f"{base}+{name}"] = f"{title}, {words}", changes
         for name, (words, changes) in lines.items():
             methods.append(variant(name, words, SYNOOD.paper, SYNOOD.needs))
-            scores[name] = scored_with(stage, words, with_changes(recipe, changes, name), own)
-    rows = stage.measured(methods, scores)
+            scores[name] = scored_with(setup, words, with_changes(recipe, changes, name), own)
+    rows = setup.measured(methods, scores)
     comparisons: list[Comparison] = []
     for base in BASES:
-        comparisons += stage.compared(base, [NEGLABEL.name], scores, rows)
+        comparisons += setup.compared(base, [NEGLABEL.name], scores, rows)
         for name in IDEAS:
-            comparisons += stage.compared(f"{base}+{name}", [base], scores, rows)
+            comparisons += setup.compared(f"{base}+{name}", [base], scores, rows)
     return Outcome(tuple(methods), rows, tuple(comparisons))
 
 

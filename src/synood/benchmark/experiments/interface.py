@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from synood.benchmark.protocol.methods import Method
 
 if TYPE_CHECKING:
-    from synood.benchmark.experiments.stage import Stage
-    from synood.benchmark.report.extra_tables import Sheet
+    from synood.benchmark.experiments.setup import Setup
+    from synood.benchmark.report.extra_tables import ExtraTable
     from synood.benchmark.results.comparisons import Comparison
     from synood.benchmark.results.results import Row
 
@@ -41,13 +41,13 @@ class Outcome:
     comparisons: tuple[Comparison, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    sheets: tuple[Sheet, ...] = ()  # beside the usual table
+    extra_tables: tuple[ExtraTable, ...] = ()  # beside the usual table
     table: str | None = None  # in place of the usual table, where the columns are no OOD sets
     charts: tuple[Chart, ...] = ()
     pictures: Mapping[str, bytes] = field(default_factory=dict)  # file name -> an encoded image
 
 
-Run: TypeAlias = Callable[["Stage"], Outcome]
+Run: TypeAlias = Callable[["Setup"], Outcome]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.experiments.setup import Setup
     from synood.benchmark.protocol.methods import Method
     from synood.benchmark.results.comparisons import SeedScores
     from synood.pipeline.rundir.shards import Synthetic
@@ -47,10 +47,10 @@ PARTS = {
 SYNOOD_PLUS = variant("synood-plus", "SynOOD plus", f"{SYNOOD.paper}; recipe plus", SYNOOD.needs)
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Tune with no part, with each alone, with all, without each, and on other pictures."""
-    own = stage.synthetic()
-    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    own = setup.synthetic()
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
 
     def add(
@@ -61,8 +61,8 @@ def run(stage: Stage) -> Outcome:
         tune: Tune = tune,
     ) -> None:
         methods.append(variant(name, title, SYNOOD.paper, SYNOOD.needs))
-        recipe = with_parts(stage.recipe, parts)
-        scores[name] = scored_with(stage, title, recipe, pictures, tune)
+        recipe = with_parts(setup.recipe, parts)
+        scores[name] = scored_with(setup, title, recipe, pictures, tune)
 
     add("paper", "SynOOD, none of the parts", (), own)
     for part, title in PARTS.items():
@@ -72,27 +72,27 @@ def run(stage: Stage) -> Outcome:
         add(f"plus-{part}", f"without {title}", [p for p in PARTS if p != part], own)
     add("plus:no-pictures", "plus on no synthetic pictures", PARTS, own, without_pictures)
     for control in CONTROLS:
-        add(f"plus:{control.name}", f"plus on {control.title}", PARTS, stage.paint(control))
+        add(f"plus:{control.name}", f"plus on {control.title}", PARTS, setup.paint(control))
 
-    rows = stage.measured(methods, scores)
+    rows = setup.measured(methods, scores)
     compared = (
-        stage.compared("paper", [NEGLABEL.name], scores, rows),
-        stage.compared("plus", [m.name for m in methods if m.name != "plus"], scores, rows),
+        setup.compared("paper", [NEGLABEL.name], scores, rows),
+        setup.compared("plus", [m.name for m in methods if m.name != "plus"], scores, rows),
     )
     return Outcome(tuple(methods), rows, tuple(item for some in compared for item in some))
 
 
 def scored_with(
-    stage: Stage,
+    setup: Setup,
     title: str,
     recipe: Recipe,
     pictures: Sequence[Synthetic],
     tune: Tune = tune,
 ) -> list[SeedScores]:
     """Tune under `recipe`, on `pictures` and the images it learns from; score every test set."""
-    learnt = learnt_from(stage, recipe.projection.images_per_class)
-    rehearsal = stage.rehearse(stage.painted, recipe, learnt)
-    return stage.scored(title, partial(rehearsal.detector, pictures, tune=tune))
+    class_images = class_images_from(setup, recipe.projection.images_per_class)
+    retuner = setup.retuner_for(setup.pairs, recipe, class_images)
+    return setup.scored(title, partial(retuner.detector, pictures, tune=tune))
 
 
 def without_pictures(
@@ -120,18 +120,18 @@ def with_parts(recipe: Recipe, parts: Iterable[str]) -> Recipe:
     return replace(recipe, projection=replace(recipe.projection, **changes))
 
 
-def learnt_from(stage: Stage, images_per_class: int | None) -> list[Picture]:
+def class_images_from(setup: Setup, images_per_class: int | None) -> list[Picture]:
     """Return the painted images, and as many others of each class as a run would add to them."""
-    index = stage.suite.one("train").index()
-    tuned = {item.picture.id for item in stage.painted}
+    index = setup.suite.one("train").index()
+    tuned = {item.picture.id for item in setup.pairs}
     more: list[int] = []
     for members in rows_by_class(index.label_indices(), len(index.class_names)):
         rows = members.tolist()
-        painted = {row for row in rows if index.records[row].id in tuned}
-        more += more_to_learn(rows, painted, images_per_class)
+        pairs = {row for row in rows if index.records[row].id in tuned}
+        more += more_to_learn(rows, pairs, images_per_class)
     records = [index.records[row] for row in sorted(more)]
     return [
-        *(item.picture for item in stage.painted),
+        *(item.picture for item in setup.pairs),
         *(
             Picture(r.id, r.path, str(r.label), sha256_file(r.path), 0.0, ("learn",))
             for r in records

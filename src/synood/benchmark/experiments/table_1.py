@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome
 from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
-from synood.benchmark.experiments.stage import Stage, usual
+from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.rank_chart import Ranked, in_words, rank_chart
 from synood.benchmark.results.results import Kind
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STRONGEST = (SYNOOD.name, "csp")  # what plus is held against beside NegLabel
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Score every system of the registry, and the recipe plus beside the one at hand.
 
     A system whose needs the bundle cannot meet is named in a note.
@@ -36,29 +36,29 @@ def run(stage: Stage) -> Outcome:
     chosen: dict[str, object] = {}
     absent: list[str] = []
     systems = registry()
-    advance = stage.workspace.stage("systems")
+    advance = setup.workspace.stage("systems")
     for done, system in enumerate(systems, start=1):
         name = system.method.name
         try:
-            scores[name], chosen[name] = stage.system(name)
+            scores[name], chosen[name] = setup.system(name)
             methods.append(system.method)
         except InputError as error:
             absent.append(f"{system.method.title} is not in the table: {error}")
         advance(done, len(systems), system.method.title)
-    recipe = with_parts(stage.recipe, PARTS)
-    plus = SYNOOD.name in scores and recipe != stage.recipe
+    recipe = with_parts(setup.recipe, PARTS)
+    plus = SYNOOD.name in scores and recipe != setup.recipe
     if plus:
         methods.insert(methods.index(SYNOOD) + 1, SYNOOD_PLUS)
         title = SYNOOD_PLUS.title
-        scores[SYNOOD_PLUS.name] = scored_with(stage, title, recipe, stage.synthetic())
-    outcome = usual(
-        stage, methods, scores, NEGLABEL.name, details={"chosen": chosen}, notes=tuple(absent)
+        scores[SYNOOD_PLUS.name] = scored_with(setup, title, recipe, setup.synthetic())
+    outcome = measured_outcome(
+        setup, methods, scores, NEGLABEL.name, details={"chosen": chosen}, notes=tuple(absent)
     )
     outcome = replace(outcome, charts=(ranking(methods, outcome.rows),))
     if not plus:
         return outcome
     others = [name for name in STRONGEST if name in scores]
-    more = stage.compared(SYNOOD_PLUS.name, others, scores, outcome.rows)
+    more = setup.compared(SYNOOD_PLUS.name, others, scores, outcome.rows)
     return replace(outcome, comparisons=(*outcome.comparisons, *more))
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
-from synood.benchmark.experiments.stage import Stage, usual
-from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.experiments.setup import Setup, measured_outcome
+from synood.benchmark.protocol import scoring
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
@@ -29,37 +29,37 @@ ENCODERS = {
 }
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Measure NegLabel and SynOOD with each encoder; the classifier that guides stays the same."""
-    bundles = _bundles(stage.material.models.bundle)
+    bundles = _bundles(setup.inputs.models.bundle)
     scores: dict[str, list[SeedScores]] = {}
     methods: list[Method] = []
     for bundle in bundles:
-        for method, found in _with_encoder(stage, bundle).items():
+        for method, found in _with_encoder(setup, bundle).items():
             methods.append(method)
             scores[method.name] = found
     note = "" if len(bundles) > 1 else "this bundle has one encoder"
-    return usual(stage, methods, scores, notes=(note,) if note else ())
+    return measured_outcome(setup, methods, scores, notes=(note,) if note else ())
 
 
 def _bundles(own: Bundle) -> list[Bundle]:
     return [load_bundle(name) for name in ENCODERS.get(own.name, ())] or [own]
 
 
-def _with_encoder(stage: Stage, bundle: Bundle) -> dict[Method, list[SeedScores]]:
-    models = Models(bundle, stage.material.models.device)
-    root = stage.workspace.root / "features"
+def _with_encoder(setup: Setup, bundle: Bundle) -> dict[Method, list[SeedScores]]:
+    models = Models(bundle, setup.inputs.models.device)
+    root = setup.workspace.root / "features"
     store = FeatureStore(root, models.part_fingerprint("encoder"), lambda: models.encoder)
-    views = bench.view_suite(
-        stage.suite, store, stage.material.classifier, no_progress, models.encoder
+    encoded = scoring.encode_suite(
+        setup.suite, store, setup.inputs.classifier, no_progress, models.encoder
     )
-    material = replace(
-        stage.material,
+    inputs = replace(
+        setup.inputs,
         models=models,
         store=store,
-        load_words=lambda mining: bench.encode_words(models, store, mining, no_progress),
+        load_words=lambda mining: scoring.encode_words(models, store, mining, no_progress),
     )
-    there = replace(stage, material=material, views=views)
+    there = replace(setup, inputs=inputs, encoded=encoded)
     label = str(bundle.spec["encoder"].get("id", bundle.name))
     found: dict[Method, list[SeedScores]] = {}
     for base in (NEGLABEL, SYNOOD):

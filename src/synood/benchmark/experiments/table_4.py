@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
-from synood.benchmark.experiments.stage import Stage, usual
+from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.controls import CONTROLS, NEG_IMAGE
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 TUNED = {"projection": "projection", "labels": "labels", "both": "projection and labels"}
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Tune each half, and both, on each kind of pictures."""
-    pictures = {SYNOOD: stage.synthetic()}
-    pictures |= {kind: stage.paint(kind) for kind in (NEG_IMAGE, *CONTROLS)}
-    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    pictures = {SYNOOD: setup.synthetic()}
+    pictures |= {kind: setup.paint(kind) for kind in (NEG_IMAGE, *CONTROLS)}
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
     for kind, synthetic in pictures.items():
-        whole = {seed: stage.rehearsal.detector(synthetic, seed) for seed in stage.seeds}
+        whole = {seed: setup.retuner.detector(synthetic, seed) for seed in setup.seeds}
         for part, title in TUNED.items():
             line = variant(
                 f"{kind.name}:{part}", f"{_title(kind)}, {title}", kind.paper, kind.needs
             )
             methods.append(line)
-            halves = {seed: half(stage, made, part) for seed, made in whole.items()}
-            scores[line.name] = stage.scored(line.title, halves.__getitem__)
-    return usual(stage, methods, scores, NEGLABEL.name)
+            halves = {seed: half(setup, made, part) for seed, made in whole.items()}
+            scores[line.name] = setup.scored(line.title, halves.__getitem__)
+    return measured_outcome(setup, methods, scores, NEGLABEL.name)
 
 
 def _title(kind: Method) -> str:
     return "Grad Image" if kind == SYNOOD else kind.title
 
 
-def half(stage: Stage, detector: OODDetector, part: str) -> OODDetector:
+def half(setup: Setup, detector: OODDetector, part: str) -> OODDetector:
     """Take one half of the tuning back: the two are tuned apart, so this is as if never tuned."""
     if part == "labels":
         return replace(detector, projection=None)
     if part == "projection":
-        untuned = stage.rehearsal.negative_features()
+        untuned = setup.retuner.negative_features()
         return replace(detector, negative_features=untuned, tuned_rows=())
     return detector
 

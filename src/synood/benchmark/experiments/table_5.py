@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
-from synood.benchmark.experiments.stage import Stage, usual
+from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.pipeline.stages.tune import tune as apart
 from synood.tuning.joint import tune_jointly
@@ -65,18 +65,18 @@ WAYS: dict[str, tuple[str, Tune]] = {
 }
 
 
-def run(stage: Stage) -> Outcome:
+def run(setup: Setup) -> Outcome:
     """Tune in each of the three ways, under each seed."""
-    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: stage.system(NEGLABEL.name)[0]}
+    scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
-    pictures = stage.synthetic()
+    pictures = setup.synthetic()
     for way, (title, tune) in WAYS.items():
         line = variant(f"synood:{way}", title, SYNOOD.paper, SYNOOD.needs)
         methods.append(line)
-        scores[line.name] = stage.scored(
-            title, partial(stage.rehearsal.detector, pictures, tune=tune)
+        scores[line.name] = setup.scored(
+            title, partial(setup.retuner.detector, pictures, tune=tune)
         )
-    return usual(stage, methods, scores, NEGLABEL.name)
+    return measured_outcome(setup, methods, scores, NEGLABEL.name)
 
 
 TABLE_5 = Experiment(

@@ -6,7 +6,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from synood.benchmark.protocol.methods import titles
-from synood.benchmark.report.extra_tables import sheets_to_json
+from synood.benchmark.report.extra_tables import extra_tables_to_json
 from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_to_json, methods_to_json
 from synood.benchmark.report.report import write_report
@@ -14,7 +14,7 @@ from synood.benchmark.report.writing import whole
 from synood.benchmark.results import tables
 from synood.benchmark.results.published import published
 from synood.benchmark.results.results import Results, write_results
-from synood.benchmark.results.with_published import sources_told
+from synood.benchmark.results.with_published import source_lines
 from synood.files import read_text, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synood.benchmark.experiments.interface import Experiment, Outcome
-    from synood.benchmark.experiments.stage import Stage
+    from synood.benchmark.experiments.setup import Setup
     from synood.benchmark.results.comparisons import Comparison
     from synood.benchmark.results.published import Published
 
 
-def write_outcome(place: Path, experiment: Experiment, stage: Stage, outcome: Outcome) -> str:
+def write_outcome(place: Path, experiment: Experiment, setup: Setup, outcome: Outcome) -> str:
     """Write everything into `place`, a page to look at among it; return what is to be printed."""
-    others = published(stage.suite.name, [method.name for method in outcome.methods])
+    others = published(setup.suite.name, [method.name for method in outcome.methods])
     text = told(experiment, outcome, others)
     results = Results(
-        _record(experiment, stage, outcome), outcome.rows, tuple(row.to_json() for row in others)
+        _record(experiment, setup, outcome), outcome.rows, tuple(row.to_json() for row in others)
     )
     for chart in outcome.charts:
         write_text(place / f"{chart.name}.svg", chart.svg)
@@ -55,12 +55,12 @@ def told(experiment: Experiment, outcome: Outcome, others: Sequence[Published] =
     parts = [f"{experiment.title}\n{experiment.asks}"]
     if outcome.table is not None:
         parts.append(outcome.table)
-    parts += [sheet.text() for sheet in outcome.sheets]
+    parts += [sheet.text() for sheet in outcome.extra_tables]
     if outcome.rows:
         parts.append(tables.text_table(outcome.rows, titles(outcome.methods), others))
         parts.append("± is the 95 % interval of the mean over the seeds, * the best of a column.")
     named = titles(outcome.methods)
-    parts += sources_told(others, named)
+    parts += source_lines(others, named)
     found = [_sentence(item, named) for item in outcome.comparisons if _is_headline(item)]
     if found:
         parts.append("\n".join(found))
@@ -79,29 +79,29 @@ def _sentence(item: Comparison, named: dict[str, str] | Any) -> str:  # noqa: AN
     return f"FPR95, all sets: {method} is {verdict[item.verdict]} {other} ({points})"
 
 
-def _record(experiment: Experiment, stage: Stage, outcome: Outcome) -> dict[str, Any]:
-    run = tomllib.loads(read_text(stage.workspace.root / "run.toml"))
+def _record(experiment: Experiment, setup: Setup, outcome: Outcome) -> dict[str, Any]:
+    run = tomllib.loads(read_text(setup.workspace.root / "run.toml"))
     del run["schema"]  # of run.toml; results.json has its own
     return {
         "experiment": experiment.name,
         "title": experiment.title,
         "asks": experiment.asks,
         **run,
-        "seeds": list(stage.seeds),
+        "seeds": list(setup.seeds),
         "suite": {
-            "name": stage.suite.name,
-            "seed": stage.suite.seed,
-            "split": stage.suite.split,
-            "fingerprint": stage.suite.fingerprint(),
+            "name": setup.suite.name,
+            "seed": setup.suite.seed,
+            "split": setup.suite.split,
+            "fingerprint": setup.suite.fingerprint(),
         },
-        "choices": dict(stage.choices),
+        "choices": dict(setup.choices),
         "titles": dict(titles(outcome.methods)),
         "methods": methods_to_json(outcome.methods),
         "comparisons": comparisons_to_json(outcome.comparisons),
         "details": dict(outcome.details),
         "notes": list(outcome.notes),
         "table": outcome.table,
-        "sheets": sheets_to_json(outcome.sheets),
+        "sheets": extra_tables_to_json(outcome.extra_tables),
         "shown": [
             {"file": f"{chart.name}.svg", "words": chart.words or chart.name}
             for chart in outcome.charts

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
-    from synood.benchmark.protocol.fit_inputs import Words
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import CandidateWords
     from synood.benchmark.protocol.system import Scorer
     from synood.settings import MiningSettings, ScoreSettings
 
@@ -52,12 +52,12 @@ class Choice:
         return asdict(self)
 
 
-def score_msp(encoded: Encoded) -> NDArray[np.float32]:
+def score_msp(encoded: EncodedSet) -> NDArray[np.float32]:
     """Largest softmax probability of the classifier, (N,)."""
     return scores.msp(encoded.logits)
 
 
-def score_energy(encoded: Encoded) -> NDArray[np.float32]:
+def score_energy(encoded: EncodedSet) -> NDArray[np.float32]:
     """Negative energy of the classifier at temperature 1, (N,)."""
     return scores.energy(encoded.logits)
 
@@ -65,7 +65,7 @@ def score_energy(encoded: Encoded) -> NDArray[np.float32]:
 def mcm_scorer(class_features: NDArray[np.float32], temperature: float) -> Scorer:
     """MCM: largest softmax of the similarities to the class names (C, D)."""
 
-    def score(encoded: Encoded) -> NDArray[np.float32]:
+    def score(encoded: EncodedSet) -> NDArray[np.float32]:
         similarity = scores.cosine_similarity(encoded.features, class_features)
         return scores.mcm(similarity, temperature)
 
@@ -84,14 +84,14 @@ def neglabel_scorer(
     return lambda encoded: scorer(encoded.features)
 
 
-def mean_auroc(scorer: Scorer, in_distribution: Encoded, ood: Sequence[Encoded]) -> float:
+def mean_auroc(scorer: Scorer, in_distribution: EncodedSet, ood: Sequence[EncodedSet]) -> float:
     """Mean AUROC of `scorer` over the OOD sets."""
     id_scores = scorer(in_distribution)
     return float(np.mean([metrics.auroc(id_scores, scorer(item)) for item in ood]))
 
 
 def choose_mcm(
-    class_features: NDArray[np.float32], validation: Encoded, ood: Sequence[Encoded]
+    class_features: NDArray[np.float32], validation: EncodedSet, ood: Sequence[EncodedSet]
 ) -> Choice:
     """Choose MCM's temperature on validation images; of equals the first tried."""
     tried = [
@@ -102,11 +102,11 @@ def choose_mcm(
 
 
 def choose_neglabel(
-    candidates: Words,
+    candidates: CandidateWords,
     class_names: Sequence[str],
     class_features: NDArray[np.float32],
-    validation: Encoded,
-    ood: Sequence[Encoded],
+    validation: EncodedSet,
+    ood: Sequence[EncodedSet],
     mining: MiningSettings,
     score: ScoreSettings,
 ) -> Choice:
@@ -128,7 +128,7 @@ def choose_neglabel(
 
 
 def negatives_of_share(
-    candidates: Words,
+    candidates: CandidateWords,
     class_names: Sequence[str],
     class_features: NDArray[np.float32],
     mining: MiningSettings,

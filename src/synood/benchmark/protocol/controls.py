@@ -74,7 +74,7 @@ NEG_IMAGE = Method(
 )
 
 
-class Studio:
+class ControlSynthesizer:
     """Paints the controls' pictures with the models and settings of the run they stand beside."""
 
     def __init__(
@@ -147,10 +147,12 @@ class _Changer(Painter):
     """Changes each in-distribution picture without any prompt."""
 
     def __init__(
-        self, studio: Studio, change: Callable[[Pictures, Sequence[int]], Pictures]
+        self, synthesizer: ControlSynthesizer, change: Callable[[Pictures, Sequence[int]], Pictures]
     ) -> None:
-        super().__init__(studio.inpainter, studio.guide, studio.guidance, studio.batch_size)
-        self._studio = studio
+        super().__init__(
+            synthesizer.inpainter, synthesizer.guide, synthesizer.guidance, synthesizer.batch_size
+        )
+        self._synthesizer = synthesizer
         self._change = change
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
@@ -160,7 +162,9 @@ class _Changer(Painter):
         """Return the changed pictures with the energies before and after."""
         from synood.synthesis.guidance import Rendered
 
-        pictures = np.stack([_square(order, self._studio.inpainter.image_size) for order in orders])
+        pictures = np.stack(
+            [_square(order, self._synthesizer.inpainter.image_size) for order in orders]
+        )
         changed = self._change(pictures, [order.seed for order in orders])
         before, after = self._energies(pictures), self._energies(changed)
         return [
@@ -173,8 +177,10 @@ class _Changer(Painter):
 
         from synood.synthesis.objectives import ENERGIES
 
-        guidance = self._studio.guidance
-        logits = classify([Image.fromarray(picture) for picture in pictures], self._studio.guide)
+        guidance = self._synthesizer.guidance
+        logits = classify(
+            [Image.fromarray(picture) for picture in pictures], self._synthesizer.guide
+        )
         energies = ENERGIES[guidance.objective](torch.from_numpy(logits), guidance.temperature)
         found: list[float] = energies.tolist()
         return found

@@ -57,7 +57,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class EncodedSet:
     """One image set as seen by the networks, rows in the order of the set's listing.
 
     `features` (N, D) float32 are the image-text encoder's, not normalised; `logits` (N, C)
@@ -108,7 +108,7 @@ class Encoded:
             )
         return self.pictures
 
-    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Encoded:
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> EncodedSet:
         """Return the set of some rows, in the order given; computed views are taken along."""
         rows = np.asarray(rows, dtype=np.int64)
         pictures = self.pictures and replace(
@@ -123,9 +123,9 @@ class Encoded:
             pictures=pictures,
         )
         known = self._known_penultimate
-        return taken if known is None else taken.knowing(known[rows])
+        return taken if known is None else taken.with_penultimate(known[rows])
 
-    def knowing(self, penultimate: NDArray[np.float32]) -> Encoded:
+    def with_penultimate(self, penultimate: NDArray[np.float32]) -> EncodedSet:
         """Return the set with penultimate features (N, P) that were computed already."""
         told = replace(self)
         told.__dict__["penultimate"] = penultimate  # where cached_property looks
@@ -136,14 +136,14 @@ class Encoded:
         return self.__dict__.get("penultimate")
 
 
-def join(name: str, sets: Sequence[Encoded]) -> Encoded:
+def join(name: str, sets: Sequence[EncodedSet]) -> EncodedSet:
     """Put sets one after the other, as the stream that a test-time method sees."""
     first = sets[0]
     pictures = None
     if all(item.pictures is not None for item in sets):
         records = tuple(record for item in sets for record in item.seen().records)
         pictures = replace(first.seen(), records=records)
-    joined = Encoded(
+    joined = EncodedSet(
         name,
         first.group if len({item.group for item in sets}) == 1 else "mixed",
         np.concatenate([item.features for item in sets]),
@@ -152,7 +152,7 @@ def join(name: str, sets: Sequence[Encoded]) -> Encoded:
     )
     known = [item._known_penultimate for item in sets]
     told = [features for features in known if features is not None]
-    return joined.knowing(np.concatenate(told)) if len(told) == len(sets) else joined
+    return joined.with_penultimate(np.concatenate(told)) if len(told) == len(sets) else joined
 
 
 def encode_set(
@@ -162,7 +162,7 @@ def encode_set(
     encoder: ImageTextEncoder | None = None,
     per_class: int | None = None,
     class_names: Sequence[str] | None = None,
-) -> Encoded:
+) -> EncodedSet:
     """Encode one set; `store` keeps what the networks see in it for the next run.
 
     With the `encoder` the set keeps its pictures, so that views can be computed later. Where
@@ -178,7 +178,7 @@ def encode_set(
     seen = store.beside(fingerprint("views", classifier.fingerprint), lambda: _Views(classifier))
     views = seen.images(paths, hashes, no_progress)
     width = len(classifier.class_names)
-    encoded = Encoded(
+    encoded = EncodedSet(
         image_set.name,
         image_set.group,
         features,
@@ -188,7 +188,7 @@ def encode_set(
     )
     if views.shape[1] == width:
         return encoded
-    return encoded.knowing(np.ascontiguousarray(views[:, width:]))
+    return encoded.with_penultimate(np.ascontiguousarray(views[:, width:]))
 
 
 class _Views:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.encoding import EncodedSet
     from synood.features.store import FeatureStore
     from synood.labels.wordnet import Word
     from synood.models.classifier import Classifier
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class CandidateWords:
     """Candidates for negative labels with the features (W, D) of their prompts."""
 
     words: Sequence[Word]
@@ -36,7 +36,7 @@ class Words:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class FitInputs:
     """Class names, words, labelled images and networks; never a test image.
 
     `train` and `validation` are in-distribution, their `labels` index `class_names`.
@@ -47,14 +47,14 @@ class Material:
     """
 
     class_names: tuple[str, ...]
-    train: Encoded
-    validation: Encoded
-    validation_ood: tuple[Encoded, ...]
+    train: EncodedSet
+    validation: EncodedSet
+    validation_ood: tuple[EncodedSet, ...]
     recipe: Recipe
     models: Models
     classifier: Classifier
     store: FeatureStore
-    load_words: Callable[[MiningSettings], Words]
+    load_words: Callable[[MiningSettings], CandidateWords]
     run: Path | None = None
     outlier_names: tuple[str, ...] = ()
 
@@ -69,11 +69,11 @@ class Material:
         return self.models.encoder
 
     @cached_property
-    def words(self) -> Words:
+    def words(self) -> CandidateWords:
         """The candidates that the recipe's mining makes of the bundle's words."""
         return self.load_words(self.recipe.mining)
 
-    def candidates(self, mining: MiningSettings) -> Words:
+    def candidates(self, mining: MiningSettings) -> CandidateWords:
         """Return the candidates that other settings make of the bundle's words."""
         return self.words if mining == self.recipe.mining else self.load_words(mining)
 
@@ -95,7 +95,7 @@ class Material:
         """Encode any prompts into (M, D), not normalised; kept in the store."""
         return self.store.texts([(prompt,) for prompt in prompts], no_progress)
 
-    def painted_run(self) -> Path:
+    def finished_run(self) -> Path:
         """Return the run whose synthetic pictures are tuned on; without one an `InputError`."""
         if self.run is None:
             raise InputError(

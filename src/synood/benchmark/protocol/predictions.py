@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.encoding import EncodedSet
     from synood.benchmark.suites.suite import ImageSet
     from synood.detector.ood_detector import OODDetector
 
@@ -30,7 +30,7 @@ Side = Literal["id", "near", "far"]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredImage:
     """One test picture: its set, its score in [0, 1], and the nearest texts of either kind.
 
     `image` is its place in the set's folder, `label` its class where it has one; the nearest class
@@ -46,14 +46,14 @@ class Judged:
     label: str | None = None
 
 
-def judge(detector: OODDetector, item: ImageSet, seen: Encoded) -> list[Judged]:
+def judge(detector: OODDetector, item: ImageSet, seen: EncodedSet) -> list[ScoredImage]:
     """Say what a detector says of each picture of a set, in the order of its listing."""
     projection = detector.projection
     rows = seen.features if projection is None else projection.apply(seen.features)
     negatives = nearest_negative(rows, detector.negative_features)
     verdicts = detector.verdicts(seen.features, [None] * len(seen))
     return [
-        Judged(
+        ScoredImage(
             item.name,
             item.group,
             record.id,
@@ -66,12 +66,12 @@ def judge(detector: OODDetector, item: ImageSet, seen: Encoded) -> list[Judged]:
     ]
 
 
-def write_judged(path: Path, judged: Iterable[Judged]) -> None:
+def write_predictions(path: Path, judged: Iterable[ScoredImage]) -> None:
     """Write one line per picture, whole or not at all."""
     write_jsonl(path, (asdict(item) for item in judged))
 
 
-def read_judged(path: Path) -> list[Judged]:
+def read_predictions(path: Path) -> list[ScoredImage]:
     """Read `scores.jsonl`; an `InputError` names the line and the field that is off."""
     return [
         _judged(row, f"{readable(path)}, line {number}")
@@ -79,7 +79,7 @@ def read_judged(path: Path) -> list[Judged]:
     ]
 
 
-def scores_by_set(judged: Sequence[Judged]) -> dict[str, np.ndarray]:
+def scores_by_set(judged: Sequence[ScoredImage]) -> dict[str, np.ndarray]:
     """Return the scores (N,) float32 of each set, in the order of the lines."""
     found: dict[str, list[float]] = {}
     for item in judged:
@@ -87,7 +87,7 @@ def scores_by_set(judged: Sequence[Judged]) -> dict[str, np.ndarray]:
     return {name: np.array(values, np.float32) for name, values in found.items()}
 
 
-def _judged(row: Mapping[str, Any], where: str) -> Judged:
+def _judged(row: Mapping[str, Any], where: str) -> ScoredImage:
     for name in ("set", "image", "nearest_class", "nearest_negative"):
         if not isinstance(row.get(name), str) or not row[name]:
             raise InputError(f"{where}: {name!r} must be a text, not {row.get(name)!r}")
@@ -98,7 +98,7 @@ def _judged(row: Mapping[str, Any], where: str) -> Judged:
         raise InputError(f"{where}: 'score' must be a number, not {score!r}")
     if not isinstance(row.get("label"), str | None):
         raise InputError(f"{where}: 'label' must be a text, not {row['label']!r}")
-    return Judged(
+    return ScoredImage(
         row["set"],
         cast("Side", row["group"]),
         row["image"],

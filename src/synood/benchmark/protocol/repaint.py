@@ -16,8 +16,8 @@ from synood.pipeline.stages.target import energies_of, with_own_target
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from synood.benchmark.protocol.fit_inputs import Material
-    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.protocol.fit_inputs import FitInputs
+    from synood.benchmark.protocol.retune import ImagePair
     from synood.features.unreadable import Unreadable
     from synood.pipeline.rundir.shards import Order, Synthetic
     from synood.pipeline.rundir.workspace import Workspace
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def repaint(
     name: str,
     settings: GuidanceSettings,
-    painted: Sequence[Painted],
-    material: Material,
+    pairs: Sequence[ImagePair],
+    inputs: FitInputs,
     workspace: Workspace,
 ) -> list[Synthetic]:
     """Paint each of the run's images under `settings`, or find them painted in their folder `name`.
@@ -36,12 +36,12 @@ def repaint(
     Prompts and seeds are the run's own, so pictures differ by the guidance alone. A target that is
     a quantile is one of these images' energies, by whoever guides.
     """
-    orders = repainting_orders(settings, painted, material)
+    orders = repainting_orders(settings, pairs, inputs)
 
     def painter() -> Painter:
-        models, recipe = material.models, replace(material.recipe, guidance=settings)
-        names, classifier = material.class_names, material.classifier
-        guide = guide_of(recipe, models, material.store, names, classifier)
+        models, recipe = inputs.models, replace(inputs.recipe, guidance=settings)
+        names, classifier = inputs.class_names, inputs.classifier
+        guide = guide_of(recipe, models, inputs.store, names, classifier)
         size = models.inpainter.image_size
 
         def judge(
@@ -56,12 +56,12 @@ def repaint(
 
 
 def repainting_orders(
-    settings: GuidanceSettings, painted: Sequence[Painted], material: Material
+    settings: GuidanceSettings, pairs: Sequence[ImagePair], inputs: FitInputs
 ) -> list[Order]:
     """Return the run's orders, restamped with the guidance and with all that guides by it."""
-    recipe, mark = material.recipe, material.models.bundle.fingerprint
+    recipe, mark = inputs.recipe, inputs.models.bundle.fingerprint
     by_margin = settings.objective == "margin"
     labels = (asdict(recipe.mining), recipe.score.temperature, mark) if by_margin else ()
     stamp = fingerprint("repaint", asdict(settings), labels)
-    orders = [item.order() for item in painted]
+    orders = [item.order() for item in pairs]
     return [replace(order, inputs=fingerprint(stamp, order.inputs)) for order in orders]

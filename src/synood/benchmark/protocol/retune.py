@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synood.benchmark.protocol.controls import NEG_IMAGE, Studio, as_labels, control_orders
+from synood.benchmark.protocol.controls import (
+    NEG_IMAGE,
+    ControlSynthesizer,
+    as_labels,
+    control_orders,
+)
 from synood.benchmark.protocol.scoring import class_features
 from synood.files import read_jsonl
 from synood.pipeline import run as pipeline
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.methods import Method
     from synood.detector.ood_detector import OODDetector
     from synood.features.store import FeatureStore
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Painted:
+class ImagePair:
     """One image of the run: the in-distribution picture and the synthetic one made of it."""
 
     picture: Picture
@@ -56,20 +61,20 @@ class Painted:
         return Order(made.id, source.path, source.sha256, made.prompt, made.seed, made.inputs)
 
 
-def read_painted(run: Path, index: ImageIndex) -> list[Painted]:
+def read_pairs(run: Path, index: ImageIndex) -> list[ImagePair]:
     """Read what a run painted, in the order of its choice of images."""
     paths = {record.id: record.path for record in index.records}
     pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
     made = {item.id: item for item in read_synthetic(run / "synthesize").values()}
     prompts = {row["id"]: row["prompt"] for row in read_jsonl(run / "assign.jsonl")}
     return [
-        Painted(picture, made[picture.id], prompts[picture.id])
+        ImagePair(picture, made[picture.id], prompts[picture.id])
         for picture in pictures
         if "tune" in picture.uses and picture.id in made  # others were lost on the way
     ]
 
 
-def read_learnt(run: Path, index: ImageIndex) -> list[Picture]:
+def read_class_images(run: Path, index: ImageIndex) -> list[Picture]:
     """Read which images a run's projection learnt the classes from, in the order of its choice."""
     paths = {record.id: record.path for record in index.records}
     pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
@@ -78,26 +83,26 @@ def read_learnt(run: Path, index: ImageIndex) -> list[Picture]:
 
 def paint_control(
     control: Method,
-    painted: Sequence[Painted],
-    studio: Callable[[], Studio],
+    pairs: Sequence[ImagePair],
+    synthesizer: Callable[[], ControlSynthesizer],
     workspace: Workspace,
 ) -> list[Synthetic]:
     """Paint a control's pictures, one for each of the run's, or find them painted in its folder.
 
-    `studio` is opened only when there is something to paint.
+    `synthesizer` is opened only when there is something to paint.
     """
-    orders = control_orders(control, [item.order() for item in painted])
+    orders = control_orders(control, [item.order() for item in pairs])
     if control == NEG_IMAGE:
-        orders = as_labels(orders, [item.negative_prompt for item in painted])
+        orders = as_labels(orders, [item.negative_prompt for item in pairs])
     place = workspace.root / "controls" / control.name
-    return stages.synthesize(place, orders, lambda: studio().painter(control), workspace)
+    return stages.synthesize(place, orders, lambda: synthesizer().painter(control), workspace)
 
 
-def studio_of(material: Material) -> Studio:
+def control_synthesizer(inputs: FitInputs) -> ControlSynthesizer:
     """Return where controls are painted as the run's own pictures were."""
-    recipe, models = material.recipe, material.models
-    guide = guide_of(recipe, models, material.store, material.class_names, material.classifier)
-    return Studio(models, guide, recipe.guidance, pipeline.BATCH_SIZE)
+    recipe, models = inputs.recipe, inputs.models
+    guide = guide_of(recipe, models, inputs.store, inputs.class_names, inputs.classifier)
+    return ControlSynthesizer(models, guide, recipe.guidance, pipeline.BATCH_SIZE)
 
 
 def guide_of(
@@ -117,24 +122,24 @@ def guide_of(
     return work.guide_of(models, work.Labels(classes, unit(negatives.features), temperature))
 
 
-class Rehearsal:
-    """Tunes detectors from a run's own features, each picture and text encoded once.
+class Retuner:
+    """Tunes detectors on a run's own features; each image and text is encoded once.
 
-    `learnt` are the images that the projection learns the classes from, those painted if None.
+    `class_images` are the images that the projection learns the classes from; None: those redrawn.
     """
 
     def __init__(
         self,
-        painted: Sequence[Painted],
+        pairs: Sequence[ImagePair],
         class_names: tuple[str, ...],
         models: Models,
         store: FeatureStore,
         recipe: Recipe,
         workspace: Workspace,
-        learnt: Sequence[Picture] | None = None,
+        class_images: Sequence[Picture] | None = None,
     ) -> None:
-        self._painted = painted
-        self._learnt = [item.picture for item in painted] if learnt is None else learnt
+        self._painted = pairs
+        self._learnt = [item.picture for item in pairs] if class_images is None else class_images
         self._class_names = class_names
         self._models = models
         self._store = store

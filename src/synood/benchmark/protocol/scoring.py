@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.benchmark.protocol import baselines
-from synood.benchmark.protocol.encoding import Encoded, encode_set
-from synood.benchmark.protocol.fit_inputs import Material, Words
+from synood.benchmark.protocol.encoding import EncodedSet, encode_set
+from synood.benchmark.protocol.fit_inputs import CandidateWords, FitInputs
 from synood.benchmark.protocol.methods import ENERGY, MCM, MSP, NEGLABEL
 from synood.benchmark.protocol.system import FittedStream, stream_of
 from synood.benchmark.results.comparisons import SeedScores
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class EncodedSuite:
     """The suite as the networks see it; choices look at the first two, reports at the others."""
 
-    validation: Encoded
-    validation_ood: tuple[Encoded, ...]
-    test: Encoded
-    test_ood: tuple[Encoded, ...]
+    validation: EncodedSet
+    validation_ood: tuple[EncodedSet, ...]
+    test: EncodedSet
+    test_ood: tuple[EncodedSet, ...]
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Choices:
         }
 
 
-def view_suite(
+def encode_suite(
     suite: Suite,
     store: FeatureStore,
     classifier: Classifier,
     advance: StageProgress,
     encoder: ImageTextEncoder | None = None,
-) -> Views:
+) -> EncodedSuite:
     """Send every validation and test image through the networks, once.
 
     With the `encoder` the sets keep their pictures, which methods that look at more than features
@@ -87,14 +87,14 @@ def view_suite(
     total = sum(item.n for item in (*chosen, *shown))
     names = suite.one("train").index().class_names
     done = 0
-    views: list[Encoded] = []
+    encoded: list[EncodedSet] = []
     for item in (*chosen, *shown):
-        views.append(encode_set(item, store, classifier, encoder, class_names=names))
+        encoded.append(encode_set(item, store, classifier, encoder, class_names=names))
         done += item.n
         advance(done, total, item.name)
-    validation, test = views[: len(chosen)], views[len(chosen) :]
+    validation, test = encoded[: len(chosen)], encoded[len(chosen) :]
     nothing = test[0].take([])
-    return Views(
+    return EncodedSuite(
         validation[0] if validation else nothing, tuple(validation[1:]), test[0], tuple(test[1:])
     )
 
@@ -120,7 +120,7 @@ def gather(
     run: Path | None = None,
     train_per_class: int | None = None,
     outlier_names: tuple[str, ...] = (),
-) -> tuple[Material, Views]:
+) -> tuple[FitInputs, EncodedSuite]:
     """View a whole suite: what systems may learn from, and what they are scored on.
 
     `run` is a finished run on the suite's training images, for the systems that are tuned on
@@ -129,12 +129,12 @@ def gather(
     """
     train = suite.one("train")
     classifier = suite_classifier(train, models, store)
-    views = view_suite(suite, store, classifier, advance, models.encoder)
-    material = Material(
+    encoded = encode_suite(suite, store, classifier, advance, models.encoder)
+    inputs = FitInputs(
         class_names=train.index().class_names,
         train=encode_set(train, store, classifier, models.encoder, train_per_class),
-        validation=views.validation,
-        validation_ood=views.validation_ood,
+        validation=encoded.validation,
+        validation_ood=encoded.validation_ood,
         recipe=recipe,
         models=models,
         classifier=classifier,
@@ -143,11 +143,11 @@ def gather(
         run=run,
         outlier_names=outlier_names,
     )
-    return material, views
+    return inputs, encoded
 
 
 def score_system(
-    system: System | StreamSystem, material: Material, views: Views, seeds: Sequence[int]
+    system: System | StreamSystem, inputs: FitInputs, encoded: EncodedSuite, seeds: Sequence[int]
 ) -> tuple[list[SeedScores], dict[str, object]]:
     """Fit a system and score every test set under each seed; also what it chose, under the first.
 
@@ -157,18 +157,18 @@ def score_system(
     scores: list[SeedScores] = []
     chosen: dict[str, object] = {}
     for seed in seeds if system.seeded else seeds[:1]:
-        fitted = system.fit(material, seed)
+        fitted = system.fit(inputs, seed)
         chosen = chosen or dict(fitted.chosen)
         if isinstance(fitted, FittedStream):
-            scores.append(stream_scores(fitted.scorer, seed, views))
+            scores.append(stream_scores(fitted.scorer, seed, encoded))
         else:
-            scores.append(seed_scores(fitted, seed, views))
+            scores.append(seed_scores(fitted, seed, encoded))
     return scores, chosen
 
 
-def stream_scores(scorer: StreamScorer, seed: int, views: Views) -> SeedScores:
+def stream_scores(scorer: StreamScorer, seed: int, encoded: EncodedSuite) -> SeedScores:
     """Score one stream of test images for each OOD set."""
-    streams = {ood.name: stream_of(views.test, ood, seed) for ood in views.test_ood}
+    streams = {ood.name: stream_of(encoded.test, ood, seed) for ood in encoded.test_ood}
     parts = {
         name: stream.split(scorer.score_stream(stream.images, stream.order))
         for name, stream in streams.items()
@@ -177,18 +177,18 @@ def stream_scores(scorer: StreamScorer, seed: int, views: Views) -> SeedScores:
         seed,
         next(iter(parts.values()))[0],
         {name: ood for name, (_, ood) in parts.items()},
-        in_company={name: ids for name, (ids, _) in parts.items()},
+        id_by_set={name: ids for name, (ids, _) in parts.items()},
         streams={name: stream.details() for name, stream in streams.items()},
     )
 
 
 def encode_words(
     models: Models, store: FeatureStore, mining: MiningSettings, advance: StageProgress
-) -> Words:
+) -> CandidateWords:
     """Encode the candidates that `mining` makes of the bundle's words."""
     words, prompts = models.bundle.words(), PROMPT_SETS[mining.prompt_set]
     pool = candidates(words, mining.pool, mining.seed)
-    return Words(pool, store.texts([prompts.word_prompts(word) for word in pool], advance))
+    return CandidateWords(pool, store.texts([prompts.word_prompts(word) for word in pool], advance))
 
 
 def class_features(
@@ -199,14 +199,14 @@ def class_features(
 
 
 def choose(
-    words: Words,
+    words: CandidateWords,
     class_names: tuple[str, ...],
     class_rows: NDArray[np.float32],
-    views: Views,
+    encoded: EncodedSuite,
     recipe: Recipe,
 ) -> Choices:
     """Make the baselines' choices on validation images alone; the rest is as `recipe` says."""
-    sides = views.validation, views.validation_ood
+    sides = encoded.validation, encoded.validation_ood
     return Choices(
         mcm=baselines.choose_mcm(class_rows, *sides),
         neglabel=baselines.choose_neglabel(
@@ -216,7 +216,7 @@ def choose(
 
 
 def baseline_scorers(
-    words: Words,
+    words: CandidateWords,
     class_names: tuple[str, ...],
     class_rows: NDArray[np.float32],
     choices: Choices,
@@ -235,15 +235,17 @@ def baseline_scorers(
     }
 
 
-def seed_scores(scorer: Scorer, seed: int, views: Views) -> SeedScores:
+def seed_scores(scorer: Scorer, seed: int, encoded: EncodedSuite) -> SeedScores:
     """Score every test set."""
-    return SeedScores(seed, scorer(views.test), {ood.name: scorer(ood) for ood in views.test_ood})
+    return SeedScores(
+        seed, scorer(encoded.test), {ood.name: scorer(ood) for ood in encoded.test_ood}
+    )
 
 
 def measure(
     methods: Sequence[Method],
     scores: Mapping[str, Sequence[SeedScores]],
-    views: Views,
+    encoded: EncodedSuite,
     resamples: int = 200,
 ) -> tuple[Row, ...]:
     """One row per method, seed and OOD set."""
@@ -260,9 +262,9 @@ def measure(
         )
         for method in methods
         for item in scores[method.name]
-        for ood in views.test_ood
+        for ood in encoded.test_ood
     )
 
 
-def _near_or_far(ood: Encoded) -> Group:
+def _near_or_far(ood: EncodedSet) -> Group:
     return "near" if ood.group == "near" else "far"

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from synood.benchmark.protocol.encoding import Encoded, join
+from synood.benchmark.protocol.encoding import EncodedSet, join
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.methods import Method
 
-Scorer: TypeAlias = Callable[[Encoded], "NDArray[np.float32]"]
+Scorer: TypeAlias = Callable[[EncodedSet], "NDArray[np.float32]"]
 
 
 class StreamScorer(Protocol):
     """Scores images as they arrive, learning from each; nothing is kept between two streams."""
 
-    def score_stream(self, stream: Encoded, order: NDArray[np.int64]) -> NDArray[np.float32]:
+    def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> NDArray[np.float32]:
         """Score a stream from a fresh start.
 
         Args:
@@ -51,7 +51,7 @@ class Fitted:
     chosen: Mapping[str, object] = field(default_factory=dict)
     added_parameters: int = 0
 
-    def __call__(self, encoded: Encoded) -> NDArray[np.float32]:
+    def __call__(self, encoded: EncodedSet) -> NDArray[np.float32]:
         """Score one set: (N,) float32, higher = more in-distribution."""
         return self.score(encoded)
 
@@ -65,7 +65,7 @@ class FittedStream:
     added_parameters: int = 0
 
 
-Fit: TypeAlias = Callable[["Material", int], Fitted]
+Fit: TypeAlias = Callable[["FitInputs", int], Fitted]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class StreamSystem:
     """A test-time system; what it is scored on is decided by `stream_of`."""
 
     method: Method
-    fit: Callable[[Material, int], FittedStream]
+    fit: Callable[[FitInputs, int], FittedStream]
     seeded: bool = True
 
 
@@ -97,7 +97,7 @@ class Stream:
     OOD set at a time, a fresh memory for each.
     """
 
-    images: Encoded
+    images: EncodedSet
     order: NDArray[np.int64]
     n_id: int
     seed: int
@@ -111,7 +111,7 @@ class Stream:
         return {"order": "shuffled", "seed": self.seed, "images": len(self.images)}
 
 
-def stream_of(in_distribution: Encoded, ood: Encoded, seed: int) -> Stream:
+def stream_of(in_distribution: EncodedSet, ood: EncodedSet, seed: int) -> Stream:
     """Shuffle an in-distribution and an OOD set into one stream."""
     images = join(ood.name, [in_distribution, ood])
     order = np.random.default_rng(seed).permutation(len(images))

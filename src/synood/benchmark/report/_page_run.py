@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from synood.benchmark.protocol.controls import CONTROLS
 from synood.benchmark.protocol.methods import SYNOOD
-from synood.benchmark.protocol.predictions import SCORES, read_judged, scores_by_set
-from synood.benchmark.protocol.retune import read_painted
+from synood.benchmark.protocol.predictions import SCORES, read_predictions, scores_by_set
+from synood.benchmark.protocol.retune import read_pairs
 from synood.benchmark.report.records import comparisons_of, methods_of
 from synood.benchmark.report.report import Distribution, Mistake, Mistakes, Pair, Report, Strip
 from synood.benchmark.report.summary import read_numbers
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from synood.benchmark.protocol.predictions import Judged
-    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.protocol.predictions import ScoredImage
+    from synood.benchmark.protocol.retune import ImagePair
     from synood.benchmark.results.results import Results
     from synood.benchmark.suites.suite import ImageSet, Suite
 
@@ -37,11 +37,11 @@ def run_report(run: Path, results: Results) -> Report:
     The mistakes are those of the saved detector, the most confident ones of each set.
     """
     suite = read_suite(run / "suite")
-    judged = read_judged(run / SCORES)
+    judged = read_predictions(run / SCORES)
     scores = scores_by_set(judged)
     own = suite.one("test")
     methods, comparisons = methods_of(results), comparisons_of(results)
-    painted = read_painted(run, suite.one("train").index())
+    pairs = read_pairs(run, suite.one("train").index())
     threshold = float(results.run["threshold"])
     return Report(
         results=results,
@@ -53,9 +53,9 @@ def run_report(run: Path, results: Results) -> Report:
             for item in suite.ood("test")
         ),
         threshold=threshold,
-        pairs=tuple(_pair(item) for item in evenly(painted, PAIRS)),
-        strips=_strips(run, painted),
-        facts=_facts(results.run, suite, painted),
+        pairs=tuple(_pair(item) for item in evenly(pairs, PAIRS)),
+        strips=_strips(run, pairs),
+        facts=_facts(results.run, suite, pairs),
         notes=_notes(results.run),
         mistakes=tuple(
             worst(item, judged, threshold) for item in (*suite.ood("test"), suite.one("test"))
@@ -63,7 +63,7 @@ def run_report(run: Path, results: Results) -> Report:
     )
 
 
-def worst(item: ImageSet, judged: Sequence[Judged], threshold: float) -> Mistakes:
+def worst(item: ImageSet, judged: Sequence[ScoredImage], threshold: float) -> Mistakes:
     """Return a set's most confident mistakes: OOD that scores highest, classes that score lowest.
 
     Of equal scores the first in the listing comes first.
@@ -91,7 +91,7 @@ def worst(item: ImageSet, judged: Sequence[Judged], threshold: float) -> Mistake
     return Mistakes(title_of(item.name), item.group, sum(wrong), len(own), shown)
 
 
-def _pair(item: Painted) -> Pair:
+def _pair(item: ImagePair) -> Pair:
     made = item.synthetic
     return Pair(
         source=thumbnail(item.picture.path),
@@ -105,14 +105,14 @@ def _pair(item: Painted) -> Pair:
     )
 
 
-def _strips(run: Path, painted: Sequence[Painted]) -> tuple[Strip, ...]:
+def _strips(run: Path, pairs: Sequence[ImagePair]) -> tuple[Strip, ...]:
     """Show some sources as the synthesis and each control repainted them."""
-    made = {SYNOOD.title: {item.picture.id: item.synthetic for item in painted}}
+    made = {SYNOOD.title: {item.picture.id: item.synthetic for item in pairs}}
     for control in CONTROLS:
         found = read_synthetic(run / "controls" / control.name).values()
         made[control.title] = {item.id: item for item in found}
     strips = []
-    for item in evenly(painted, STRIPS):
+    for item in evenly(pairs, STRIPS):
         name = item.picture.id
         pictures = [("source", thumbnail(item.picture.path))]
         pictures += [
@@ -122,20 +122,20 @@ def _strips(run: Path, painted: Sequence[Painted]) -> tuple[Strip, ...]:
     return tuple(strips)
 
 
-def _facts(run: Mapping[str, Any], suite: Suite, painted: Sequence[Painted]) -> dict[str, str]:
+def _facts(run: Mapping[str, Any], suite: Suite, pairs: Sequence[ImagePair]) -> dict[str, str]:
     ood = suite.ood("test")
     near = sum(item.group == "near" for item in ood)
-    shown = min(PAIRS, len(painted))
+    shown = min(PAIRS, len(pairs))
     return {
         "eyebrow": f"{suite.name} world, {suite.split} split · bundle {run['models']['bundle']} · "
         f"recipe {run['recipe']['name']}",
         "lede": f"{len(suite.one('train').index().class_names)} known classes with "
         f"{suite.one('test').n:,} test pictures, against {sum(item.n for item in ood):,} pictures "
         f"of other things in {near} near and {len(ood) - near} far sets. SynOOD was tuned on "
-        f"{len(painted):,} in-distribution pictures and as many painted from them.",
+        f"{len(pairs):,} in-distribution pictures and as many painted from them.",
         "intervals": f"± is the 95 % interval of the mean over {len(run['seeds'])} tuning seeds "
         "(Student’s t); a method without randomness has none.",
-        "pairs": f"{shown} of {len(painted):,} pairs, evenly spaced through the list, not picked "
+        "pairs": f"{shown} of {len(pairs):,} pairs, evenly spaced through the list, not picked "
         "by eye.",
     }
 

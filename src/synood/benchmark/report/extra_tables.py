@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ExtraTable:
     """A table as it is shown: a title, the columns' headings, and lines that begin with a name."""
 
     title: str
@@ -42,15 +42,15 @@ class Sheet:
         return "\n".join([self.title, *rows])
 
 
-def sheets_to_json(sheets: Iterable[Sheet]) -> list[dict[str, Any]]:
+def extra_tables_to_json(extra_tables: Iterable[ExtraTable]) -> list[dict[str, Any]]:
     """Return sheets as JSON values, for `run.sheets` of results.json."""
     return [
         {**asdict(sheet), "head": list(sheet.head), "lines": [list(line) for line in sheet.lines]}
-        for sheet in sheets
+        for sheet in extra_tables
     ]
 
 
-def sheets_of(results: Results) -> tuple[Sheet, ...]:
+def extra_tables_of(results: Results) -> tuple[ExtraTable, ...]:
     """Return the sheets that the file holds; a malformed one is an `InputError`."""
     listed = results.run.get("sheets", [])
     if not isinstance(listed, list):
@@ -58,7 +58,7 @@ def sheets_of(results: Results) -> tuple[Sheet, ...]:
     return tuple(_sheet(item, number) for number, item in enumerate(listed))
 
 
-def _sheet(item: object, number: int) -> Sheet:
+def _sheet(item: object, number: int) -> ExtraTable:
     values: Any = item if isinstance(item, dict) else {}
     title, head, lines = (values.get(name) for name in ("title", "head", "lines"))
     listed = isinstance(head, list) and isinstance(lines, list) and bool(head)
@@ -71,7 +71,7 @@ def _sheet(item: object, number: int) -> Sheet:
             f"results: run.sheets, entry {number}: needs a text title, a list of texts head, and "
             "lines that are lists of as many texts"
         )
-    return Sheet(title, tuple(head), tuple(tuple(line) for line in lines))
+    return ExtraTable(title, tuple(head), tuple(tuple(line) for line in lines))
 
 
 def _is_line(value: object, cells: int) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from synood.benchmark.protocol.methods import titles
 from synood.benchmark.protocol.predictions import SCORES
 from synood.benchmark.report._page_run import run_report
-from synood.benchmark.report.extra_tables import sheets_of
+from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import comparisons_of, methods_of
 from synood.benchmark.report.report import Pair, Picture, Report
 from synood.benchmark.report.summary import read_comparisons
@@ -70,7 +70,10 @@ def _results_report(place: Path, results: Results) -> Report:
             for item in run.get("shown", ())
         ),
         text="\n\n".join(
-            [*filter(None, [str(run.get("table") or "")]), *(s.text() for s in sheets_of(results))]
+            [
+                *filter(None, [str(run.get("table") or "")]),
+                *(s.text() for s in extra_tables_of(results)),
+            ]
         ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from synood.benchmark.protocol.methods import titles
-from synood.benchmark.report.extra_tables import sheets_of
+from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import methods_of, published_of
 from synood.benchmark.results import tables
 from synood.benchmark.results.with_published import sources
@@ -13,7 +13,7 @@ from synood.benchmark.results.with_published import sources
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from synood.benchmark.report.extra_tables import Sheet
+    from synood.benchmark.report.extra_tables import ExtraTable
     from synood.benchmark.results.published import Published
     from synood.benchmark.results.results import Results, Row
 
@@ -38,22 +38,22 @@ def whole(results: Results, form: Form) -> str:
     named, others = titles(methods_of(results)), published_of(results)
     if not results.rows:
         return str(results.run.get("table") or "") + "\n"
-    title, sheets = str(results.run.get("title") or ""), sheets_of(results)
+    title, extra_tables = str(results.run.get("title") or ""), extra_tables_of(results)
     told = [f"Published figures: {source}." for source in sources(others, named)]
     if form == "text":
         blocks = [
             tables.text_block(results.rows, metric, heading, named, others)
             for metric, heading in HEADINGS.items()
         ]
-        blocks += [sheet.text() for sheet in sheets]
+        blocks += [sheet.text() for sheet in extra_tables]
         return "\n\n".join([*([title] if title else []), *blocks, *told]) + "\n"
     if form == "md":
         blocks = [markdown(results.rows, named, metric, others) for metric in HEADINGS]
-        blocks += [_sheet_markdown(sheet) for sheet in sheets]
+        blocks += [_sheet_markdown(sheet) for sheet in extra_tables]
         told = [f"- {line}" for line in told]
         return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *told])
     blocks = [latex(results.rows, named, metric, others) for metric in HEADINGS]
-    blocks += [_sheet_latex(sheet) for sheet in sheets]
+    blocks += [_sheet_latex(sheet) for sheet in extra_tables]
     return "\n".join([*blocks, *(f"% {line}" for line in told)])
 
 
@@ -80,7 +80,7 @@ def _markdown_lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
 
 
-def _sheet_markdown(sheet: Sheet) -> str:
+def _sheet_markdown(sheet: ExtraTable) -> str:
     return f"{sheet.title}\n\n{_markdown_lines(sheet.head, sheet.lines)}"
 
 
@@ -109,7 +109,7 @@ def latex(
     return _tabular(HEADINGS[metric], columns, body)
 
 
-def _sheet_latex(sheet: Sheet) -> str:
+def _sheet_latex(sheet: ExtraTable) -> str:
     lines = [_tex_line([tex(cell) for cell in line]) for line in (sheet.head, *sheet.lines)]
     body = [r"\toprule", lines[0], r"\midrule", *lines[1:]]
     return _tabular(sheet.title, "l" + "r" * (len(sheet.head) - 1), body)

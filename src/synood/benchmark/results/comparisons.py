@@ -32,19 +32,19 @@ class SeedScores:
     """The scores of one method under one seed: in-distribution (N,), and (M,) per OOD set.
 
     A test-time method scores the in-distribution images anew in the company of each OOD set:
-    `in_company` then holds these scores by set, `streams` what the row says of each stream, and
+    `id_by_set` then holds these scores by set, `streams` what the row says of each stream, and
     `in_distribution` the scores beside the first set.
     """
 
     seed: int
     in_distribution: np.ndarray
     ood: Mapping[str, np.ndarray]
-    in_company: Mapping[str, np.ndarray] = field(default_factory=dict)
+    id_by_set: Mapping[str, np.ndarray] = field(default_factory=dict)
     streams: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def sides(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the in-distribution (N,) and OOD (M,) scores that belong to one set."""
-        return self.in_company.get(name, self.in_distribution), self.ood[name]
+        return self.id_by_set.get(name, self.in_distribution), self.ood[name]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _BLOCKS = {
 }
 
 
-def table_beside(results: Results, benchmark: str, titles: Mapping[str, str]) -> str:
+def table_with_published(results: Results, benchmark: str, titles: Mapping[str, str]) -> str:
     """Return measured and published figures as plain text, a block per metric, with sources.
 
     A published line stands under its method's measured one and says that it is published; a
@@ -35,7 +35,7 @@ def table_beside(results: Results, benchmark: str, titles: Mapping[str, str]) ->
     blocks = [
         tables.text_block(results.rows, metric, _BLOCKS[metric], titles, others) for metric in shown
     ]
-    return "\n\n".join([*blocks, *sources_told(others, titles)])
+    return "\n\n".join([*blocks, *source_lines(others, titles)])
 
 
 def _has(others: Sequence[Published], metric: str) -> bool:
@@ -51,7 +51,7 @@ def sources(others: Sequence[Published], titles: Mapping[str, str]) -> list[str]
     return list(found)
 
 
-def sources_told(others: Sequence[Published], titles: Mapping[str, str]) -> list[str]:
+def source_lines(others: Sequence[Published], titles: Mapping[str, str]) -> list[str]:
     """Return the sources as one block of plain text, or nothing where there is none."""
     lines = [f"  {line}" for line in sources(others, titles)]
     return (

@@ -13,7 +13,7 @@ from synood.benchmark.protocol.system import Fitted, Scorer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +24,15 @@ class Option:
     score: Scorer
 
 
-def best_of(material: Material, options: Sequence[Option], added_parameters: int = 0) -> Fitted:
+def best_of(inputs: FitInputs, options: Sequence[Option], added_parameters: int = 0) -> Fitted:
     """Take the option of the best mean AUROC over the validation OOD sets; of equals the first.
 
     The first option is the published one. Without validation OOD sets it is taken unseen.
     """
-    if not material.validation_ood or len(options) == 1:
+    if not inputs.validation_ood or len(options) == 1:
         only = options[0]
         return Fitted(only.score, dict(only.settings), added_parameters)
-    found = [_mean_auroc(option.score, material) for option in options]
+    found = [_mean_auroc(option.score, inputs) for option in options]
     best = int(np.argmax(found))
     tried = [
         {**option.settings, "auroc": auroc} for option, auroc in zip(options, found, strict=True)
@@ -41,6 +41,6 @@ def best_of(material: Material, options: Sequence[Option], added_parameters: int
     return Fitted(options[best].score, chosen, added_parameters)
 
 
-def _mean_auroc(score: Scorer, material: Material) -> float:
-    inside = score(material.validation)
-    return float(np.mean([metrics.auroc(inside, score(ood)) for ood in material.validation_ood]))
+def _mean_auroc(score: Scorer, inputs: FitInputs) -> float:
+    inside = score(inputs.validation)
+    return float(np.mean([metrics.auroc(inside, score(ood)) for ood in inputs.validation_ood]))

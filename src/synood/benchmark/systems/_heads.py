@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.encoding import EncodedSet
     from synood.benchmark.systems._training import Losses
 
     Floats = NDArray[np.float32]
@@ -61,7 +61,7 @@ class EnergyHead:
         found: Floats = (top[:, 0] + np.log(total)).astype(np.float32)
         return found
 
-    def of_set(self, encoded: Encoded) -> Floats:
+    def of_set(self, encoded: EncodedSet) -> Floats:
         """Be the scorer of a system."""
         return self.score(encoded.features)
 
@@ -151,7 +151,7 @@ class OutlierHead:
         found: Floats = (hidden @ second.T + offset)[:, 0].astype(np.float32)
         return found
 
-    def of_set(self, encoded: Encoded) -> Floats:
+    def of_set(self, encoded: EncodedSet) -> Floats:
         """Be the scorer of a system."""
         return self.score(encoded.features)
 

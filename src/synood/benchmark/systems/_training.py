@@ -13,7 +13,7 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
+    from synood.benchmark.protocol.encoding import EncodedSet
 
 SHOTS = 16  # of each class: CoOp, CoCoOp and LoCoOp
 
@@ -46,7 +46,7 @@ class Losses:
         return {"first": sum(first) / some, "last": sum(last) / some}
 
 
-def labelled(train: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def labelled(train: EncodedSet) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the images' features (N, D), of unit length, and classes (N,).
 
     A set without labels is an `InputError`, and so is an image without one.
@@ -56,7 +56,9 @@ def labelled(train: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return scores.normalise(train.features), train.labels
 
 
-def few_shots(train: Encoded, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64], Encoded]:
+def few_shots(
+    train: EncodedSet, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], EncodedSet]:
     """Draw up to `SHOTS` images of each class: unit features (N, D), classes (N,), the set."""
     _, labels = labelled(train)
     order = np.random.default_rng(seed).permutation(len(labels))

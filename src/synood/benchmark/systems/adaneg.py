@@ -14,8 +14,8 @@ from synood.benchmark.systems.names import mine
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.systems.names import Mined
 
     Floats = NDArray[np.float32]
@@ -35,9 +35,9 @@ STATIC_WEIGHT = 0.1  # lambdaval
 GROUPS = 5  # group_num
 
 
-def fit_adaneg(material: Material, seed: int) -> FittedStream:
+def fit_adaneg(inputs: FitInputs, seed: int) -> FittedStream:
     """Mine as NegLabel does, with its choices on validation images; the rest is as published."""
-    mined = mine(material, material.recipe.mining)
+    mined = mine(inputs, inputs.recipe.mining)
     chosen = {**mined.chosen, "negatives": len(mined.negatives), "groups": GROUPS}
     return FittedStream(AdaNeg(mined), chosen, mined.negatives.size)
 
@@ -57,7 +57,7 @@ class AdaNeg:
         self._temperature = mined.score.temperature
         self._seed = mined.score.seed
 
-    def score_stream(self, stream: Encoded, order: NDArray[np.int64]) -> Floats:
+    def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> Floats:
         """Score from an empty memory: (N,) in [0, 1.1]; see `StreamScorer`."""
         images = scores.normalise(stream.features)
         memory = Memory(self._texts)

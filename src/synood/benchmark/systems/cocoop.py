@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
 
     Floats = NDArray[np.float32]
@@ -37,12 +37,12 @@ NARROWING = 16  # CoCoOp's network has a sixteenth of the width
 SCHEDULE = Schedule(epochs=50, batch_size=128, learning_rate=2e-3, min_steps=200)  # ours
 
 
-def fit_cocoop(material: Material, seed: int) -> Fitted:
+def fit_cocoop(inputs: FitInputs, seed: int) -> Fitted:
     """Learn the network that moves the names; choose MCM's temperature on validation images."""
     losses = Losses()
-    images, labels, _ = few_shots(material.train, seed)
-    mover = Mover.fit(
-        images, labels, material.class_features, material.encoder.logit_scale, seed, losses
+    images, labels, _ = few_shots(inputs.train, seed)
+    mover = MetaNet.fit(
+        images, labels, inputs.class_features, inputs.encoder.logit_scale, seed, losses
     )
 
     def scorer(temperature: float) -> Scorer:
@@ -51,11 +51,11 @@ def fit_cocoop(material: Material, seed: int) -> Fitted:
     options = [
         Option({"temperature": t, "loss": losses.to_json()}, scorer(t)) for t in MCM_TEMPERATURES
     ]
-    return best_of(material, options, mover.size)
+    return best_of(inputs, options, mover.size)
 
 
 @dataclass(frozen=True, eq=False)
-class Mover:
+class MetaNet:
     """Two narrow layers that make of an image what is added to every name (C, D)."""
 
     names: Floats
@@ -83,7 +83,7 @@ class Mover:
         scale: float,
         seed: int,
         losses: Losses,
-    ) -> Mover:
+    ) -> MetaNet:
         """Train on unit images (N, D) and their classes (N,); it starts by moving nothing."""
         import torch
 

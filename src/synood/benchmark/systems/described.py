@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
     from synood.models.describer import Describer
 
@@ -50,55 +50,55 @@ ENVISIONED = 500  # EOE's number of outlier names for far OOD, here of images th
 WEIGHT = 0.25  # EOE's beta
 
 
-def fit_zoc(material: Material, seed: int) -> Fitted:
+def fit_zoc(inputs: FitInputs, seed: int) -> Fitted:
     """Choose the temperature on validation images, else the published 0.01 of CLIP's scale."""
-    namer = _Namer(material)
+    namer = _Namer(inputs)
 
     def scorer(temperature: float) -> Scorer:
         return lambda encoded: namer.class_share(encoded, temperature)
 
     options = [Option({"temperature": t, "describer": namer.id}, scorer(t)) for t in TEMPERATURES]
-    return best_of(material, options)
+    return best_of(inputs, options)
 
 
-def fit_eoe(material: Material, seed: int) -> Fitted:
+def fit_eoe(inputs: FitInputs, seed: int) -> Fitted:
     """Take the outlier names given, else describe training images; choose the temperature."""
-    names = _unknown(material.outlier_names or _described(material), material.class_names)
+    names = _unknown(inputs.outlier_names or _described(inputs), inputs.class_names)
     if not names:
         raise InputError(
             "EOE: no name of an outlier is left beside the class names; give others, or another "
             "describer"
         )
-    outliers, classes = material.name_features(names), material.class_features
+    outliers, classes = inputs.name_features(names), inputs.class_features
 
     def scorer(temperature: float) -> Scorer:
-        def score(encoded: Encoded) -> NDArray[np.float32]:
+        def score(encoded: EncodedSet) -> NDArray[np.float32]:
             known = scores.cosine_similarity(encoded.features, classes)
             unknown = scores.cosine_similarity(encoded.features, outliers)
             return scores.eoe(known, unknown, temperature, WEIGHT)
 
         return score
 
-    source = "given" if material.outlier_names else material.models.describer.id
+    source = "given" if inputs.outlier_names else inputs.models.describer.id
     options = [
         Option(
             {"temperature": t, "weight": WEIGHT, "names": len(names), "source": source}, scorer(t)
         )
         for t in MCM_TEMPERATURES
     ]
-    return best_of(material, options, outliers.size)
+    return best_of(inputs, options, outliers.size)
 
 
 class _Namer:
     """Names what else may be in each picture, and holds the class names against these."""
 
-    def __init__(self, material: Material) -> None:
-        self._material = material
-        self._describer = many_names(material)
+    def __init__(self, inputs: FitInputs) -> None:
+        self._material = inputs
+        self._describer = many_names(inputs)
         self.id = self._describer.id
-        self._seen: WeakKeyDictionary[Encoded, list[tuple[str, ...]]] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[EncodedSet, list[tuple[str, ...]]] = WeakKeyDictionary()
 
-    def class_share(self, encoded: Encoded, temperature: float) -> NDArray[np.float32]:
+    def class_share(self, encoded: EncodedSet, temperature: float) -> NDArray[np.float32]:
         """Share of the class names in a softmax with the names generated for each picture."""
         similar = scores.cosine_similarity(encoded.features, self._material.class_features)
         if encoded not in self._seen:
@@ -106,7 +106,7 @@ class _Namer:
         others = self._similarity(encoded.features, self._seen[encoded])
         return scores.neglabel(similar, others, temperature, groups=None)
 
-    def _names(self, encoded: Encoded, similar: NDArray[np.float32]) -> list[tuple[str, ...]]:
+    def _names(self, encoded: EncodedSet, similar: NDArray[np.float32]) -> list[tuple[str, ...]]:
         """Describe each picture as if it were of the class that it is most like."""
         classes = self._material.class_names
         likeliest = [classes[row] for row in similar.argmax(axis=1)]
@@ -127,29 +127,29 @@ class _Namer:
         return padded
 
 
-def many_names(material: Material) -> Describer:
+def many_names(inputs: FitInputs) -> Describer:
     """Return the bundle's describer; a tagger gives as many words as ZOC's decoder."""
     from synood.models.describer import Tagger  # loads torch
 
-    describer = material.models.describer
+    describer = inputs.models.describer
     if isinstance(describer, Tagger):
-        return Tagger(material.encoder, describer.vocabulary, tags=GENERATED)
+        return Tagger(inputs.encoder, describer.vocabulary, tags=GENERATED)
     return describer
 
 
-def _described(material: Material) -> tuple[str, ...]:
+def _described(inputs: FitInputs) -> tuple[str, ...]:
     """Names that describe training images, evenly spaced ones where there are many."""
-    train = material.train
+    train = inputs.train
     if train.labels is None:
         raise InputError(f"set {train.name!r}: has no class labels to describe it by")
     count = min(len(train), ENVISIONED)
     rows = np.arange(count) * len(train) // count
-    labels = [material.class_names[row] for row in train.labels[rows]]
-    texts = _texts(material.models.describer, train.take(rows), labels)
+    labels = [inputs.class_names[row] for row in train.labels[rows]]
+    texts = _texts(inputs.models.describer, train.take(rows), labels)
     return tuple(sorted({name for text in texts for name in _split(text)}))
 
 
-def _texts(describer: Describer, encoded: Encoded, class_names: Sequence[str]) -> list[str]:
+def _texts(describer: Describer, encoded: EncodedSet, class_names: Sequence[str]) -> list[str]:
     """Describe each picture of a set; a tagger needs but the features that are there already."""
     from synood.models.describer import Tagger  # loads torch
 

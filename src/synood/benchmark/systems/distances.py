@@ -15,7 +15,7 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
 
 _NEEDS = (CLASSIFIER, IMAGES)
@@ -52,21 +52,21 @@ RBF = Method(
 NEIGHBOURS = (1000, 1, 5, 10, 20, 50, 100, 200, 500)  # 1,000 for ImageNet in the paper
 
 
-def fit_knn(material: Material, seed: int) -> Fitted:
+def fit_knn(inputs: FitInputs, seed: int) -> Fitted:
     """Keep the training images; choose k among those that are fewer than they are."""
-    train = material.train.penultimate
+    train = inputs.train.penultimate
     neighbours = scores.Neighbours.fit(train)
 
     def scorer(k: int) -> Scorer:
         return lambda encoded: neighbours.scores(encoded.penultimate, [k])[:, 0]
 
     ks = [k for k in NEIGHBOURS if k <= len(train)]
-    return best_of(material, [Option({"k": k}, scorer(k)) for k in ks], train.size)
+    return best_of(inputs, [Option({"k": k}, scorer(k)) for k in ks], train.size)
 
 
-def fit_vim(material: Material, seed: int) -> Fitted:
+def fit_vim(inputs: FitInputs, seed: int) -> Fitted:
     """Find the principal space and the scale of the virtual logit on the training images."""
-    fitted = scores.VirtualLogit.fit(material.train.penultimate, *material.classifier.head)
+    fitted = scores.VirtualLogit.fit(inputs.train.penultimate, *inputs.classifier.head)
     left, width = fitted.rest.shape[1], fitted.rest.shape[0]
     return Fitted(
         lambda encoded: fitted.score(encoded.penultimate),
@@ -75,18 +75,18 @@ def fit_vim(material: Material, seed: int) -> Fitted:
     )
 
 
-def fit_mahalanobis(material: Material, seed: int) -> Fitted:
+def fit_mahalanobis(inputs: FitInputs, seed: int) -> Fitted:
     """Estimate class means and their shared covariance."""
-    fitted = scores.Gaussians.fit(material.train.penultimate, _labels(material))
+    fitted = scores.Gaussians.fit(inputs.train.penultimate, _labels(inputs))
     return Fitted(
         lambda encoded: fitted.score(encoded.penultimate),
         added_parameters=fitted.whitening.size + fitted.centres.size,
     )
 
 
-def fit_relative(material: Material, seed: int) -> Fitted:
+def fit_relative(inputs: FitInputs, seed: int) -> Fitted:
     """As Mahalanobis, beside one Gaussian for all training images."""
-    train, labels = material.train.penultimate, _labels(material)
+    train, labels = inputs.train.penultimate, _labels(inputs)
     fitted = scores.Gaussians.fit(train, labels)
     background = scores.Gaussians.fit(train, np.zeros_like(labels))
     return Fitted(
@@ -95,15 +95,15 @@ def fit_relative(material: Material, seed: int) -> Fitted:
     )
 
 
-def fit_cosine(material: Material, seed: int) -> Fitted:
+def fit_cosine(inputs: FitInputs, seed: int) -> Fitted:
     """Average each class."""
-    means = scores.ClassMeans.fit(material.train.penultimate, _labels(material))
+    means = scores.ClassMeans.fit(inputs.train.penultimate, _labels(inputs))
     return Fitted(lambda encoded: means.cosine(encoded.penultimate), {}, means.means.size)
 
 
-def fit_rbf(material: Material, seed: int) -> Fitted:
+def fit_rbf(inputs: FitInputs, seed: int) -> Fitted:
     """Average each class; the length scale is the training images' own spread."""
-    means = scores.ClassMeans.fit(material.train.penultimate, _labels(material))
+    means = scores.ClassMeans.fit(inputs.train.penultimate, _labels(inputs))
     return Fitted(
         lambda encoded: means.rbf(encoded.penultimate),
         {"spread": means.spread},
@@ -111,10 +111,10 @@ def fit_rbf(material: Material, seed: int) -> Fitted:
     )
 
 
-def _labels(material: Material) -> NDArray[np.int64]:
-    if material.train.labels is None:
-        raise InputError(f"set {material.train.name!r}: has no class labels to learn from")
-    return material.train.labels
+def _labels(inputs: FitInputs) -> NDArray[np.int64]:
+    if inputs.train.labels is None:
+        raise InputError(f"set {inputs.train.name!r}: has no class labels to learn from")
+    return inputs.train.labels
 
 
 SYSTEMS = (

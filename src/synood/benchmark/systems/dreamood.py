@@ -21,7 +21,7 @@ from synood.pipeline.rundir.workspace import Workspace
 from synood.progress import no_progress
 
 if TYPE_CHECKING:
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
 
 DREAMOOD = Method(
     "dreamood",
@@ -32,20 +32,20 @@ DREAMOOD = Method(
 )
 
 
-def fit_dreamood(material: Material, seed: int) -> Fitted:
+def fit_dreamood(inputs: FitInputs, seed: int) -> Fitted:
     """Paint the pictures into the run's folder of controls, or find them; train the head."""
     from synood.benchmark.protocol.controls import NEG_IMAGE  # they load torch
-    from synood.benchmark.protocol.retune import paint_control, read_painted, studio_of
+    from synood.benchmark.protocol.retune import control_synthesizer, paint_control, read_pairs
 
-    run = material.painted_run()
-    index = ImageIndex(Path(), material.class_names, material.train.seen().records)
-    painted, studio = read_painted(run, index), partial(studio_of, material)
-    made = paint_control(NEG_IMAGE, painted, studio, Workspace(run))
-    outliers = material.store.images(
+    run = inputs.finished_run()
+    index = ImageIndex(Path(), inputs.class_names, inputs.train.seen().records)
+    pairs, synthesizer = read_pairs(run, index), partial(control_synthesizer, inputs)
+    made = paint_control(NEG_IMAGE, pairs, synthesizer, Workspace(run))
+    outliers = inputs.store.images(
         [picture.path for picture in made], [picture.sha256 for picture in made], no_progress
     )
     losses = Losses()
-    images, _ = labelled(material.train)
+    images, _ = labelled(inputs.train)
     head = OutlierHead.fit(images, scores.normalise(outliers), seed, losses)
     return Fitted(head.of_set, {"pictures": len(made), "loss": losses.to_json()}, head.size)
 

@@ -16,8 +16,8 @@ from synood.benchmark.systems._choosing import Option, best_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
 
 GL_MCM = Method(
@@ -29,14 +29,14 @@ GL_MCM = Method(
 )
 
 
-def fit_gl_mcm(material: Material, seed: int) -> Fitted:
+def fit_gl_mcm(inputs: FitInputs, seed: int) -> Fitted:
     """Choose the temperature on validation images, else keep the published 1."""
-    matching = Matching(material.class_features)
+    matching = Matching(inputs.class_features)
     options = [
         Option({"temperature": t, "local_weight": 1.0}, matching.scorer(place))
         for place, t in enumerate(MCM_TEMPERATURES)
     ]
-    return best_of(material, options)
+    return best_of(inputs, options)
 
 
 class Matching:
@@ -44,13 +44,13 @@ class Matching:
 
     def __init__(self, class_features: NDArray[np.float32]) -> None:
         self._classes = class_features
-        self._seen: WeakKeyDictionary[Encoded, NDArray[np.float32]] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[EncodedSet, NDArray[np.float32]] = WeakKeyDictionary()
 
     def scorer(self, place: int) -> Scorer:
         """Return the scorer at one of `MCM_TEMPERATURES`."""
         return lambda encoded: self._scores(encoded)[:, place]
 
-    def _scores(self, encoded: Encoded) -> NDArray[np.float32]:
+    def _scores(self, encoded: EncodedSet) -> NDArray[np.float32]:
         if encoded not in self._seen:
             whole = scores.cosine_similarity(encoded.features, self._classes)
             parts, start = [], 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.benchmark.protocol.encoding import Pictures
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
     from synood.models.classifier import Classifier
 
@@ -31,14 +31,14 @@ TEMPERATURE = 1000.0
 STEPS = (0.0014, 0.0, 0.0007, 0.0028)  # of pixels in [0, 1]; 0.0014 is the paper's
 
 
-def fit_odin(material: Material, seed: int) -> Fitted:
+def fit_odin(inputs: FitInputs, seed: int) -> Fitted:
     """Choose the size of the step on validation images, the temperature as published."""
 
     def scorer(step: float) -> Scorer:
         return lambda encoded: odin(encoded.seen(), TEMPERATURE, step)
 
     options = [Option({"temperature": TEMPERATURE, "step": s}, scorer(s)) for s in STEPS]
-    return best_of(material, options)
+    return best_of(inputs, options)
 
 
 def odin(pictures: Pictures, temperature: float, step: float) -> NDArray[np.float32]:

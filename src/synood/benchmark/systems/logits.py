@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Fit
 
 MAX_LOGIT = Method(
@@ -36,7 +36,7 @@ GEN = Method(
 def _fit(score: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Fit:
     """Nothing to fit: the published settings, the same for every image."""
 
-    def fit(material: Material, seed: int) -> Fitted:
+    def fit(inputs: FitInputs, seed: int) -> Fitted:
         return Fitted(lambda encoded: score(encoded.logits))
 
     return fit

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.settings import MiningSettings, ScoreSettings
 
 CSP = Method(
@@ -28,36 +28,32 @@ CSP = Method(
 CSP_MAX_SIMILARITY = 0.95  # to any class name: clip-ViT-B16.py:26 of its code
 
 
-def fit_mcm(material: Material, seed: int) -> Fitted:
+def fit_mcm(inputs: FitInputs, seed: int) -> Fitted:
     """Choose the temperature on validation images, else keep the published 1."""
-    if not material.validation_ood:
-        return Fitted(baselines.mcm_scorer(material.class_features, 1.0))
-    choice = baselines.choose_mcm(
-        material.class_features, material.validation, material.validation_ood
-    )
-    return Fitted(
-        baselines.mcm_scorer(material.class_features, choice.temperature), choice.to_json()
-    )
+    if not inputs.validation_ood:
+        return Fitted(baselines.mcm_scorer(inputs.class_features, 1.0))
+    choice = baselines.choose_mcm(inputs.class_features, inputs.validation, inputs.validation_ood)
+    return Fitted(baselines.mcm_scorer(inputs.class_features, choice.temperature), choice.to_json())
 
 
-def fit_neglabel(material: Material, seed: int) -> Fitted:
+def fit_neglabel(inputs: FitInputs, seed: int) -> Fitted:
     """Mine as the recipe says."""
-    return _fit_mined(material, material.recipe.mining)
+    return _fit_mined(inputs, inputs.recipe.mining)
 
 
-def fit_csp(material: Material, seed: int) -> Fitted:
+def fit_csp(inputs: FitInputs, seed: int) -> Fitted:
     """Mine from the conjugated pool, prompts averaged over CSP's templates."""
     csp = replace(
-        material.recipe.mining,
+        inputs.recipe.mining,
         pool="csp",
         prompt_set="csp",
         max_similarity=CSP_MAX_SIMILARITY,
     )
-    return _fit_mined(material, csp)
+    return _fit_mined(inputs, csp)
 
 
-def _fit_mined(material: Material, mining: MiningSettings) -> Fitted:
-    mined = mine(material, mining)
+def _fit_mined(inputs: FitInputs, mining: MiningSettings) -> Fitted:
+    mined = mine(inputs, mining)
     scorer = baselines.neglabel_scorer(mined.classes, mined.negatives, mined.score)
     chosen = {**mined.chosen, "negatives": len(mined.negatives)}
     return Fitted(scorer, chosen, mined.negatives.size)
@@ -73,25 +69,25 @@ class Mined:
     chosen: Mapping[str, object]
 
 
-def mine(material: Material, mining: MiningSettings) -> Mined:
+def mine(inputs: FitInputs, mining: MiningSettings) -> Mined:
     """Choose share of labels and temperature on validation images, else keep those given."""
     chosen: dict[str, object] = {}
-    score, words = material.recipe.score, material.candidates(mining)
-    classes = material.class_features_under(mining.prompt_set)
-    if material.validation_ood:
+    score, words = inputs.recipe.score, inputs.candidates(mining)
+    classes = inputs.class_features_under(mining.prompt_set)
+    if inputs.validation_ood:
         choice = baselines.choose_neglabel(
             words,
-            material.class_names,
+            inputs.class_names,
             classes,
-            material.validation,
-            material.validation_ood,
+            inputs.validation,
+            inputs.validation_ood,
             mining,
             score,
         )
         chosen = choice.to_json()
         mining = replace(mining, share=choice.share or mining.share)
         score = replace(score, temperature=choice.temperature)
-    kept = baselines.negatives_of_share(words, material.class_names, classes, mining, mining.share)
+    kept = baselines.negatives_of_share(words, inputs.class_names, classes, mining, mining.share)
     return Mined(classes, words.features[kept], score, chosen)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
 
     Floats = NDArray[np.float32]
@@ -50,11 +50,11 @@ START = 0.02  # CoOp's spread of what is drawn at the start
 SCHEDULE = Schedule(epochs=20, batch_size=128, learning_rate=1e-2, min_steps=200)  # ours
 
 
-def fit_lsn(material: Material, seed: int) -> Fitted:
+def fit_lsn(inputs: FitInputs, seed: int) -> Fitted:
     """Learn three negatives of each class; choose the temperature on validation images."""
     losses = Losses()
-    classes = material.class_features
-    negatives = learn_negatives(material, seed, losses)
+    classes = inputs.class_features
+    negatives = learn_negatives(inputs, seed, losses)
 
     def scorer(temperature: float) -> Scorer:
         return lambda encoded: lsn_score(encoded.features, classes, negatives, temperature)
@@ -62,17 +62,19 @@ def fit_lsn(material: Material, seed: int) -> Fitted:
     options = [
         Option({"temperature": t, "loss": losses.to_json()}, scorer(t)) for t in TEMPERATURES
     ]
-    return best_of(material, options, negatives.size)
+    return best_of(inputs, options, negatives.size)
 
 
-def fit_clipn(material: Material, seed: int) -> Fitted:
+def fit_clipn(inputs: FitInputs, seed: int) -> Fitted:
     """Learn a no-feature of each class; choose temperature and decision on validation images."""
     losses = Losses()
-    classes = material.class_features
-    noes = learn_noes(material, seed, losses)
+    classes = inputs.class_features
+    no_features = learn_no_features(inputs, seed, losses)
 
     def scorer(temperature: float, agree: bool) -> Scorer:
-        return lambda encoded: clipn_score(encoded.features, classes, noes, temperature, agree)
+        return lambda encoded: clipn_score(
+            encoded.features, classes, no_features, temperature, agree
+        )
 
     options = [
         Option(
@@ -82,7 +84,7 @@ def fit_clipn(material: Material, seed: int) -> Fitted:
         for decision in ("agreeing to differ", "competing to win")  # zero_shot_infer.py
         for t in TEMPERATURES
     ]
-    return best_of(material, options, noes.size)
+    return best_of(inputs, options, no_features.size)
 
 
 def lsn_score(features: Floats, classes: Floats, negatives: Floats, temperature: float) -> Floats:
@@ -99,14 +101,16 @@ def lsn_score(features: Floats, classes: Floats, negatives: Floats, temperature:
 
 
 def clipn_score(
-    features: Floats, classes: Floats, noes: Floats, temperature: float, agree: bool
+    features: Floats, classes: Floats, no_features: Floats, temperature: float, agree: bool
 ) -> Floats:
     """Probability of "yes", weighted by the classes' shares or of the likeliest class: (N,).
 
     With `agree` every class has its say ("agreeing to differ"), else the likeliest alone.
     """
     similar = scores.cosine_similarity(features, classes)
-    gap = (scores.cosine_similarity(features, noes) - similar).astype(np.float64) / temperature
+    gap = (scores.cosine_similarity(features, no_features) - similar).astype(
+        np.float64
+    ) / temperature
     yes = 1 / (1 + np.exp(gap))
     if agree:
         found = (_shares(similar, temperature) * yes).sum(axis=1)
@@ -122,15 +126,15 @@ def _shares(similar: NDArray[np.floating], temperature: float) -> NDArray[np.flo
     return shares
 
 
-def learn_negatives(material: Material, seed: int, losses: Losses) -> Floats:
+def learn_negatives(inputs: FitInputs, seed: int, losses: Losses) -> Floats:
     """Return (S, C, D) unit features: not a, not b, ... are what an image of c is like."""
     import torch
     import torch.nn.functional as F
 
-    images, labels, classes = _on_torch(material)
+    images, labels, classes = _on_torch(inputs)
     drawn = torch.randn(SETS, *classes.shape, generator=torch.Generator().manual_seed(seed))
     negatives = (classes + START * drawn).requires_grad_()
-    scale = material.encoder.logit_scale
+    scale = inputs.encoder.logit_scale
 
     def loss_of(rows: torch.Tensor) -> torch.Tensor:
         return lsn_loss(images[rows], labels[rows], F.normalize(negatives, dim=2), scale)
@@ -158,28 +162,28 @@ def lsn_loss(
     return wrong + APART * off.square().mean()
 
 
-def learn_noes(material: Material, seed: int, losses: Losses) -> Floats:
+def learn_no_features(inputs: FitInputs, seed: int, losses: Losses) -> Floats:
     """Return (C, D) unit features, which an image of another class is nearer to than the name."""
     import torch
     import torch.nn.functional as F
 
-    images, labels, classes = _on_torch(material)
+    images, labels, classes = _on_torch(inputs)
     drawn = torch.randn(classes.shape, generator=torch.Generator().manual_seed(seed))
-    noes = (classes + START * drawn).requires_grad_()
-    scale = material.encoder.logit_scale
+    no_features = (classes + START * drawn).requires_grad_()
+    scale = inputs.encoder.logit_scale
 
     def loss_of(rows: torch.Tensor) -> torch.Tensor:
-        return clipn_loss(images[rows], labels[rows], classes, F.normalize(noes), scale)
+        return clipn_loss(images[rows], labels[rows], classes, F.normalize(no_features), scale)
 
-    _descend(loss_of, noes, len(images), seed, losses)
-    return F.normalize(noes.detach()).numpy()
+    _descend(loss_of, no_features, len(images), seed, losses)
+    return F.normalize(no_features.detach()).numpy()
 
 
 def clipn_loss(
     images: torch.Tensor,
     labels: torch.Tensor,
     classes: torch.Tensor,
-    noes: torch.Tensor,
+    no_features: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
     """Binary-opposite loss of image and name, and semantic-opposite loss of name and no-feature.
@@ -189,23 +193,23 @@ def clipn_loss(
     """
     import torch
 
-    no = scale * images @ (noes - classes).T
+    no = scale * images @ (no_features - classes).T
     wanted = 1 - torch.nn.functional.one_hot(labels, len(classes)).float()
     binary = torch.nn.functional.binary_cross_entropy_with_logits(no, wanted)
-    alike: torch.Tensor = (2 - torch.linalg.vector_norm(classes - noes, dim=1)).mean()
+    alike: torch.Tensor = (2 - torch.linalg.vector_norm(classes - no_features, dim=1)).mean()
     return binary + alike
 
 
-def _on_torch(material: Material) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _on_torch(inputs: FitInputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     import torch
 
-    images, labels = labelled(material.train)
-    if len(material.class_names) < 2:
+    images, labels = labelled(inputs.train)
+    if len(inputs.class_names) < 2:
         raise InputError("one class alone: what it is not is learned from images of the others")
     return (
         torch.from_numpy(images),
         torch.from_numpy(labels),
-        torch.from_numpy(material.class_features),
+        torch.from_numpy(inputs.class_features),
     )
 
 

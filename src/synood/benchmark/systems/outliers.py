@@ -22,7 +22,7 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
 
     Floats = NDArray[np.float32]
 
@@ -51,32 +51,32 @@ NEIGHBOUR_SHARE, BOUNDARY_SHARE = 0.4, 0.3
 SPREADS = (0.1, 0.05, 0.02)  # cov_mat, 0.1 in theirs
 
 
-def fit_vos(material: Material, seed: int) -> Fitted:
+def fit_vos(inputs: FitInputs, seed: int) -> Fitted:
     """Train classes and energy together, on images and on unlikely samples of their Gaussians.
 
     How long the features are made, which the head's rate belongs to, is chosen on validation.
     """
-    images, labels = labelled(material.train)
+    images, labels = labelled(inputs.train)
     options, size = [], 0
-    for length in LENGTHS[: 1 if not material.validation_ood else None]:
+    for length in LENGTHS[: 1 if not inputs.validation_ood else None]:
         losses, gaussians = Losses(), TiedGaussians(length * images, labels)
-        classes = len(material.class_names)
+        classes = len(inputs.class_names)
         head = EnergyHead.fit(images, labels, classes, gaussians, length, seed, losses)
         options.append(Option({"length": length, "loss": losses.to_json()}, head.of_set))
         size = head.size
-    return best_of(material, options, size)
+    return best_of(inputs, options, size)
 
 
-def fit_npos(material: Material, seed: int) -> Fitted:
+def fit_npos(inputs: FitInputs, seed: int) -> Fitted:
     """Train an outlier head on noise around boundary images; choose the noise on validation."""
-    images, labels = labelled(material.train)
+    images, labels = labelled(inputs.train)
     options, size = [], 0
-    for spread in SPREADS[: 1 if not material.validation_ood else None]:
+    for spread in SPREADS[: 1 if not inputs.validation_ood else None]:
         losses = Losses()
         head = OutlierHead.fit(images, around_boundary(images, labels, spread, seed), seed, losses)
         options.append(Option({"spread": spread, "loss": losses.to_json()}, head.of_set))
         size = head.size
-    return best_of(material, options, size)
+    return best_of(inputs, options, size)
 
 
 class TiedGaussians:

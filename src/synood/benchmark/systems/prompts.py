@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
 
     Floats = NDArray[np.float32]
@@ -50,27 +50,27 @@ LOCAL_WEIGHT = 0.25  # LoCoOp: lambda
 TOP_SHARE = 0.2  # LoCoOp: the 200 likeliest of 1,000 classes
 
 
-def fit_coop(material: Material, seed: int) -> Fitted:
+def fit_coop(inputs: FitInputs, seed: int) -> Fitted:
     """Learn the vectors; choose MCM's temperature on validation images."""
     losses = Losses()
-    images, labels, _ = few_shots(material.train, seed)
-    names, learned = tune_contexts(material, cross_entropy(material, images, labels), losses)
+    images, labels, _ = few_shots(inputs.train, seed)
+    names, learned = tune_contexts(inputs, cross_entropy(inputs, images, labels), losses)
     options = [
         Option({"temperature": t, "loss": losses.to_json()}, _mcm(names, t))
         for t in MCM_TEMPERATURES
     ]
-    return best_of(material, options, learned)
+    return best_of(inputs, options, learned)
 
 
-def fit_locoop(material: Material, seed: int) -> Fitted:
+def fit_locoop(inputs: FitInputs, seed: int) -> Fitted:
     """Learn the vectors away from places without the class; choose score and temperature."""
     losses = Losses()
-    images, labels, shots = few_shots(material.train, seed)
+    images, labels, shots = few_shots(inputs.train, seed)
     local = np.concatenate(list(shots.patches()))
-    global_loss = cross_entropy(material, images, labels)
-    local_loss = entropy_elsewhere(material, local, labels)
+    global_loss = cross_entropy(inputs, images, labels)
+    local_loss = entropy_elsewhere(inputs, local, labels)
     names, learned = tune_contexts(
-        material, lambda names: global_loss(names) - LOCAL_WEIGHT * local_loss(names), losses
+        inputs, lambda names: global_loss(names) - LOCAL_WEIGHT * local_loss(names), losses
     )
     matching = Matching(names)
     options = [
@@ -78,7 +78,7 @@ def fit_locoop(material: Material, seed: int) -> Fitted:
         for place, t in enumerate(MCM_TEMPERATURES)
         for score, scorer in (("GL-MCM", matching.scorer(place)), ("MCM", _mcm(names, t)))
     ]
-    return best_of(material, options, learned)
+    return best_of(inputs, options, learned)
 
 
 def _mcm(names: Floats, temperature: float) -> Scorer:
@@ -88,7 +88,7 @@ def _mcm(names: Floats, temperature: float) -> Scorer:
 
 
 def tune_contexts(
-    material: Material, loss_of: Callable[[torch.Tensor], torch.Tensor], losses: Losses
+    inputs: FitInputs, loss_of: Callable[[torch.Tensor], torch.Tensor], losses: Losses
 ) -> tuple[Floats, int]:
     """Learn the vectors before the class names: their unit features (C, D), and how many numbers.
 
@@ -100,9 +100,9 @@ def tune_contexts(
     from synood.models.contexts import context_encoder
     from synood.tuning.loop import minimise
 
-    encoder = context_encoder(material.encoder)
+    encoder = context_encoder(inputs.encoder)
     contexts = encoder.word_vectors(START).requires_grad_()
-    texts = [f"{name}." for name in material.class_names]
+    texts = [f"{name}." for name in inputs.class_names]
 
     def names() -> torch.Tensor:
         return F.normalize(encoder.encode_contexts(texts, contexts)).cpu()
@@ -114,18 +114,18 @@ def tune_contexts(
 
 
 def cross_entropy(
-    material: Material, images: Floats, labels: NDArray[np.int64]
+    inputs: FitInputs, images: Floats, labels: NDArray[np.int64]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return CoOp's loss of unit names (C, D), at the encoder's own scale."""
     import torch
 
     rows, targets = torch.from_numpy(images), torch.from_numpy(labels)
-    scale = material.encoder.logit_scale
+    scale = inputs.encoder.logit_scale
     return lambda names: torch.nn.functional.cross_entropy(scale * rows @ names.T, targets)
 
 
 def entropy_elsewhere(
-    material: Material, local: Floats, labels: NDArray[np.int64]
+    inputs: FitInputs, local: Floats, labels: NDArray[np.int64]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return LoCoOp's mean entropy, over places whose likeliest classes lack the image's own.
 
@@ -136,7 +136,7 @@ def entropy_elsewhere(
 
     places = F.normalize(torch.from_numpy(local).flatten(0, 1))
     own = torch.from_numpy(labels).repeat_interleave(local.shape[1])
-    scale, top = material.encoder.logit_scale, round(TOP_SHARE * len(material.class_names))
+    scale, top = inputs.encoder.logit_scale, round(TOP_SHARE * len(inputs.class_names))
 
     def entropy(names: torch.Tensor) -> torch.Tensor:
         shares = torch.softmax(scale * places @ names.T, dim=1)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Fit, Scorer
 
     Shape = Callable[..., NDArray[Any]]  # (N, P) features -> (N, P) features
@@ -58,15 +58,15 @@ DICE_SPARSITIES = (0.7, 0.1, 0.3, 0.5, 0.9)
 ASH_SHARES = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
-def fit_gradnorm(material: Material, seed: int) -> Fitted:
+def fit_gradnorm(inputs: FitInputs, seed: int) -> Fitted:
     """Nothing to fit; the temperature is 1, as published."""
     return Fitted(lambda encoded: scores.gradnorm(encoded.penultimate, encoded.logits))
 
 
-def fit_react(material: Material, seed: int) -> Fitted:
+def fit_react(inputs: FitInputs, seed: int) -> Fitted:
     """Clip at a quantile of the training images' activations."""
-    weight, bias = material.classifier.head
-    limits = np.quantile(material.train.penultimate, REACT_QUANTILES).tolist()
+    weight, bias = inputs.classifier.head
+    limits = np.quantile(inputs.train.penultimate, REACT_QUANTILES).tolist()
     options = [
         Option(
             {"quantile": quantile, "limit": limit},
@@ -74,29 +74,29 @@ def fit_react(material: Material, seed: int) -> Fitted:
         )
         for quantile, limit in zip(REACT_QUANTILES, limits, strict=True)
     ]
-    return best_of(material, options)
+    return best_of(inputs, options)
 
 
-def fit_dice(material: Material, seed: int) -> Fitted:
+def fit_dice(inputs: FitInputs, seed: int) -> Fitted:
     """Drop the weights that contribute least on the training images."""
-    weight, bias = material.classifier.head
+    weight, bias = inputs.classifier.head
     options = [
         Option(
             {"sparsity": sparsity},
             _energy(
                 lambda seen: seen,
-                scores.sparse_weight(material.train.penultimate, weight, sparsity),
+                scores.sparse_weight(inputs.train.penultimate, weight, sparsity),
                 bias,
             ),
         )
         for sparsity in DICE_SPARSITIES
     ]
-    return best_of(material, options)
+    return best_of(inputs, options)
 
 
 def _fit_ash(shape: Shape, published: float) -> Fit:
-    def fit(material: Material, seed: int) -> Fitted:
-        weight, bias = material.classifier.head
+    def fit(inputs: FitInputs, seed: int) -> Fitted:
+        weight, bias = inputs.classifier.head
         shares = (published, *(share for share in ASH_SHARES if share != published))
         options = [
             Option(
@@ -105,7 +105,7 @@ def _fit_ash(shape: Shape, published: float) -> Fit:
             )
             for share in shares
         ]
-        return best_of(material, options)
+        return best_of(inputs, options)
 
     return fit
 
@@ -115,7 +115,7 @@ def _energy(
     weight: NDArray[np.float32],
     bias: NDArray[np.float32],
 ) -> Scorer:
-    def score(encoded: Encoded) -> NDArray[np.float32]:
+    def score(encoded: EncodedSet) -> NDArray[np.float32]:
         return scores.energy(scores.linear(shape(encoded.penultimate), weight, bias))
 
     return score

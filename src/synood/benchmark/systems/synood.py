@@ -11,38 +11,38 @@ from synood.images.sources import ImageIndex
 from synood.pipeline.rundir.workspace import Workspace
 
 if TYPE_CHECKING:
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.fit_inputs import FitInputs
 
 
-def fit_synood(material: Material, seed: int) -> Fitted:
+def fit_synood(inputs: FitInputs, seed: int) -> Fitted:
     """Tune on the run's own synthetic pictures under `seed`; all else is as the recipe says.
 
     What the recipe takes over from NegLabel's choice on validation images is whoever gathers the
     material's business, so that the run was painted and is tuned under one recipe.
     """
     from synood.benchmark.protocol.retune import (  # they load torch
-        Rehearsal,
-        read_learnt,
-        read_painted,
+        Retuner,
+        read_class_images,
+        read_pairs,
     )
 
-    run = material.painted_run()
-    index = ImageIndex(Path(), material.class_names, material.train.seen().records)
-    painted = read_painted(run, index)
-    rehearsal = Rehearsal(
-        painted,
-        material.class_names,
-        material.models,
-        material.store,
-        material.recipe,
+    run = inputs.finished_run()
+    index = ImageIndex(Path(), inputs.class_names, inputs.train.seen().records)
+    pairs = read_pairs(run, index)
+    retuner = Retuner(
+        pairs,
+        inputs.class_names,
+        inputs.models,
+        inputs.store,
+        inputs.recipe,
         Workspace(run),
-        read_learnt(run, index),
+        read_class_images(run, index),
     )
-    detector = rehearsal.detector([item.synthetic for item in painted], seed)
+    detector = retuner.detector([item.synthetic for item in pairs], seed)
     parts = [] if detector.projection is None else detector.projection.to_tensors().values()
     return Fitted(
         lambda encoded: detector.score_features(encoded.features),
-        {"recipe": material.recipe.name, "pictures": len(painted)},
+        {"recipe": inputs.recipe.name, "pictures": len(pairs)},
         detector.negative_features.size + sum(part.size for part in parts),
     )
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Encoded
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import FitInputs
 
     Floats = NDArray[np.float32]
     Doubles = NDArray[np.float64]
@@ -42,13 +42,13 @@ THRESHOLDS = np.arange(100) / 100
 NOISES = 3  # pictures of each of five kinds of noise
 
 
-def fit_tanl(material: Material, seed: int) -> FittedStream:
+def fit_tanl(inputs: FitInputs, seed: int) -> FittedStream:
     """Take every word as a candidate; the temperature is NegLabel's choice on validation images."""
-    mining = material.recipe.mining
-    mined = mine(material, mining)
-    words = material.candidates(mining)
-    kept = negatives_of_share(words, material.class_names, mined.classes, mining, 1.0)
-    encoder = material.encoder
+    mining = inputs.recipe.mining
+    mined = mine(inputs, mining)
+    words = inputs.candidates(mining)
+    kept = negatives_of_share(words, inputs.class_names, mined.classes, mining, 1.0)
+    encoder = inputs.encoder
     noise = encoder.encode_images(noise_pictures(encoder.image_size, seed))
     scorer = Tanl(mined.classes, words.features[kept], noise, mined.score.temperature, seed)
     return FittedStream(
@@ -80,7 +80,7 @@ class Tanl:
         self._known = self._cosines(names[rng.permutation(len(names))])
         self._unknown = self._cosines(scores.normalise(noise))
 
-    def score_stream(self, stream: Encoded, order: NDArray[np.int64]) -> Floats:
+    def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> Floats:
         """Score from a fresh start: (N,) in [0, 1]; see `StreamScorer`."""
         known, unknown = (
             Queue([self._activation(row) for row in rows]) for rows in (self._known, self._unknown)

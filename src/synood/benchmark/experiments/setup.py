@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from synood.benchmark.protocol import scoring as bench
+from synood.benchmark.protocol import scoring
 from synood.benchmark.protocol.repaint import repaint
 from synood.benchmark.protocol.retune import (
-    Rehearsal,
+    Retuner,
+    control_synthesizer,
     paint_control,
-    read_learnt,
-    read_painted,
-    studio_of,
+    read_class_images,
+    read_pairs,
 )
 from synood.benchmark.results.comparisons import compare
 from synood.benchmark.results.tables import columns
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synood.benchmark.experiments.interface import Outcome
-    from synood.benchmark.protocol.encoding import Encoded
-    from synood.benchmark.protocol.fit_inputs import Material
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.methods import Method
-    from synood.benchmark.protocol.retune import Painted
+    from synood.benchmark.protocol.retune import ImagePair
     from synood.benchmark.results.comparisons import Comparison, SeedScores
     from synood.benchmark.results.results import Row
     from synood.benchmark.suites.suite import Suite
@@ -46,7 +46,7 @@ TRAIN_PER_CLASS = 50  # training images that a system may look at, of each class
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Setup:
     """A finished run on a suite's training images, and the suite as the networks see it.
 
     Choices were made on validation images where the suite has any; `choices` says which.
@@ -54,8 +54,8 @@ class Stage:
 
     workspace: Workspace
     suite: Suite
-    material: Material
-    views: bench.Views
+    inputs: FitInputs
+    encoded: scoring.EncodedSuite
     choices: Mapping[str, Any]
     seeds: tuple[int, ...]
     resamples: int
@@ -63,50 +63,50 @@ class Stage:
     @property
     def recipe(self) -> Recipe:
         """The recipe that the run was made with, validation's choices in it."""
-        return self.material.recipe
+        return self.inputs.recipe
 
     @cached_property
-    def painted(self) -> list[Painted]:
+    def pairs(self) -> list[ImagePair]:
         """The run's pictures in the order of its choice of images."""
-        return read_painted(self.material.painted_run(), self.suite.one("train").index())
+        return read_pairs(self.inputs.finished_run(), self.suite.one("train").index())
 
     @cached_property
-    def rehearsal(self) -> Rehearsal:
+    def retuner(self) -> Retuner:
         """What tunes a detector from the run's features under another seed, or other pictures."""
-        return self.rehearse(self.painted)
+        return self.retuner_for(self.pairs)
 
-    def rehearse(
+    def retuner_for(
         self,
-        painted: Sequence[Painted],
+        pairs: Sequence[ImagePair],
         recipe: Recipe | None = None,
-        learnt: Sequence[Picture] | None = None,
-    ) -> Rehearsal:
-        """As `rehearsal`, for some of the pictures or another recipe.
+        class_images: Sequence[Picture] | None = None,
+    ) -> Retuner:
+        """As `retuner`, for some of the pictures or another recipe.
 
-        `learnt` are the images that the projection learns the classes from: by default those that
-        the run has chosen for it, where its recipe has any chosen, else those painted.
+        `class_images` are the images that the projection learns the classes from: by default those
+        that the run chose for it, if its recipe chooses any, else those that were redrawn.
         """
-        found = self.material
-        if learnt is None and found.recipe.projection.images_per_class is not None:
-            learnt = read_learnt(found.painted_run(), self.suite.one("train").index())
-        return Rehearsal(
-            painted,
+        found = self.inputs
+        if class_images is None and found.recipe.projection.images_per_class is not None:
+            class_images = read_class_images(found.finished_run(), self.suite.one("train").index())
+        return Retuner(
+            pairs,
             found.class_names,
             found.models,
             found.store,
             recipe or found.recipe,
             self.workspace,
-            learnt,
+            class_images,
         )
 
     def synthetic(self) -> list[Synthetic]:
         """Return the run's own synthetic pictures."""
-        return [item.synthetic for item in self.painted]
+        return [item.synthetic for item in self.pairs]
 
     def paint(self, control: Method) -> list[Synthetic]:
         """Paint a control's pictures, one for each of the run's, or find them painted."""
-        studio = partial(studio_of, self.material)
-        return paint_control(control, self.painted, studio, self.workspace)
+        synthesizer = partial(control_synthesizer, self.inputs)
+        return paint_control(control, self.pairs, synthesizer, self.workspace)
 
     def repaint(self, name: str, guidance: GuidanceSettings) -> list[Synthetic]:
         """Paint the run's images under another guidance, or find them painted.
@@ -117,7 +117,7 @@ class Stage:
         own = self.recipe.guidance
         if guidance == replace(own, stop_at_target=guidance.stop_at_target):
             return self.synthetic()
-        return repaint(name, guidance, self.painted, self.material, self.workspace)
+        return repaint(name, guidance, self.pairs, self.inputs, self.workspace)
 
     def scored(
         self, title: str, make: Callable[[int], OODDetector], seeds: Sequence[int] | None = None
@@ -127,7 +127,7 @@ class Stage:
         advance = self.workspace.stage("experiment")
         scores = []
         for done, seed in enumerate(seeds, start=1):
-            scores.append(bench.seed_scores(scorer_of(make(seed)), seed, self.views))
+            scores.append(scoring.seed_scores(scorer_of(make(seed)), seed, self.encoded))
             advance(done, len(seeds), f"{title}, seed {seed}")
         return scores
 
@@ -135,13 +135,13 @@ class Stage:
         """Score a system of the registry under each seed; also what it chose."""
         from synood.benchmark.systems import find_system
 
-        return bench.score_system(find_system(name), self.material, self.views, self.seeds)
+        return scoring.score_system(find_system(name), self.inputs, self.encoded, self.seeds)
 
     def measured(
         self, methods: Sequence[Method], scores: Mapping[str, Sequence[SeedScores]]
     ) -> tuple[Row, ...]:
         """One row per method, seed and OOD set."""
-        return bench.measure(methods, scores, self.views, self.resamples)
+        return scoring.measure(methods, scores, self.encoded, self.resamples)
 
     def compared(
         self,
@@ -154,7 +154,7 @@ class Stage:
         return tuple(compare(method, others, scores, columns(rows), self.resamples))
 
 
-def scorer_of(detector: OODDetector) -> Callable[[Encoded], Any]:
+def scorer_of(detector: OODDetector) -> Callable[[EncodedSet], Any]:
     """Return a detector as a scorer of encoded sets."""
     return lambda encoded: detector.score_features(encoded.features)
 
@@ -170,7 +170,7 @@ def prepare(
     resamples: int = 200,
     pictures: int = 1,
     progress: Progress | None = None,
-) -> Stage:
+) -> Setup:
     """Make the run in `out` whole, or find it whole, and view the suite.
 
     `out` may be the directory of an earlier run or demo on the same suite: what it holds is used.
@@ -181,10 +181,10 @@ def prepare(
         store = FeatureStore(
             out / "features", models.part_fingerprint("encoder"), lambda: models.encoder
         )
-        material, views = bench.gather(
+        inputs, encoded = scoring.gather(
             suite, models, store, recipe, workspace.stage("view"), None, TRAIN_PER_CLASS
         )
-        choices = _choices(suite, material, views)
+        choices = _choices(suite, inputs, encoded)
     changes = choices.recipe_changes() if choices else {}
     chosen = with_changes(recipe, changes, "the choice on validation images")
     chosen = replace(
@@ -192,29 +192,29 @@ def prepare(
     )
     index = suite.one("train").index()
     pipeline.fit(index, bundle, chosen, out, progress=progress, device=device)
-    return Stage(
+    return Setup(
         Workspace(out, progress),
         suite,
-        replace(material, recipe=chosen, run=out),
-        views,
+        replace(inputs, recipe=chosen, run=out),
+        encoded,
         choices.to_json() if choices else {},
         tuple(seeds),
         resamples,
     )
 
 
-def _choices(suite: Suite, material: Material, views: bench.Views) -> bench.Choices | None:
+def _choices(
+    suite: Suite, inputs: FitInputs, encoded: scoring.EncodedSuite
+) -> scoring.Choices | None:
     """Choose NegLabel's and MCM's settings on validation images, where there are any."""
     if not suite.validated:
         return None
-    words = material.words
-    return bench.choose(
-        words, material.class_names, material.class_features, views, material.recipe
-    )
+    words = inputs.words
+    return scoring.choose(words, inputs.class_names, inputs.class_features, encoded, inputs.recipe)
 
 
-def usual(
-    stage: Stage,
+def measured_outcome(
+    setup: Setup,
     methods: Sequence[Method],
     scores: Mapping[str, Sequence[SeedScores]],
     against: str | None = None,
@@ -223,7 +223,7 @@ def usual(
     """Measure the methods; with `against`, hold each other one of its kind against that one."""
     from synood.benchmark.experiments.interface import Outcome
 
-    rows = stage.measured(methods, scores)
+    rows = setup.measured(methods, scores)
     comparisons: tuple[Comparison, ...] = ()
     if against is not None:
         kind = next(method.kind for method in methods if method.name == against)
@@ -231,6 +231,6 @@ def usual(
             comparison
             for method in methods
             if method.name != against and method.kind == kind
-            for comparison in stage.compared(method.name, [against], scores, rows)
+            for comparison in setup.compared(method.name, [against], scores, rows)
         )
     return Outcome(tuple(methods), rows, comparisons, **more)
