@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import peers
 from synood import metrics, scores
-from synood.benchmark.systems.gradients import stepped
+from synood.benchmark.systems.odin import stepped
 from synood.errors import InputError
 
 CLASSES, WIDTH = 6, 16

@@ -17,8 +17,8 @@ from synood.benchmark.protocol.encoding import EncodedSet, Pictures, classify, l
 from synood.benchmark.protocol.fit_inputs import CandidateWords, FitInputs
 from synood.benchmark.protocol.system import System
 from synood.benchmark.systems import find_system, registry
-from synood.benchmark.systems.described import many_names
-from synood.benchmark.systems.gradients import stepped
+from synood.benchmark.systems.odin import stepped
+from synood.benchmark.systems.zoc import many_names
 from synood.errors import InputError
 from synood.features.store import FeatureStore
 from synood.images.sources import ImageIndex, ImageRecord

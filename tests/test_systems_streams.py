@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from planted import CLASSES, DIM, OTHERS, encoded, planted_inputs
 from synood import metrics, scores
 from synood.benchmark.protocol.system import stream_of
-from synood.benchmark.systems import find_system
-from synood.benchmark.systems import tanl as activated
+from synood.benchmark.systems import find_system, tanl
 from synood.benchmark.systems.adaneg import MEMORY, Memory
 from synood.benchmark.systems.tanl import noise_pictures, otsu
 
@@ -143,8 +142,8 @@ def test_the_threshold_is_one_of_least_variance(values):
 
 def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
     """A straight-line twin, with queues and picks small enough to be full."""
-    monkeypatch.setattr(activated, "QUEUE", 5)
-    monkeypatch.setattr(activated, "PICKED", 4)
+    monkeypatch.setattr(tanl, "QUEUE", 5)
+    monkeypatch.setattr(tanl, "PICKED", 4)
     inputs = planted_inputs(validation_ood=())
     scorer = find_system("tanl").fit(inputs, 0).scorer
     stream = stream_of(*sets, 3)

@@ -15,13 +15,14 @@ from small_suite import tiny_bundle, write_small_suite
 from synood import metrics
 from synood.benchmark.protocol import scoring
 from synood.benchmark.suites.suite import read_suite
-from synood.benchmark.systems import find_system
-from synood.benchmark.systems import outliers as made
+from synood.benchmark.systems import find_system, npos, vos
+from synood.benchmark.systems._contexts import cross_entropy
 from synood.benchmark.systems._heads import EnergyHead, energy_loss
 from synood.benchmark.systems._training import few_shots
+from synood.benchmark.systems.clipn import clipn_loss, clipn_score
 from synood.benchmark.systems.cocoop import MetaNet
-from synood.benchmark.systems.negatives import clipn_loss, clipn_score, lsn_loss, lsn_score
-from synood.benchmark.systems.prompts import cross_entropy, entropy_elsewhere
+from synood.benchmark.systems.locoop import entropy_elsewhere
+from synood.benchmark.systems.lsn import lsn_loss, lsn_score
 from synood.errors import InputError
 from synood.features.store import FeatureStore
 from synood.models.bundles import load_bundle
@@ -261,11 +262,11 @@ def test_vos_scores_by_the_weighted_energy_its_loss_is_of():
 
 def test_an_unlikely_sample_is_as_the_least_likely_of_many(monkeypatch):
     """Drawn at once, they are distributed as those found by drawing all and keeping one."""
-    monkeypatch.setattr(made, "SAMPLED", 40)
+    monkeypatch.setattr(vos, "SAMPLED", 40)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0], [0, 0, 0.3]])
     labels = np.repeat([0, 1], 30)
-    gaussians = made.TiedGaussians(rows, labels)
+    gaussians = vos.TiedGaussians(rows, labels)
     means = np.array([rows[:30].mean(0), rows[30:].mean(0)])
     centred = rows - means[labels]
     covariance = centred.T @ centred / 60 + 1e-4 * np.eye(3)
@@ -281,7 +282,7 @@ def test_npos_keeps_the_farthest_noise_around_the_loneliest_images():
     images = unit_rows(12, 5) * 0.2 + np.eye(5)[0]
     images[7] = np.eye(5)[1] + 0.3 * np.eye(5)[0]  # far from the rest of its class
     images = (images / np.linalg.norm(images, axis=1, keepdims=True)).astype("f4")
-    found = made.around_boundary(images, np.zeros(12, np.int64), 0.1, 0)
+    found = npos.around_boundary(images, np.zeros(12, np.int64), 0.1, 0)
     assert found.shape == (8, 5)  # 30 % of 12 images, two points each
 
     noise = 0.1 * np.random.default_rng(0).normal(size=(1000, 5))
@@ -295,7 +296,7 @@ def test_npos_keeps_the_farthest_noise_around_the_loneliest_images():
 @pytest.mark.parametrize("name", ["lsn", "clipn"])
 def test_what_a_class_is_not_needs_other_classes(inputs, name):
     single = replace(inputs, class_names=CLASSES[:1], train=inputs.train.take(range(20)))
-    with pytest.raises(InputError, match="one class alone"):
+    with pytest.raises(InputError, match="needs two classes or more"):
         find_system(name).fit(single, 0)
 
 

@@ -1,7 +1,8 @@
-"""Every system that SynOOD is compared with, on one interface; a module for each family."""
+"""Every system that SynOOD is compared with: a module for each, with one interface."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from synood.errors import InputError
@@ -9,39 +10,27 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from synood.benchmark.protocol.system import StreamSystem, System
 
+MODULES = (
+    *("msp", "maxlogit", "energy", "gen", "odin", "gradnorm", "react", "dice", "ash"),
+    *("knn", "vim", "mahalanobis", "cosine", "rbf"),
+    *("mcm", "neglabel", "csp", "gl_mcm", "zoc", "eoe"),
+    *("adaneg", "tanl"),
+    *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos", "dreamood", "synood"),
+)
+"""In the order of the tables: classifiers' scores, distances, names, streams, trained systems."""
+
 
 def registry() -> tuple[System | StreamSystem, ...]:
-    """All systems in the order of the tables: classifiers' scores first, SynOOD last."""
-    from synood.benchmark.systems import adaneg as streams
-    from synood.benchmark.systems import cocoop as conditioned
-    from synood.benchmark.systems import (
-        described,
-        distances,
-        gradients,
-        logits,
-        names,
-        negatives,
-        outliers,
-        prompts,
-        shaping,
-        synood,
-    )
-    from synood.benchmark.systems import dreamood as dreamed
-    from synood.benchmark.systems import gl_mcm as places
-    from synood.benchmark.systems import tanl as activated
-
-    untrained = (logits, gradients, shaping, distances, names, places, described)
-    trained = (prompts, conditioned, negatives, outliers, dreamed, synood)
-    families = (*untrained, streams, activated, *trained)
+    """Return all systems in the order of the tables, SynOOD last."""
     systems: list[System | StreamSystem] = []
-    for family in families:
-        systems += family.SYSTEMS
+    for name in MODULES:
+        systems += import_module(f"{__name__}.{name}").SYSTEMS
     return tuple(systems)
 
 
 def find_system(name: str) -> System | StreamSystem:
-    """Return the system called `name`; an unknown name is an `InputError` that lists them."""
+    """Return the system called `name`; an unknown name is an `InputError` that lists them all."""
     known = {system.method.name: system for system in registry()}
     if name not in known:
-        raise InputError(f"system {name!r}: not known; there are {', '.join(known)}")
+        raise InputError(f"system {name!r} is unknown; use one of {', '.join(known)}")
     return known[name]

@@ -65,3 +65,13 @@ def few_shots(
     drawn = [order[labels[order] == label][:SHOTS] for label in np.unique(labels)]
     shots = train.take(np.sort(np.concatenate(drawn)))
     return *labelled(shots), shots
+
+
+def class_labels(train: EncodedSet) -> NDArray[np.int64]:
+    """Return the images' class numbers (N,), -1 where an image has none.
+
+    A set without labels is an `InputError`.
+    """
+    if train.labels is None:
+        raise InputError(f"set {train.name!r}: has no class labels to learn from")
+    return train.labels

@@ -9,14 +9,14 @@ import numpy as np
 from synood import scores
 from synood.benchmark.protocol.methods import ENCODER, NAMES, WORDS, Method
 from synood.benchmark.protocol.system import FittedStream, StreamSystem
-from synood.benchmark.systems.names import mine
+from synood.benchmark.systems._mining import mine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.benchmark.protocol.encoding import EncodedSet
     from synood.benchmark.protocol.fit_inputs import FitInputs
-    from synood.benchmark.systems.names import Mined
+    from synood.benchmark.systems._mining import Mined
 
     Floats = NDArray[np.float32]
 

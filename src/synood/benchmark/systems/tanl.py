@@ -12,7 +12,7 @@ from synood import scores
 from synood.benchmark.protocol.baselines import negatives_of_share
 from synood.benchmark.protocol.methods import ENCODER, NAMES, WORDS, Method
 from synood.benchmark.protocol.system import FittedStream, StreamSystem
-from synood.benchmark.systems.names import mine
+from synood.benchmark.systems._mining import mine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Systems that follow a classifier's gradient down to the pixels."""
+"""ODIN: the softmax probability after a step along the gradient of a classifier."""
 
 from __future__ import annotations
 

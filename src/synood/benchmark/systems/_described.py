@@ -1,0 +1,47 @@
+"""Names of other things that come from a describer instead of a list of words.
+
+The papers ask a caption decoder (ZOC) and a large language model (EOE). Here the bundle's describer
+takes their place: a tagger over its vocabulary, a multimodal model, or a file of its answers. So
+these rows are in the papers' style; their figures are the describer's as much as the score's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from synood.labels.wordnet import name_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.models.describer import Describer
+
+
+def describe_set(
+    describer: Describer, encoded: EncodedSet, class_names: Sequence[str]
+) -> list[str]:
+    """Describe each picture of a set; a tagger needs but the features that are there already."""
+    from synood.models.describer import Tagger  # loads torch
+
+    if isinstance(describer, Tagger):
+        return describer.describe_features(encoded.features, class_names)
+    pictures, texts = encoded.seen(), list[str]()
+    ids = [record.id for record in pictures.records]
+    for images in pictures.images():
+        part = slice(len(texts), len(texts) + len(images))
+        texts += describer.describe(images, class_names[part], ids[part])
+    return texts
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Return the names in a describer's answer, which commas or lines part."""
+    parts = (" ".join(part.split()).strip(" .") for part in re.split(r"[,;\n]", text))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def other_names(names: Sequence[str], class_names: Sequence[str]) -> tuple[str, ...]:
+    """Leave out what is a class name in any case and spacing."""
+    taken = {name_key(name) for name in class_names}
+    return tuple(name for name in names if name_key(name) not in taken)
