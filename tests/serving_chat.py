@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that speaks the chat protocol and fails as it is told."""
+"""A real HTTP server on this machine that speaks the chat protocol and fails on demand."""
 
 from __future__ import annotations
 
@@ -13,8 +13,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from PIL import Image
 
 
+class Drip(str):
+    """A reply that is sent byte by byte, one every tenth of a second."""
+
+
+class Reply:
+    """A whole reply: status, JSON value or text, headers."""
+
+    def __init__(self, status, body, **headers):
+        self.status, self.headers = status, headers
+        self.text = body if isinstance(body, str) else json.dumps(body)
+
+
+def choice(message, finish_reason="stop"):
+    """A chat completion with one choice."""
+    return {"choices": [{"message": message, "finish_reason": finish_reason}]}
+
+
 class Chat:
-    """What the server does and has seen. `faults` are used up first, one a request."""
+    """What the server does and has seen. `faults` are used up first, one a request.
+
+    `answer` is an answer's text, a `Reply`, or a function of the request that returns either.
+    """
 
     def __init__(self, answer="sofa, lamp", faults=(), key=None, pause=0.0):
         self.answer, self.faults, self.key, self.pause = answer, list(faults), key, pause
@@ -43,6 +63,9 @@ class Chat:
         elif isinstance(fault, dict):
             return 200, {}, json.dumps({"choices": [{"message": fault}]})
         answer = self.answer(body) if callable(self.answer) else self.answer
+        answer = fault if isinstance(fault, Reply) else answer
+        if isinstance(answer, Reply):
+            return answer.status, answer.headers, answer.text
         message = {"role": "assistant", "content": answer}
         return 200, {}, json.dumps({"choices": [{"message": message}]})
 
@@ -73,7 +96,11 @@ def serving(chat):
                 for name, value in {**headers, "Content-Length": str(len(text.encode()))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(text.encode())
+                for byte in text.encode() if isinstance(text, Drip) else b"":
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
+                if not isinstance(text, Drip):
+                    self.wfile.write(text.encode())
             except OSError:
                 pass  # the client has given up
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,14 @@ import pytest
 from PIL import Image
 
 from bundling import change_spec, tiny_bundle
-from serving_chat import Chat, serving
+from serving_chat import Chat, Drip, Reply, choice, serving
 from small_run import make_pictures, run
 from synood.cli.app import main
 from synood.errors import InputError
 from synood.models import endpoint
+from synood.models._answers import Answers, image_key
 from synood.models.bundles import load_bundle
+from synood.models.describer import NoDescription
 from synood.models.endpoint import EndpointDescriber
 from synood.models.questions import QUESTIONS
 
@@ -37,7 +40,7 @@ def pictures(count, size=(16, 12), seed=0):
 def kept_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(endpoint, "sleep", slept.append)
+    monkeypatch.setattr(endpoint, "pause", lambda seconds, stop: slept.append(seconds))
     slept.clear()
 
 
@@ -94,20 +97,188 @@ def test_an_answer_that_comes_too_late_is_asked_for_again():
 def test_a_server_that_is_not_there_is_named_after_the_last_try():
     with serving(Chat()) as chat:
         pass
-    with pytest.raises(InputError, match=r"no answer for image a\.jpg after 3 tries \(Connect"):
+    with pytest.raises(InputError, match=r"no answer for a\.jpg after 3 tries: Connect"):
         describer(chat, retries=2).describe(pictures(1), ["dog"], ["a.jpg"])
     assert slept == [1, 2]
 
 
-@pytest.mark.parametrize(
-    "message", [{"content": "I'm sorry, I can't help with that."}, {"refusal": "Sorry."}]
-)
-def test_a_refusal_is_an_answer(message):
-    with serving(Chat(faults=[message])) as chat:
-        one = describer(chat)
-        assert one.describe(pictures(1), ["dog"]) == ["plain background"]
-        assert one.describe(pictures(1), ["dog"]) == ["plain background"]
+USABLE = [
+    choice({"content": "<think>hm</think>sofa, lamp<|im_end|>"}),
+    choice({"content": [{"type": "text", "text": "sofa, "}, {"type": "text", "text": "lamp"}]}),
+    choice({"content": ["sofa, ", {"text": "lamp"}, {"type": "image_url", "image_url": {}}]}),
+    choice(
+        {"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "sofa, lamp"}]}
+    ),
+    choice({"content": "sofa, lamp", "reasoning_content": "hm", "tool_calls": [], "refusal": None}),
+    choice({"content": "sofa, lamp"}, None),
+    choice({"content": "sofa, lamp, wooden fl"}, "length"),
+]
+
+
+@pytest.mark.parametrize("reply", USABLE)
+def test_an_answer_is_read_in_each_form_that_servers_give_it(reply):
+    with serving(Chat(answer=Reply(200, reply))) as chat:
+        assert describer(chat).describe(pictures(1), ["dog"]) == ["sofa, lamp"]
+
+
+REFUSED = {"error": {"code": "content_filter", "message": "The prompt was filtered."}}
+UNUSABLE = [
+    (200, choice({"content": "I'm sorry, I can't help with that."}), "the model refused"),
+    (200, choice({"refusal": "Sorry."}), r'the model refused to answer \("Sorry."\)'),
+    (200, choice({"content": [{"type": "refusal", "refusal": "No."}]}), "the model refused"),
+    (200, choice({"content": ""}), "the answer is empty"),
+    (200, choice({"content": None}), "the answer is empty"),
+    (200, choice({"content": "沙发，灯"}), "is not in English"),
+    (200, choice({"content": "sofa"}, "content_filter"), "content filter stopped the answer"),
+    (200, choice({"content": "a wooden"}, "length"), "cut short"),
+    (200, choice({"content": None, "reasoning_content": "a do"}, "length"), "limit of tokens"),
+    (200, choice({"content": None, "tool_calls": [{"id": "1"}]}), "called a tool"),
+    (200, REFUSED, "refused the image .*The prompt was filtered"),
+    (200, {"choices": [{"error": {"code": 403, "message": "flagged"}}]}, "refused the image"),
+    (400, REFUSED, "HTTP 400: .*content_filter: The prompt was filtered"),
+    (403, {"error": {"message": "Your input was flagged"}}, "refused the image"),
+    (422, {"detail": "aspect ratio must be below 200"}, "HTTP 422: .*aspect ratio"),
+    (413, "Payload too large", "HTTP 413: .*Payload too large"),
+    (400, "", "HTTP 400: .*no reason given"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "reason"), UNUSABLE)
+def test_an_image_without_an_answer_stops_no_other_and_is_asked_about_again(status, body, reason):
+    images = pictures(3)
+    with serving(Chat(answer="sofa, lamp", faults=[Reply(status, body)])) as chat:
+        one = describer(chat, concurrency=1)
+        first, *others = one.describe(images, ["dog"] * 3, ["a.jpg", "b.jpg", "c.jpg"])
+        assert isinstance(first, NoDescription)
+        assert first.reason.startswith("a.jpg: no description by 'tiny': ")
+        assert re.search(reason, first.reason)
+        assert others == ["sofa, lamp"] * 2
+        assert len(chat.requests) == 3  # nothing that waiting would not change
+        assert one.describe(images, ["dog"] * 3) == ["sofa, lamp"] * 3
+    assert len(chat.requests) == 4
+
+
+def test_an_image_on_which_the_server_fails_stops_no_other():
+    def answer(body):
+        return Reply(500, "boom") if chat.seen(body).size[1] < 4 else "sofa, lamp"
+
+    images = [*pictures(2), Image.new("RGB", (1200, 4))]
+    with serving(Chat(answer=answer)) as chat:
+        found = describer(chat, retries=1).describe(images, ["dog"] * 3)
+    assert found[:2] == ["sofa, lamp"] * 2
+    assert re.search(r'number 3: .* after 2 tries: HTTP 500: "boom"', found[2].reason)
+
+
+def test_a_server_that_fails_on_every_image_stops_the_run():
+    with (
+        serving(Chat(answer=Reply(500, "boom"))) as chat,
+        pytest.raises(InputError, match=r'after 2 tries: HTTP 500: "boom"; answers so far'),
+    ):
+        describer(chat, retries=1).describe(pictures(3), ["dog"] * 3)
+
+
+STOPS = [
+    (429, {"error": {"code": "insufficient_quota", "message": "You exceeded"}}, "no credit left"),
+    (429, {"error": {"message": "You exceeded your current quota"}}, "no credit left"),
+    (402, {"error": {"message": "Payment required"}}, "no credit left.*Payment required"),
+    (400, {"error": {"message": "Your credit balance is too low"}}, "no credit left"),
+    (200, {"error": {"code": 402, "message": "Insufficient credits"}}, "no credit left"),
+    (
+        400,
+        {"error": {"code": "unsupported_parameter", "message": "max_tokens"}},
+        "see base_url, mo",
+    ),
+    (400, {"error": {"message": "API key not valid"}}, "API key not valid"),
+    (404, {"error": {"message": "no such model"}}, "HTTP 404: .*no such model"),
+    (401, {"detail": "bad key"}, "HTTP 401: .*bad key"),
+    (307, "moved", "HTTP 307"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "reason"), STOPS)
+def test_what_would_meet_every_image_stops_at_once_with_its_reason(status, body, reason):
+    with serving(Chat(answer=Reply(status, body))) as chat, pytest.raises(InputError, match=reason):
+        describer(chat, concurrency=1).describe(pictures(3), ["dog"] * 3)
     assert len(chat.requests) == 1
+    assert slept == []
+
+
+BUSY = [
+    Reply(429, {"error": {"message": "Rate limit reached for tiny"}}),
+    Reply(200, {"error": {"code": 429, "message": "Rate limit reached for tiny"}}),
+    Reply(
+        429,
+        {
+            "error": {
+                "message": "You exceeded your current quota. Rate limit reached for tiny"
+                ", please retry in 3 s"
+            }
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("reply", BUSY)
+def test_the_reason_of_a_busy_server_is_told_when_it_stays_busy(reply):
+    with (
+        serving(Chat(answer=reply)) as chat,
+        pytest.raises(InputError, match="Rate limit reached for tiny"),
+    ):
+        describer(chat, retries=1).describe(pictures(1), ["dog"])
+    assert len(chat.requests) == 2
+
+
+def test_an_answer_that_drips_is_given_up_after_the_timeout():
+    text = Drip(json.dumps(choice({"content": "sofa, lamp"})))
+    slow = Reply(200, "")
+    slow.text = text
+    with serving(Chat(faults=[slow])) as chat:
+        started = time.monotonic()
+        one = describer(chat, timeout=0.5)
+        assert one.describe(pictures(1), ["dog"]) == ["sofa, lamp"]
+        assert time.monotonic() - started < 3
+    assert len(chat.requests) == 2
+
+
+def test_the_same_image_twice_is_asked_about_once():
+    image = pictures(1)[0]
+    with serving(Chat(pause=0.1)) as chat:
+        assert describer(chat).describe([image] * 4, ["dog"] * 4) == ["sofa, lamp"] * 4
+    assert len(chat.requests) == 1
+
+
+def test_an_unusable_answer_that_an_older_version_kept_is_asked_for_again():
+    with serving(Chat(answer="")) as chat:
+        one = describer(chat)
+        key = image_key(pictures(1)[0], QUESTIONS["surroundings-v1"].ask("dog"), one.id)
+        Answers(one._path).keep(key, "I'm sorry")
+        chat.answer = "sofa"
+        assert one.describe(pictures(1), ["dog"]) == ["sofa"]
+        assert describer(chat).describe(pictures(1), ["dog"]) == ["sofa"]
+    assert len(chat.requests) == 1
+
+
+def test_answers_lie_in_the_cache_folder_and_those_of_older_versions_are_found(
+    tmp_path, monkeypatch
+):
+    with serving(Chat()) as chat:
+        describer(chat).describe(pictures(1), ["dog"])
+        monkeypatch.setenv("SYNOOD_CACHE", str(tmp_path / "elsewhere"))
+        describer(chat).describe(pictures(2), ["dog"] * 2)
+        assert len(chat.requests) == 2
+    assert len([*(tmp_path / "elsewhere" / "answers").glob("*.jsonl")]) == 1
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-“very-secret”", '"sk-very-secret"', "sk-very secret", "sk\n-x"]
+)
+def test_a_key_that_no_header_can_carry_is_refused_without_telling_it(key, monkeypatch):
+    monkeypatch.setenv("MY_KEY", key)
+    one = EndpointDescriber("http://127.0.0.1:9/v1", "tiny", key_env="MY_KEY")
+    for act in (lambda: one.plan(1), lambda: one.describe(pictures(1), ["dog"])):
+        with pytest.raises(InputError, match=r"variable MY_KEY contains .*copy it anew") as refused:
+            act()
+        assert "secret" not in str(refused.value)
 
 
 def test_the_key_comes_from_the_environment_and_is_told_nowhere(tmp_path, monkeypatch, caplog):
@@ -116,7 +287,7 @@ def test_the_key_comes_from_the_environment_and_is_told_nowhere(tmp_path, monkey
         with pytest.raises(InputError, match="no key in the environment variable MY_KEY"):
             one.describe(pictures(1), ["dog"])
         monkeypatch.setenv("MY_KEY", SECRET + "x")
-        with pytest.raises(InputError, match="HTTP 401 for model 'tiny'") as refused:
+        with pytest.raises(InputError, match=r"HTTP 401: .* for model 'tiny'") as refused:
             one.describe(pictures(1), ["dog"])
         assert SECRET not in str(refused.value)
         assert len(chat.requests) == 1  # a wrong key does not pass by waiting
@@ -162,24 +333,49 @@ def test_the_id_follows_what_can_change_an_answer_and_nothing_else():
 
 
 def test_the_price_is_said_before_and_refused_above_the_limit():
-    one = EndpointDescriber("http://a/v1", "m", image_tokens=1000, price_in=2.0, price_out=10.0)
+    one = EndpointDescriber(
+        "http://a/v1", "m", None, image_tokens=1000, price_in=2.0, price_out=10.0
+    )
     price = one.price(1000)
     assert price.tokens_in == 1000 * (1000 + len(QUESTIONS["surroundings-v1"].text) // 4)
     assert price.tokens_out == 80_000
     assert price.cost == pytest.approx(price.tokens_in * 2e-6 + 0.8)
     assert "at most 1,000 images" in one.plan(1000)
-    assert "price not given" in EndpointDescriber("http://a/v1", "m").plan(1000)
-    limited = EndpointDescriber("http://a/v1", "m", price_in=2.0, price_out=10.0, max_cost=0.5)
+    assert "price not given" in EndpointDescriber("http://a/v1", "m", None).plan(1000)
+    limited = EndpointDescriber(
+        "http://a/v1", "m", None, price_in=2.0, price_out=10.0, max_cost=0.5
+    )
     assert "about $0.0" in limited.plan(10)
     with pytest.raises(InputError, match=r"about \$2\.\d\d, above max_cost \$0\.50"):
         limited.plan(1000)
 
 
+NO_URLS = [
+    *("localhost:8000", "", None, 8000, "ftp://a/v1", "http://", "http:///v1", "http://[bad"),
+    *("https://exa mple/v1", "http://a:x/v1", "http://a:99999/v1", "https://https://a/v1"),
+    *("http://“a.com”/v1", "http://a.com/v1?key=1", "http://me:secret@a.com/v1", "http://a\n.com"),
+]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"base_url": "localhost:8000"}, "must begin with http"),
-        ({"concurrency": 0}, "must be above 0"),
+        *[({"base_url": url}, "base_url") for url in NO_URLS],
+        ({"model": None}, "model must be a name, not None"),
+        ({"model": ""}, "model must be a name, not ''"),
+        ({"key_env": 5}, "key_env must be the name of a variable"),
+        ({"question": ["x"]}, "question must be a name"),
+        ({"concurrency": 0}, "concurrency must be a whole number above 0, not 0"),
+        ({"concurrency": "8"}, "concurrency must be a whole number above 0, not '8'"),
+        ({"concurrency": True}, "concurrency must be"),
+        ({"timeout": float("nan")}, "timeout must be a number of seconds"),
+        ({"timeout": 0}, "timeout must be a number of seconds"),
+        ({"retries": -1}, "retries must be a whole number from 0"),
+        ({"max_side": 70_000}, "max_side must be a number of pixels from 1 to 65500"),
+        ({"price_in": "2"}, "price_in must be dollars"),
+        ({"extra": [1]}, "extra must be an object"),
+        ({"extra": {"stream": True}}, "extra must be an object, without `messages` and `stream`"),
+        ({"extra": {"a": {1, 2}}}, "extra must hold JSON values alone"),
         ({"question": "x"}, "question 'x' is unknown"),
         ({"max_cost": 1.0}, "max_cost needs price_in and price_out"),
     ],
@@ -187,6 +383,17 @@ def test_the_price_is_said_before_and_refused_above_the_limit():
 def test_settings_without_sense_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         EndpointDescriber(**{"base_url": "http://a", "model": "m", **options})
+
+
+def test_a_password_in_a_url_is_not_repeated():
+    with pytest.raises(InputError, match="must have no user, password or query") as refused:
+        EndpointDescriber("http://me:secret@a.com/v1", "m")
+    assert "secret" not in str(refused.value)
+
+
+def test_the_whole_url_of_a_request_is_taken_as_well():
+    urls = [f" http://a/v1{end}" for end in ("", "/", "/chat/completions", "/chat/completions/")]
+    assert {EndpointDescriber(url, "m").base_url for url in urls} == {"http://a/v1"}
 
 
 def test_a_kill_loses_no_more_than_the_requests_under_way(tmp_path):
@@ -258,6 +465,19 @@ def test_a_run_asks_the_endpoint_of_a_file_or_of_its_bundle(bundle, tmp_path, ca
         run(images, own, tmp_path / "third")
         assert len(chat.requests) == 6  # all answers were kept
     assert load_bundle(own).spec["describer"]["model"] == "tiny"
+
+
+def test_a_run_goes_on_without_an_image_that_the_provider_refuses(bundle, tmp_path):
+    images, own = make_pictures(tmp_path / "photos"), tmp_path / "own"
+    shutil.copytree(bundle, own)
+    with serving(Chat(answer="moss", faults=[Reply(422, {"detail": "image too dull"})])) as chat:
+        part = {"type": "endpoint", "base_url": chat.url, "model": "tiny", "key_env": None}
+        change_spec(own, describer={**part, "concurrency": 1})
+        run(images, own, tmp_path / "run", max_bad=0.5)
+    (row,) = map(json.loads, (tmp_path / "run/quarantine.jsonl").read_text().splitlines())
+    assert row["stage"] == "describe"
+    assert row["reason"].startswith(f"{row['id']}: no description by 'tiny': ")
+    assert "image too dull" in row["reason"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from bundling import change_spec, tiny_bundle
 from colours import ColourEncoder
 from synood.errors import CheckpointError, InputError
 from synood.models.bundles import load_bundle
+from synood.models.describer import NoDescription
 from synood.models.image_text import ImageTextDescriber
 
 MAKERS = {"llava": tiny_chat.tiny_llava, "qwen": tiny_chat.tiny_qwen}
@@ -56,7 +57,7 @@ def test_answers_do_not_depend_on_the_batch(checkpoint):
 def test_an_answer_holds_nothing_of_the_question(checkpoint):
     describer = ImageTextDescriber.from_pretrained(str(checkpoint), batch_size=2)
     describer._question = replace(describer._question, max_tokens=12)
-    said = describer._answers(pictures(3), NAMES[:3])
+    said = [text for text, _ in describer._answers(pictures(3), NAMES[:3])]
     assert len(said) == 3
     assert all(0 < len(answer.encode()) < 80 and "USER" not in answer for answer in said)
 
@@ -68,16 +69,38 @@ def test_the_first_token_is_the_likeliest_one(checkpoint):
     logits = describer._model(**inputs).logits[0, -1]
     tokenizer = describer._processor.tokenizer
     expected = tokenizer.decode([int(logits.argmax())], skip_special_tokens=True)
-    assert describer._answers(pictures(1), NAMES[:1]) == [expected]
+    whole = int(logits.argmax()) == tokenizer.eos_token_id
+    assert describer._answers(pictures(1), NAMES[:1]) == [(expected, whole)]
 
 
-def test_descriptions_are_short_lines_and_torchvision_stays_away(checkpoint):
+def test_every_image_has_a_short_line_or_a_reason_and_torchvision_stays_away(checkpoint):
     describer = ImageTextDescriber.from_pretrained(str(checkpoint), batch_size=2)
-    texts = describer.describe(pictures(3), NAMES[:3], ["a", "b", "c"])
-    assert len(texts) == 3
-    assert all(text and text.isascii() and "\n" not in text for text in texts)
+    found = describer.describe(pictures(3), NAMES[:3], ["a", "b", "c"])
+    assert len(found) == 3
+    for name, text in zip("abc", found, strict=True):
+        if isinstance(text, NoDescription):  # a random model writes what comes
+            assert text.reason.startswith(f"{name}: no description: the answer")
+        else:
+            assert text.isascii()
     assert describer.describe([], []) == []
     assert "torchvision" not in sys.modules
+
+
+def test_answers_are_read_and_those_cut_short_up_to_the_last_whole_item(checkpoint):
+    describer = ImageTextDescriber.from_pretrained(str(checkpoint))
+    assert describer._read(("<think>hm</think>sofa, lamp", True), "dog") == "sofa, lamp"
+    assert describer._read(("sofa, lamp, ru", False), "dog") == "sofa, lamp"
+    assert "refused" in describer._read(("I'm sorry, I can't.", True), "dog").reason
+
+
+def test_an_image_that_the_processor_refuses_stops_no_other(tmp_path):
+    describer = ImageTextDescriber.from_pretrained(str(tiny_chat.tiny_qwen(tmp_path)))
+    good, strip = pictures(2), Image.new("RGB", (1200, 4))
+    found = describer.describe([good[0], strip, good[1]], NAMES[:3], ["a", "b", "c"])
+    assert found[1].reason.startswith("b: no description: the model does not take the image (abs")
+    assert [found[0], found[2]] == describer.describe(good, [NAMES[0], NAMES[2]], ["a", "c"])
+    (alone,) = describer.describe([strip], ["dog"], ["b"])
+    assert alone == found[1]
 
 
 def test_the_id_follows_weights_question_and_precision(tmp_path):
@@ -88,7 +111,7 @@ def test_the_id_follows_weights_question_and_precision(tmp_path):
     half = ImageTextDescriber.from_pretrained(str(one), dtype="bfloat16")
     assert half.id != ids[0]
     assert half._model.dtype == torch.bfloat16
-    assert half.describe(pictures(1), ["dog"])
+    assert len(half.describe(pictures(1), ["dog"])) == 1
 
 
 def test_what_cannot_be_used_is_named(tmp_path):

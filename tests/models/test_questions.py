@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from synood.errors import InputError
 from synood.files import sha256_bytes
+from synood.models._answer_text import AnswerError, whole_items, without_reasoning
 from synood.models.describer import names_overlap
 from synood.models.questions import QUESTIONS, find_question
 
@@ -18,48 +19,179 @@ def test_a_question_keeps_its_text_under_its_name():
     texts = {name: sha256_bytes(question.text.encode()) for name, question in QUESTIONS.items()}
     assert texts == {
         "surroundings-v1": "e3e42960a89896582dca9843a2fee5f443fea940850cfd7e88b24b80d0b80e87"
-    }  # an answer is kept by the text: give another text another name
+    }  # answers are cached by the text: give another text another name
+
+
+LISTS = [
+    ("sofa, lamp, wooden floor", "sofa, lamp, wooden floor"),
+    ("Sofa, a lamp, The Floor.", "Sofa, lamp, Floor"),
+    ("1. sofa\n2. lamp\n3) rug\n", "sofa, lamp, rug"),
+    ("1) a sofa 2) b", "sofa, b"),
+    ("1. sofa 2. lamp 3. rug", "sofa, lamp, rug"),
+    ("1.sofa 2.lamp", "sofa, lamp"),
+    ("1: sofa 2: lamp", "sofa, lamp"),
+    ("(1) sofa (2) lamp", "sofa, lamp"),
+    ("a) sofa b) lamp iii) rug", "sofa, lamp, rug"),
+    ("① sofa ② lamp", "sofa, lamp"),
+    ("1️⃣ sofa 2️⃣ lamp", "sofa, lamp"),
+    ("- sofa\n* lamp\n• rug", "sofa, lamp, rug"),
+    ("• sofa • lamp · rug", "sofa, lamp, rug"),
+    ("sofa - lamp – rug", "sofa, lamp, rug"),
+    ("sofa / lamp/rug", "sofa, lamp, rug"),
+    ("sofa & lamp", "sofa, lamp"),
+    ("sofa. lamp. rug.", "sofa, lamp, rug"),
+    ("sofa、lamp，rug；window。", "sofa, lamp, rug, window"),
+    ("sofa, Sofa, SOFA, lamp", "sofa, lamp"),
+    ("dog, a dog bowl, Dogs, hotdog stand", "hotdog stand"),
+    ("a sofa on which somebody has left an open book, lamp", "lamp"),
+    ("a, b, c, d, e, f, g, h", "a, b, c, d, e, f"),
+    ("2 chairs, 1950s radio", "2 chairs, 1950s radio"),
+    ("answering machine, background screen", "answering machine, background screen"),
+]
+LEAD_INS = [
+    ("Answer: sofa; lamp", "sofa, lamp"),
+    ("**Final answer:** sofa, lamp", "sofa, lamp"),
+    ("The picture shows a sofa, a lamp and a rug.", "sofa, lamp, rug"),
+    ("In the background there is a sofa.", "sofa"),
+    ("In the background: sofa, lamp", "sofa, lamp"),
+    ("I can see a sofa and a lamp.", "sofa, lamp"),
+    ("Sure! Here are six things around the dog: sofa, lamp", "sofa, lamp"),
+    ("Certainly, here you go: sofa, lamp. I hope this helps!", "sofa, lamp"),
+    ("### Surroundings\n- sofa\n- lamp", "sofa, lamp"),
+    ("Objects: sofa, lamp\nMaterials: wood", "sofa, lamp, wood"),
+    ("1. **Sofa**: a large brown sofa behind it\n2. **Lamp**: next to the sofa", "Sofa, Lamp"),
+]
+MARKUP = [
+    ('"sofa", "lamp"', "sofa, lamp"),
+    ("“sofa”, ‘lamp’", "sofa, lamp"),
+    ("**sofa**, *lamp*, __rug__, `window`", "sofa, lamp, rug, window"),
+    ("| sofa | lamp |\n|---|---|", "sofa, lamp"),
+    ("<ul><li>sofa</li><li>lamp</li></ul>", "sofa, lamp"),
+    ("sofa<br>lamp, <b>wooden</b> floor", "sofa, lamp, wooden floor"),
+    ("sofa &amp; lamp, dog&#39;s lead, cat&#39;s bed&nbsp;", "sofa, lamp, cat's bed"),
+    ("[sofa](https://example.com/sofa), lamp", "sofa, lamp"),
+    ('["sofa", "lamp"]', "sofa, lamp"),
+    ('```json\n{"items": ["sofa", "lamp"]}\n```', "sofa, lamp"),
+    ('{"reason": "a room", "things": [{"name": "sofa", "colour": "red"}]}', "sofa"),
+    ('{"items": ["sofa", "lamp", "wo', "sofa, lamp, wo"),
+]
+LETTERS = [
+    ("café table, naïve art", "cafe table, naive art"),
+    ("smørrebrød, Straße", "smorrebrod, Strasse"),
+    ("沙发, lamp", "lamp"),
+    ("沙发(sofa)、灯(lamp)", "sofa, lamp"),
+    ("🛋️ sofa, 💡 lamp", "sofa, lamp"),
+    ("so\u200bfa,\u00a0lamp\ufeff", "sofa, lamp"),
+    ("mid‑century chair, neighbour’s house", "mid-century chair, neighbour's house"),
+    ("\x00sofa\x07, lamp", "sofa, lamp"),
+]
+REASONING = [
+    ("<think>The dog, a cat?</think>sofa, lamp", "sofa, lamp"),
+    ("the dog sits, so\n</think>\n\nsofa, lamp", "sofa, lamp"),
+    ("<thinking>\nhm\n</thinking>sofa", "sofa"),
+    ("&lt;think&gt;hm&lt;/think&gt;sofa", "sofa"),
+    ("◁think▷hm, a cat◁/think▷sofa", "sofa"),
+    ("[THINK]hm[/THINK]sofa", "sofa"),
+    ("<seed:think>hm</seed:think>sofa", "sofa"),
+    ("<|START_THINKING|>hm<|END_THINKING|>sofa", "sofa"),
+    (
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>sofa",
+        "sofa",
+    ),
+    ("Let me see.<answer>sofa, lamp</answer>", "sofa, lamp"),
+    ("hm <|begin_of_box|>sofa, lamp<|end_of_box|>", "sofa, lamp"),
+    ("so \\boxed{sofa, lamp}", "sofa, lamp"),
+]
+TOKENS = [
+    ("sofa, lamp<|im_end|>", "sofa, lamp"),
+    ("sofa, lamp</s>", "sofa, lamp"),
+    ("<s>sofa, lamp</s><pad><pad>", "sofa, lamp"),
+    ("<|im_start|>assistant\nsofa<|im_end|>\n<|im_start|>user\nand the cat?", "sofa"),
+    ("<|start_header_id|>assistant<|end_header_id|>\n\nsofa<|eot_id|>", "sofa"),
+    ("<start_of_turn>model\nsofa<end_of_turn>", "sofa"),
+    ("sofa<end_of_utterance>", "sofa"),
+    ("sofa<｜end▁of▁sentence｜>", "sofa"),
+    ("USER: What is there? ASSISTANT: sofa", "sofa"),
+    ("[INST] sofa [/INST]", "sofa"),
+]
+NOTHING_AROUND = ["the dog", "None.", "Nothing visible", "n/a", "No other objects, dog"]
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [
-        ("sofa, lamp, wooden floor", "sofa, lamp, wooden floor"),
-        ("Sofa, a lamp, The Floor.", "Sofa, lamp, Floor"),
-        ("1. sofa\n2. lamp\n3) rug\n", "sofa, lamp, rug"),
-        ("- sofa\n* lamp\n• rug", "sofa, lamp, rug"),
-        ("Answer: sofa; lamp", "sofa, lamp"),
-        ("The picture shows a sofa, a lamp and a rug.", "sofa, lamp, rug"),
-        ("In the background there is a sofa.", "sofa"),
-        ('"sofa", "lamp"', "sofa, lamp"),
-        ("sofa, Sofa, SOFA, lamp", "sofa, lamp"),
-        ("dog, a dog bowl, Dogs, hotdog stand", "hotdog stand"),
-        ("café table, naïve art", "cafe table, naive art"),
-        ("沙发, lamp", "lamp"),
-        ("a sofa on which somebody has left an open book, lamp", "lamp"),
-        ("a, b, c, d, e, f, g, h", "a, b, c, d, e, f"),
-        ("", "plain background"),
-        ("...", "plain background"),
-        ("the dog", "plain background"),
-        ("I'm sorry, but I can't help with that.", "plain background"),
-        ("Sorry, no", "plain background"),
-        ("As an AI, sofa, lamp", "plain background"),
-    ],
+    [*LISTS, *LEAD_INS, *MARKUP, *LETTERS, *REASONING, *TOKENS]
+    + [(answer, "plain background") for answer in NOTHING_AROUND],
 )
 def test_an_answer_is_cleaned(answer, expected):
     assert QUESTION.read(answer, "dog") == expected
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("", "the answer is empty"),
+        ("...", "the answer is empty"),
+        ("\u200b\n", "the answer is empty"),
+        ("</s>", "the answer is empty"),
+        ("<think>The dog sits on a sofa, and", "the answer is empty"),
+        ("<|channel|>analysis<|message|>a sofa, a lamp", "the answer is empty"),
+        ("{}", "the answer is empty"),
+        ("沙发，灯", r'the answer is not in English \("沙发，灯"\)'),
+        ("диван, лампа", "the answer is not in English"),
+        ("소파, 램프", "the answer is not in English"),
+        ("I'm sorry, but I can't help with that.", "the model refused to answer"),
+        ("I’m sorry, I can’t assist.", "the model refused to answer"),
+        ("Sorry, no", "the model refused to answer"),
+        ("As an AI, sofa, lamp", "the model refused to answer"),
+        ("As a large language model I see no images", "the model refused to answer"),
+        ("Unfortunately, I cannot identify this.", "the model refused to answer"),
+        ("I don't see any image. Please upload it.", "the model refused to answer"),
+        ("My apologies, no.", "the model refused to answer"),
+        ("**I am unable to comply.**", "the model refused to answer"),
+        ("A dog-free view over a garden in which several old trees stand", "holds no short name"),
+        ("word " * 50, "holds no short name"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_says_why(answer, reason):
+    with pytest.raises(AnswerError, match=reason):
+        QUESTION.read(answer, "cat")
+
+
+def test_of_an_answer_cut_short_the_whole_items_remain():
+    assert whole_items("sofa, lamp, wooden fl") == "sofa, lamp"
+    assert whole_items("1. sofa\n2. la") == "1. sofa"
+    for answer in ("wooden fl", "", "<think>a sofa, a lamp, so"):
+        with pytest.raises(AnswerError, match="cut short before it named anything"):
+            whole_items(answer)
+
+
 @given(st.text(max_size=400), st.sampled_from(["dog", "red panda", "C++", "(x"]))
 def test_any_answer_gives_one_short_line_of_ascii_without_the_class(answer, name):
-    text = QUESTION.read(answer, name)
+    try:
+        text = QUESTION.read(answer, name)
+    except AnswerError:
+        return
     assert text
     assert text.isascii()
-    assert len(text.splitlines()) == 1
+    assert text.isprintable()
     assert len(text) <= QUESTION.characters
     items = text.split(", ")
     assert len(items) <= QUESTION.items
     assert text == QUESTION.fallback or not any(names_overlap(item, name) for item in items)
+
+
+PIECES = ["<think>", "</think>", "<|im_end|>", "sofa", ", ", "\n", "1) ", "**", '{"a": [', "I can"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30))
+def test_no_mixture_of_marks_reaches_a_prompt(pieces):
+    answer = "".join(pieces)
+    assert "think" not in without_reasoning(answer)
+    try:
+        text = QUESTION.read(answer, "dog")
+    except AnswerError:
+        return
+    assert not set(text) & set('<>|*{}"[]')
 
 
 def test_the_class_is_named_in_the_question_and_an_unknown_question_is_refused():

@@ -1,4 +1,4 @@
-"""Answers of a model kept on disk as they come in, so that none is asked for twice."""
+"""Answers of a model stored on disk as they arrive, so that no question is paid for twice."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from synood.files import cache_folder
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 def answers_folder() -> Path:
-    """Return the user's folder of kept answers: below $XDG_CACHE_HOME or ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "synood" / "answers"
+    """Return the folder of kept answers in the user's cache."""
+    return cache_folder() / "answers"
 
 
 def image_key(image: Image, *context: str) -> str:
@@ -29,24 +30,23 @@ def image_key(image: Image, *context: str) -> str:
 
 
 class Answers:
-    """A JSONL file of {"key", "answer"}, appended to line by line.
+    """A JSONL file of {"key", "answer"}, appended to line by line; processes may share it.
 
-    Each line is written in one piece and at once: a kill loses the answers on their way, and a
-    line cut short by a full disk or a lost machine is passed over when the file is read again.
-    Several processes may append to one file.
+    Each line is written at once and in one piece, so a kill loses only the requests under way. A
+    line cut short, by a full disk for example, is skipped when the file is read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = Lock()
-        self._known = _read(path)
+        self._known = {**_read(_old_place(path)), **_read(path)}
 
     def get(self, key: str) -> str | None:
-        """Return the answer kept under `key`, if there is one."""
+        """Return the answer stored under `key`, if there is one."""
         return self._known.get(key)
 
     def keep(self, key: str, answer: str) -> None:
-        """Write an answer to the disk."""
+        """Store an answer."""
         line = json.dumps({"key": key, "answer": answer}, ensure_ascii=False)
         with self._lock:
             self._known[key] = answer
@@ -57,6 +57,12 @@ class Answers:
                 os.write(handle, f"\n{line}\n".encode())
             finally:
                 os.close(handle)
+
+
+def _old_place(path: Path) -> Path:
+    """Where answers lay before SYNOOD_CACHE and the cache folder of macOS were respected."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "synood" / "answers" / path.name
 
 
 def _read(path: Path) -> dict[str, str]:

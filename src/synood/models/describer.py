@@ -8,6 +8,7 @@ other model.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,8 +27,15 @@ if TYPE_CHECKING:
     from synood.models.clip import ImageTextEncoder
 
 
+@dataclass(frozen=True)
+class NoDescription:
+    """Stands in place of a description; `reason` is a sentence that names the image."""
+
+    reason: str
+
+
 class Describer(Protocol):
-    """What the describe stage asks for."""
+    """The interface that the describe stage needs."""
 
     @property
     def id(self) -> str:
@@ -38,8 +46,11 @@ class Describer(Protocol):
         images: Sequence[Image],
         class_names: Sequence[str],
         image_ids: Sequence[str] | None = None,
-    ) -> list[str]:
-        """Return one context text per image; `class_names` holds each image's own class."""
+    ) -> Sequence[str | NoDescription]:
+        """Return one context text per image; `class_names` holds each image's own class.
+
+        An image that cannot be described is a `NoDescription`: it stops none of the others.
+        """
 
 
 class Tagger:

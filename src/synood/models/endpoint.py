@@ -1,38 +1,44 @@
 """Describer by an OpenAI-compatible endpoint: a hosted model, or a local server such as vLLM's.
 
-Each image is sent once with its question; answers are kept on disk as they come in. The key is read
-from an environment variable when it is needed, and stands in no file, log, error or id.
+Each image is sent once with its question, and answers are stored as they arrive. The key is read
+from an environment variable when it is needed; no file, log, error or id contains it.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import os
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import sleep
+from threading import Event
 from typing import TYPE_CHECKING, Any
+
+import httpx2
 
 from synood.errors import InputError
 from synood.files import fingerprint
+from synood.models._answer_text import AnswerError
 from synood.models._answers import Answers, answers_folder, image_key
+from synood.models._chat_api import ChatApi, RetryError
+from synood.models.describer import NoDescription
 from synood.models.questions import find_question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from PIL.Image import Image
 
-AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses that may pass
 LONGEST_WAIT = 60.0  # seconds between two tries, whatever the server asks for
 CHARACTERS_PER_TOKEN = 4
+LARGEST_SIDE = 65500  # pixels of a JPEG
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a describing is expected to take: tokens, and dollars where the prices are known."""
+    """The expected price of describing images: tokens, and dollars where prices are known."""
 
     images: int
     tokens_in: int
@@ -40,7 +46,7 @@ class Price:
     cost: float | None
 
     def text(self) -> str:
-        """Say it in a sentence."""
+        """Return it as a phrase."""
         cost = "price not given" if self.cost is None else f"about ${self.cost:,.2f}"
         return (
             f"at most {self.images:,} images, {self.tokens_in:,} tokens in, "
@@ -52,21 +58,22 @@ class EndpointDescriber:
     """Asks `model` at `base_url` (".../v1") what is around each image's subject.
 
     Args:
-        base_url: of the API; "/chat/completions" is added.
+        base_url: URL of the API; "/chat/completions" is added.
         model: name of the model there.
         key_env: environment variable that holds the key; None sends none.
         question: name of the question.
-        concurrency: requests at a time.
+        concurrency: number of simultaneous requests.
         timeout: seconds for a whole answer.
         retries: tries after the first, for what may pass: 429, server errors, time-outs and
-            answers without a text. Waits double from a second, or are what the server asks for.
+            replies that are no chat completion. Waits double from one second, or are what the
+            server asks for.
         max_side: pixels of the longer side; larger images are shrunk before they are sent.
-        image_tokens: how many tokens an image counts in the estimate.
-        price_in: dollars for a million tokens in.
-        price_out: dollars for a million tokens out.
-        max_cost: an estimate above this many dollars is an `InputError`.
+        image_tokens: tokens that an image counts in the estimate.
+        price_in: dollars for a million input tokens.
+        price_out: dollars for a million output tokens.
+        max_cost: dollars; a higher estimate is an `InputError`.
         extra: further fields of the request, e.g. {"temperature": null} to leave one out.
-        answers: file of kept answers; by default one in the user's cache.
+        answers: file in which answers are kept; by default one in the user's cache.
     """
 
     def __init__(
@@ -86,15 +93,11 @@ class EndpointDescriber:
         extra: Mapping[str, Any] | None = None,
         answers: Path | None = None,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise InputError(f"endpoint: base_url {base_url!r} must begin with http:// or https://")
-        if concurrency < 1 or retries < 0 or timeout <= 0 or max_side < 1:
-            raise InputError("endpoint: concurrency, timeout and max_side must be above 0")
-        if max_cost is not None and (price_in is None or price_out is None):
-            raise InputError("endpoint: max_cost needs price_in and price_out to be compared with")
-        self.base_url, self.model = base_url.rstrip("/"), model
-        self._key_env, self._question = key_env, find_question(question)
-        self._concurrency, self._timeout, self._retries = concurrency, timeout, retries
+        _check_settings({**locals(), "extra": extra or {}})
+        self.base_url, self.model = _checked_url(base_url), model
+        self._api = ChatApi(self.base_url, model, key_env, timeout)
+        self._question = find_question(question)
+        self._concurrency, self._retries = concurrency, retries
         self._max_side, self._image_tokens = max_side, image_tokens
         self._prices, self._max_cost = (price_in, price_out), max_cost
         self._extra = dict(extra or {})
@@ -103,7 +106,12 @@ class EndpointDescriber:
         self._path = answers or answers_folder() / f"{self.id}.jsonl"
 
     def plan(self, images: int) -> str:
-        """Say what describing so many images may cost; more than `max_cost` is an `InputError`."""
+        """Say what describing so many images may cost, before any is sent.
+
+        Raises:
+            InputError: it is more than `max_cost`, or there is no usable key.
+        """
+        self._api.key()
         price = self.price(images)
         if self._max_cost is not None and price.cost is not None and price.cost > self._max_cost:
             raise InputError(
@@ -128,43 +136,75 @@ class EndpointDescriber:
         images: Sequence[Image],
         class_names: Sequence[str],
         image_ids: Sequence[str] | None = None,
-    ) -> list[str]:
-        """Return what is around each subject; what was answered before is not asked for again."""
+    ) -> list[str | NoDescription]:
+        """Return what is around each subject, from the answers kept or by asking.
+
+        An image without a usable answer is a `NoDescription`, and is asked about again next time.
+
+        Raises:
+            InputError: no image can be described: the server cannot be reached, takes neither key
+                nor model, or the account has no credit left.
+        """
         if len(images) != len(class_names):
             raise InputError(f"describer: {len(images)} images but {len(class_names)} names")
-        names = image_ids or [f"number {number}" for number, _ in enumerate(images, start=1)]
-        answers = Answers(self._path)
-        with _client(self._timeout) as client, ThreadPoolExecutor(self._concurrency) as pool:
-            waiting = [
-                pool.submit(self._answer, client, answers, image, class_name, name)
-                for image, class_name, name in zip(images, class_names, names, strict=True)
-            ]
+        names = image_ids or [f"image number {number}" for number in range(1, len(images) + 1)]
+        answers, stop = Answers(self._path), Event()
+        asked = [self._question.ask(class_name) for class_name in class_names]
+        keys = [image_key(*pair, self.id) for pair in zip(images, asked, strict=True)]
+        first = {key: keys.index(key) for key in keys}  # the same image is asked about once
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            jobs = {
+                key: pool.submit(
+                    self._text, answers, key, images[row], class_names[row], names[row], stop
+                )
+                for key, row in first.items()
+            }
             try:
-                found = [each.result() for each in waiting]
+                found = {key: job.result() for key, job in jobs.items()}
             except BaseException:
+                stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        failures = [one for one in found.values() if isinstance(one, _NoReply)]
+        if len(found) == len(failures) > 1:
+            raise InputError(self._nothing_from_server(names[0], failures[0].reason))
         return [
-            self._question.read(answer, class_name)
-            for answer, class_name in zip(found, class_names, strict=True)
+            NoDescription(f"{name}: no description by {self.model!r}: {text.reason}")
+            if isinstance(text := found[key], NoDescription)
+            else text
+            for name, key in zip(names, keys, strict=True)
         ]
 
-    def _answer(
-        self,
-        client: Any,  # noqa: ANN401 - an httpx2.Client, untyped here
-        answers: Answers,
-        image: Image,
-        class_name: str,
-        name: str,
-    ) -> str:
-        asked = self._question.ask(class_name)
-        key = image_key(image, asked, self.id)
-        answer = answers.get(key)
-        if answer is None:
-            body = self._body(asked, image)
-            answer = self._with_retries(lambda: self._request(client, body), name)
-            answers.keep(key, answer)
-        return answer
+    def _text(
+        self, answers: Answers, key: str, image: Image, class_name: str, name: str, stop: Event
+    ) -> str | NoDescription:
+        """Read the answer that is kept, if it can be used, else ask."""
+        if stop.is_set():
+            return NoDescription("stopped")
+        try:
+            return self._question.read(answers.get(key) or "", class_name)
+        except AnswerError:
+            pass  # none, or one kept by a version that did not judge answers
+        try:
+            body = self._body(self._question.ask(class_name), image)
+        except (OSError, ValueError) as error:
+            return NoDescription(f"it cannot be written as a JPEG ({error})")
+        try:
+            answer = self._ask(body, stop)
+            text = self._question.read(answer, class_name)
+        except AnswerError as error:
+            return NoDescription(str(error))
+        except RetryError as error:
+            if error.of_image:
+                return _NoReply(f"after {self._retries + 1} tries: {error}")
+            stop.set()
+            reason = f"after {self._retries + 1} tries: {error}"
+            raise InputError(self._nothing_from_server(name, reason)) from None
+        except InputError:
+            stop.set()
+            raise
+        answers.keep(key, answer)
+        return text
 
     def _body(self, asked: str, image: Image) -> dict[str, Any]:
         url = f"data:image/jpeg;base64,{_jpeg(image, self._max_side)}"
@@ -185,78 +225,83 @@ class EndpointDescriber:
         }
         return {key: value for key, value in body.items() if value is not None}
 
-    def _request(self, client: Any, body: Mapping[str, Any]) -> str:  # noqa: ANN401
-        """Ask once: the answer's text, or `_Passing` for what may go well another time."""
-        import httpx2
-
-        key = self._key()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            reply = client.post(f"{self.base_url}/chat/completions", json=body, headers=headers)
-        except httpx2.TransportError as error:
-            raise _Passing(type(error).__name__) from None
-        if reply.status_code in AGAIN:
-            raise _Passing(f"HTTP {reply.status_code}", _asked_wait(reply.headers))
-        if reply.status_code != 200:
-            said = " ".join(reply.text.split())[:200]
-            said = said.replace(key, "***") if key else said
-            raise InputError(
-                f"endpoint {self.base_url}: HTTP {reply.status_code} for model {self.model!r} "
-                f"({said}); see base_url, model and the variable {self._key_env}"
-            )
-        try:
-            choice = reply.json()["choices"][0]["message"]
-            return str(choice.get("content") or choice.get("refusal") or "")
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise _Passing("an answer that is no chat completion") from None
-
-    def _with_retries(self, ask: Callable[[], str], name: str) -> str:
+    def _ask(self, body: Mapping[str, Any], stop: Event) -> str:
+        """Ask until there is an answer; the last `RetryError` where there is none."""
         for number in range(self._retries + 1):
             try:
-                return ask()
-            except _Passing as trouble:
-                last = trouble
-                if number < self._retries:
-                    sleep(min(trouble.wait or 2.0**number, LONGEST_WAIT))
-        raise InputError(
-            f"endpoint {self.base_url}: no answer for image {name} after {self._retries + 1} tries "
-            f"({last}); answers so far are kept, so give the command again later"
+                return self._api.ask(body)
+            except RetryError as error:
+                if number == self._retries or stop.is_set():
+                    raise
+                pause(min(error.wait or 2.0**number, LONGEST_WAIT), stop)
+        raise AssertionError("the last try returns or raises")
+
+    def _nothing_from_server(self, name: str, reason: str) -> str:
+        return (
+            f"endpoint {self.base_url}: no answer for {name} {reason}; answers so far are kept, "
+            "so give the command again later"
         )
 
-    def _key(self) -> str | None:
-        if self._key_env is None:
-            return None
-        key = os.environ.get(self._key_env, "").strip()
-        if not key:
-            raise InputError(
-                f"endpoint {self.base_url}: no key in the environment variable {self._key_env}; "
-                "set it, or set key_env to null where none is needed"
-            )
-        return key
+
+class _NoReply(NoDescription):
+    """An image for which the server gave no answer at all."""
 
 
-class _Passing(Exception):  # noqa: N818 - it ends no run by itself
-    """Trouble that may pass, and the seconds after which the server wants to be asked again."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
+def pause(seconds: float, stop: Event) -> None:
+    """Wait, but no longer than until `stop` is set."""
+    stop.wait(seconds)
 
 
-def _client(timeout: float) -> Any:  # noqa: ANN401 - an httpx2.Client, untyped here
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise an `InputError` that names a setting of the wrong type or out of range."""
+    number, price = (int, float), (int, float, type(None))
+    rules: dict[str, tuple[Any, float, str]] = {
+        "model": (str, 0, "a name"),
+        "key_env": ((str, type(None)), 0, "the name of a variable, or null"),
+        "question": (str, 0, "a name"),
+        "concurrency": (int, 1, "a whole number above 0"),
+        "timeout": (number, 1e-3, "a number of seconds above 0"),
+        "retries": (int, 0, "a whole number from 0 on"),
+        "max_side": (int, 1, f"a number of pixels from 1 to {LARGEST_SIDE}"),
+        "image_tokens": (number, 0, "a number from 0 on"),
+        **dict.fromkeys(("price_in", "price_out", "max_cost"), (price, 0, "dollars from 0 on")),
+    }
+    for name, (types, least, expected) in rules.items():
+        value = settings[name]
+        wrong = not isinstance(value, types) or isinstance(value, bool)
+        if not wrong and isinstance(value, int | float):
+            wrong = not least <= value <= (LARGEST_SIDE if name == "max_side" else 1e12)
+        if wrong or value == "":
+            raise InputError(f"endpoint: {name} must be {expected}, not {value!r}")
+    if settings["max_cost"] is not None and None in (settings["price_in"], settings["price_out"]):
+        raise InputError("endpoint: max_cost needs price_in and price_out to be compared with")
+    extra = settings["extra"]
+    if not isinstance(extra, dict) or {"messages", "stream"} & extra.keys():
+        raise InputError("endpoint: extra must be an object, without `messages` and `stream`")
     try:
-        import httpx2
-    except ImportError:
-        raise InputError("an endpoint needs httpx2: pip install 'synood[endpoint]'") from None
-    return httpx2.Client(timeout=timeout)
+        json.dumps(extra, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"endpoint: extra must hold JSON values alone ({error})") from None
 
 
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After header; one that gives a date is not heeded."""
+def _checked_url(base_url: object) -> str:
+    """Return the URL without the end that is added to it; one of no host is an `InputError`."""
+    text = base_url.strip() if isinstance(base_url, str) else ""
+    if not text.startswith(("http://", "https://")):
+        raise InputError(f"endpoint: base_url {base_url!r} must begin with http:// or https://")
     try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        return None
+        url = httpx2.URL(text)
+        whole = re.fullmatch(r"[\w.:-]+", url.host) and (url.port or 1) < 2**16
+    except httpx2.InvalidURL as error:
+        raise InputError(f"endpoint: base_url {base_url!r} is not a URL ({error})") from None
+    if not whole or url.path.startswith("//"):
+        raise InputError(f"endpoint: base_url {base_url!r} names no host; see docs/describing.md")
+    if url.userinfo or url.query or url.fragment:
+        raise InputError(
+            f"endpoint: base_url of host {url.host} must have no user, password or query; the key "
+            "comes from the variable that key_env names"
+        )
+    return text.rstrip("/").removesuffix("/chat/completions")
 
 
 def _jpeg(image: Image, max_side: int) -> str:

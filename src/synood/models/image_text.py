@@ -1,7 +1,7 @@
 """Describer by a local image-text-to-text model: any that transformers loads with a chat template.
 
-LLaVA, Qwen-VL and their like, by hub id or folder. Decoding is greedy, so that the same image gives
-the same answer; batches are padded on the left, as generation goes on at the right.
+LLaVA, Qwen-VL and similar models, by hub id or folder. Decoding is greedy, so the same image gets
+the same answer; batches are padded on the left, since text is generated at the right.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint
+from synood.models._answer_text import AnswerError, whole_items
 from synood.models.checkpoints import checkpoint_fingerprint, load_model, load_part
+from synood.models.describer import NoDescription
 from synood.models.precision import chosen_dtype
 from synood.models.questions import find_question
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from synood.models.questions import Question
+
+
+_UNFIT = (ValueError, IndexError, ZeroDivisionError)  # what processors raise for odd shapes
 
 
 class ImageTextDescriber:
@@ -87,35 +92,88 @@ class ImageTextDescriber:
         images: Sequence[Image],
         class_names: Sequence[str],
         image_ids: Sequence[str] | None = None,
-    ) -> list[str]:
-        """Return "thing, thing" per image; ids are not needed."""
+    ) -> list[str | NoDescription]:
+        """Return "thing, thing" per image; one that the model cannot take is a `NoDescription`."""
         if len(images) != len(class_names):
             raise InputError(f"describer: {len(images)} images but {len(class_names)} names")
-        texts: list[str] = []
+        ids = image_ids or [f"image number {number}" for number in range(1, len(images) + 1)]
+        texts: list[str | NoDescription] = []
         for start in range(0, len(images), self._batch_size):
             part = slice(start, start + self._batch_size)
-            answers = self._answers(images[part], class_names[part])
-            texts += map(self._question.read, answers, class_names[part])
-        return texts
+            texts += self._batch(images[part], class_names[part])
+        return [
+            NoDescription(f"{id_}: no description: {text.reason}")
+            if isinstance(text, NoDescription)
+            else text
+            for id_, text in zip(ids, texts, strict=True)
+        ]
 
-    def _answers(self, images: Sequence[Image], class_names: Sequence[str]) -> list[str]:
+    def _batch(
+        self, images: Sequence[Image], class_names: Sequence[str]
+    ) -> list[str | NoDescription]:
+        """Describe a batch; where the processor refuses it, without the images at fault."""
+        try:
+            answers = self._answers(images, class_names)
+        except _UNFIT as error:
+            if len(images) == 1:
+                return [NoDescription(f"the model does not take the image ({error})")]
+            fit = [self._fits(*pair) for pair in zip(images, class_names, strict=True)]
+            if all(fit):
+                raise
+            good = [row for row, fits in enumerate(fit) if fits]
+            found: dict[int, str | NoDescription] = {}
+            for part in (good, *([row] for row, fits in enumerate(fit) if not fits)):
+                some = self._batch([images[i] for i in part], [class_names[i] for i in part])
+                found |= dict(zip(part, some, strict=True))
+            return [found[row] for row in range(len(images))]
+        return [self._read(*pair) for pair in zip(answers, class_names, strict=True)]
+
+    def _fits(self, image: Image, class_name: str) -> bool:
+        """Whether the processor takes the image alone."""
+        try:
+            self._inputs([image], [class_name])
+        except _UNFIT:
+            return False
+        return True
+
+    def _read(self, answer: tuple[str, bool], class_name: str) -> str | NoDescription:
+        text, whole = answer
+        try:
+            return self._question.read(text if whole else whole_items(text), class_name)
+        except AnswerError as error:
+            return NoDescription(str(error))
+
+    def _answers(
+        self, images: Sequence[Image], class_names: Sequence[str]
+    ) -> list[tuple[str, bool]]:
+        """Return each answer, and whether the model came to its end."""
         import torch
 
+        if not images:
+            return []
         inputs = self._inputs(images, class_names)
         with torch.inference_mode():
             tokens = self._model.generate(
                 **inputs,
                 do_sample=False,
                 num_beams=1,
-                temperature=None,  # the checkpoint's own settings of sampling are not meant here
+                temperature=None,  # the checkpoint's settings for sampling do not apply
                 top_p=None,
                 top_k=None,
                 max_new_tokens=self._question.max_tokens,
                 pad_token_id=self._processor.tokenizer.pad_token_id,
             )
         new = tokens[:, inputs["input_ids"].shape[1] :]
-        answers: list[str] = self._processor.batch_decode(new, skip_special_tokens=True)
-        return answers
+        whole = torch.isin(new, torch.tensor(self._ends, device=new.device)).any(dim=1).tolist()
+        answers = self._processor.batch_decode(new, skip_special_tokens=True)
+        return [*zip(answers, whole, strict=True)]
+
+    @property
+    def _ends(self) -> list[int]:
+        """Return the tokens that end an answer."""
+        ends = self._model.generation_config.eos_token_id
+        ends = self._processor.tokenizer.eos_token_id if ends is None else ends
+        return [*ends] if isinstance(ends, list | tuple) else [ends]
 
     def _inputs(
         self, images: Sequence[Image], class_names: Sequence[str]

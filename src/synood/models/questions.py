@@ -1,31 +1,31 @@
-"""What a multimodal model is asked about an image, by name and version, and how answers are read.
+"""The questions that a multimodal model is asked about an image, by name and version.
 
 The paper asks LLaVA for labels of each element around the main object (§3.3, §4.1); its question is
-unpublished. A question's text never changes under its name: a better one gets another name, since
-answers are kept by the text.
+unpublished. The text under a name never changes, since answers are cached by it: a better question
+gets a new name.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from synood.errors import InputError
+from synood.models._answer_text import AnswerError, answer_names, excerpt
 from synood.models.describer import names_overlap
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question.
+    """A question, and how its answers are read.
 
     Attributes:
-        name: with its version.
-        text: with a {} where the class name goes.
-        max_tokens: of an answer.
-        items: kept things of an answer, the first ones.
-        characters: of all kept things; 120 are some 30 tokens of CLIP's 77, in plain English.
-        fallback: the text where an answer holds nothing that can be used.
+        name: name and version.
+        text: the question, with {} for the class name.
+        max_tokens: limit of an answer's length.
+        items: number of names kept of an answer, the first ones.
+        characters: limit of their length together; 120 are about 30 of CLIP's 77 tokens.
+        fallback: text for an image around whose subject there is nothing to name.
     """
 
     name: str
@@ -42,17 +42,26 @@ class Question:
     def read(self, answer: str, class_name: str) -> str:
         """Turn an answer into one line, "thing, thing", without the class itself.
 
+        An answer that names nothing but the class, or says that there is nothing, is the fallback.
+
+        Raises:
+            AnswerError: it is empty, a refusal, not in English, or holds no name.
+
         >>> QUESTIONS["surroundings-v1"].read("- a sofa\\n- The dog's bowl\\n- Window.", "dog")
         'sofa, Window'
         """
         kept: list[str] = []
-        for part in () if _refuses(answer) else _PARTS.split(_plain(answer)):
-            item = _item(part)
+        nothing_else = False
+        for name in answer_names(answer):
+            if _NOTHING.match(name) or names_overlap(name, class_name):
+                nothing_else = True
+                continue
             known = {other.casefold() for other in kept}
-            fits = item and len(item.split()) <= _WORDS and item.casefold() not in known
-            length = len(", ".join([*kept, item]))
-            if fits and length <= self.characters and not names_overlap(item, class_name):
-                kept.append(item)
+            short = len(name.split()) <= _WORDS and len(", ".join([*kept, name])) <= self.characters
+            if short and name.casefold() not in known:
+                kept.append(name)
+        if not kept and not nothing_else:
+            raise AnswerError(f"the answer holds no short name ({excerpt(answer)})")
         return ", ".join(kept[: self.items]) or self.fallback
 
 
@@ -69,18 +78,9 @@ QUESTIONS = {
     )
 }
 
-_WORDS = 6  # of an item; what is longer is a sentence about the picture, not a name
-_PARTS = re.compile(r"[,;\n\r|]|(?<=[a-z])\.(?=\s|$)|\band\b")
-_LEAD = re.compile(
-    r"^(?:\W*\d+[.)]|[\W_]+)?\s*(?:answer|surroundings|background)?:?\s*"
-    r"(?:(?:the|this|in the)\s+(?:picture|image|photo|background|surroundings)\b,?\s*"
-    r"(?:shows?|contains?|includes?|features?|has|have|is|are|there (?:is|are))?\s*)?"
-    r"(?:(?:there (?:is|are)\s+)?(?:an?|the|some|several)\s+)?",
-    re.IGNORECASE,
-)
-_REFUSAL = re.compile(
-    r"^\W*(?:i['’]?m |i am )?(?:sorry|unable)\b"
-    r"|\bI (?:cannot|can['’]t|can not|am unable)\b|\bas an ai\b",
+_WORDS = 6  # in a name; what is longer is a sentence about the image
+_NOTHING = re.compile(
+    r"(?:none|nothing|not applicable)\b|no (?:other|visible|background|objects?|things?)\b",
     re.IGNORECASE,
 )
 
@@ -90,17 +90,3 @@ def find_question(name: str) -> Question:
     if name not in QUESTIONS:
         raise InputError(f"question {name!r} is unknown; use one of {', '.join(QUESTIONS)}")
     return QUESTIONS[name]
-
-
-def _refuses(answer: str) -> bool:
-    return _REFUSAL.search(answer) is not None
-
-
-def _plain(text: str) -> str:
-    """Return text as the ASCII letters nearest to it: text towers cut other scripts into bytes."""
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-
-
-def _item(part: str) -> str:
-    words = " ".join(_LEAD.sub("", part.strip()).split())
-    return words.strip(" .:!?*\"'`()[]<>{}")

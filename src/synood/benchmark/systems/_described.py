@@ -31,7 +31,8 @@ def describe_set(
     ids = [record.id for record in pictures.records]
     for images in pictures.images():
         part = slice(len(texts), len(texts) + len(images))
-        texts += describer.describe(images, class_names[part], ids[part])
+        described = describer.describe(images, class_names[part], ids[part])
+        texts += [text if isinstance(text, str) else "" for text in described]
     return texts
 
 

@@ -10,6 +10,7 @@ from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.images.decoding import read_image
 from synood.images.views import view_of
 from synood.labels.prompts import without_wnid
+from synood.models.describer import NoDescription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,10 +67,14 @@ class Describe:
         """Load the describer."""
         describer = self.models.on(device).describer
 
-        def described(read: list[tuple[Picture, Image]]) -> list[str]:
+        def described(read: list[tuple[Picture, Image]]) -> list[str | Unreadable]:
             labels = [without_wnid(picture.label) for picture, _ in read]
             ids = [picture.id for picture, _ in read]
-            return describer.describe([image for _, image in read], labels, ids)
+            texts = describer.describe([image for _, image in read], labels, ids)
+            return [
+                Unreadable(text.reason) if isinstance(text, NoDescription) else text
+                for text in texts
+            ]
 
         def work(pictures: Sequence[Picture]) -> list[str | Unreadable]:
             return map_padded(map_or_unreadable(_with_image, pictures), described)

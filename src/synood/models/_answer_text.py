@@ -1,0 +1,218 @@
+"""What a chat model wrote -> the names in it, without reasoning, special tokens and markup."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import unicodedata
+from typing import Any
+
+from synood.errors import InputError
+
+
+class AnswerError(InputError):
+    """An answer from which no description can be read; the message says why."""
+
+
+def answer_names(answer: str) -> list[str]:
+    """Return the names that an answer lists, in its order, in ASCII letters.
+
+    Raises:
+        AnswerError: it is empty, a refusal, or not in English.
+
+    >>> answer_names("<think>A dog, so...</think>1) a **sofa** 2) the lamp<|im_end|>")
+    ['sofa', 'lamp']
+    """
+    final = without_reasoning(answer)
+    text = _without_markup(_json_strings(final))
+    ascii_text = _ascii(text)
+    if _REFUSAL.search(ascii_text):
+        raise AnswerError(f"the model refused to answer ({excerpt(final)})")
+    if not re.search("[A-Za-z]", ascii_text):
+        if any(letter.isalpha() for letter in final):
+            raise AnswerError(f"the answer is not in English ({excerpt(final)})")
+        raise AnswerError("the answer is empty")
+    names = (_name(part) for part in _SEPARATORS.split(ascii_text))
+    return [name for name in names if re.search("[A-Za-z]", name)]
+
+
+def without_reasoning(answer: str) -> str:
+    """Return an answer without its reasoning and the special tokens of chat templates.
+
+    >>> without_reasoning("<|begin_of_box|>sofa, lamp<|end_of_box|></s>")
+    'sofa, lamp'
+    """
+    text = html.unescape(answer).translate(_BRACKETS)
+    text = re.sub(r"\[(/?THINK)\]", r"<\1>", text)
+    text = re.sub(r"<\|START_THINKING\|>", "<think>", text)
+    text = re.sub(r"<\|END_THINKING\|>", "</think>", text)
+    text = _REASONING.sub("", text)
+    text = _REASONING_END.sub("", text)  # the template has opened it
+    if "<|message|>" in text:  # several channels; only the last one answers
+        channel, _, text = text.rpartition("<|message|>")
+        text = "" if channel.rstrip().endswith("analysis") else text
+    if boxed := _BOXED.search(text):
+        text = next(group for group in boxed.groups() if group is not None)
+    turns = [_TOKENS.sub(" ", turn) for turn in _END_OF_TURN.split(_ROLE.sub("", text))]
+    return next((turn.strip() for turn in turns if turn.strip()), "")
+
+
+def whole_items(answer: str) -> str:
+    """Return an answer that was cut short without the item in which it breaks off.
+
+    >>> whole_items("sofa, lamp, wooden fl")
+    'sofa, lamp'
+    """
+    ends = [match.start() for match in re.finditer(r"[,;\n、，]", answer)]
+    if not ends or not without_reasoning(answer[: ends[-1]]):
+        raise AnswerError("the answer was cut short before it named anything")
+    return answer[: ends[-1]]
+
+
+def excerpt(text: str, length: int = 80) -> str:
+    """Return the beginning of a text on one line, in quotation marks."""
+    line = " ".join(text.split())
+    return f'"{line}"' if len(line) <= length else f'"{line[:length].rstrip()}..."'
+
+
+_REASONING_TAG = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis)"
+_REASONING = re.compile(
+    rf"<({_REASONING_TAG})\b[^>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
+)
+_REASONING_END = re.compile(rf"\A.*</{_REASONING_TAG}\s*>", re.DOTALL | re.IGNORECASE)
+_BOXED = re.compile(
+    r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)"
+    r"|\\boxed\{([^{}]*)\}|<answer>(.*?)(?:</answer>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_END_OF_TURN = re.compile(
+    r"<\|(?:im_end|eot_id|eom_id|eot|end|endoftext|end_of_text|return|end_of_turn_token"
+    r"|end.of.sentence)\|>|</s>|<eos>|<end_of_turn>|<end_of_utterance>",
+    re.IGNORECASE,
+)
+_ROLE = re.compile(
+    r"\A.*\bASSISTANT:"
+    r"|<\|(?:im_start|start_header_id|start)\|>\s*(?:assistant|model)?"
+    r"|<start_of_turn>\s*(?:model)?",
+    re.DOTALL,
+)
+_TOKENS = re.compile(
+    r"<\|[^<>|]*\|>|</?(?:s|pad|unk|bos|eos|image|unused\d+|extra_id_\d+)>|\[/?INST\]|<</?SYS>>",
+    re.IGNORECASE,
+)
+_BRACKETS = str.maketrans({"◁": "<", "▷": ">", "｜": "|"})
+
+_INLINE_TAG = re.compile(r"</?(?:b|i|em|strong|u|s|span|code|mark|font|a|sub|sup)(?:\s[^<>]*)?>")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_FENCE = re.compile(r"```[\w-]*")
+_JSON_KEY = re.compile(r'"[\w -]*"\s*:')
+
+_SEPARATORS = re.compile(
+    r"(?<!\w)\(?(?:\d{1,2}|[a-hA-H]|[ivxIVX]{1,4})\)"  # 1) (2) c) iv)
+    r"|(?<![\w.])\d{1,2}(?:[.:]\s+|\.(?=[A-Za-z])|\s-\s)"  # 1. sofa 2.lamp 3 - rug
+    r"|[,;\n\r|!?()/&]|\s-+\s|(?<=[a-z\"'\]])\.(?=\s|$)|\b[aA]nd\b|\bas well as\b"
+)
+_LABEL = (
+    r"(?:answers?|surroundings|background|foreground|things|objects|items|elements"
+    r"|materials?|places?|names|list|output|response|result|environment|setting|scene|context"
+    r"|caption|description|assistant)"
+)
+_LEAD = re.compile(
+    r"^(?:(?:the|this|in the)\s+(?:picture|image|photo|background|surroundings|scene)\b,?\s*"
+    r"(?:shows?|contains?|includes?|features?|has|have|is|are|there (?:is|are))?\s*)?"
+    r"(?:i (?:can )?(?:also )?(?:see|notice|observe)\s+)?"
+    r"(?:(?:there (?:is|are)\s+)?(?:an?|the|some|several)\s+)?",
+    re.IGNORECASE,
+)
+_CHATTER = re.compile(
+    r"^(?:sure|certainly|of course|okay|ok|yes|here (?:are|is|you)\b.*|here's\b.*"
+    r"|(?:i hope|let me|please|feel free|if you|hope)\b.*)$",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"^\W*(?:i'?m |i am )?(?:very |so |really )?(?:sorry|afraid|unable)\b"
+    r"|\bI (?:cannot|can'?t|can not|am unable|am not able|won'?t|will not|must decline|apologi[sz]e"
+    r"|do not have the ability|don'?t have the ability)\b"
+    r"|\bI (?:do not|don'?t) see (?:any|an) image\b"
+    r"|\bI'm (?:sorry|unable|not able|not comfortable|just an ai|an ai)\b|\bmy apologies\b"
+    r"|\bas an? (?:ai|(?:large )?(?:language|multimodal) model)\b"
+    r"|\b(?:can'?t|cannot|unable to) (?:assist|help|comply|fulfil|process)"
+    r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)",
+    re.IGNORECASE,
+)
+_ASCII = str.maketrans(
+    {
+        **dict.fromkeys("、。，；・•●▪◦‣⁃·∙■□✓✔➢➤\u2028\u2029\x85", ","),
+        **dict.fromkeys("،؛", ","),  # Arabic
+        **dict.fromkeys("’‘‛′ʼ´`", "'"),
+        **dict.fromkeys("“”„«»‹›「」『』【】《》", '"'),
+        **dict.fromkeys("‐‑–—―−", "-"),
+        **{"ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o", "Ø": "O", "œ": "oe", "Œ": "Oe"},
+        **{"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "þ": "th", "Þ": "Th", "ı": "i"},
+    }
+)
+_ENCLOSED_NUMBER = re.compile("[\u2460-\u249b\u24ea-\u24ff\u2776-\u2793]|\\d\ufe0f?\u20e3")
+
+
+def _json_strings(text: str) -> str:
+    """Return the strings of an answer in JSON, separated by commas; other text as it is."""
+    bare = _FENCE.sub("", text).strip()
+    try:
+        value = json.loads(bare)
+    except (ValueError, RecursionError):
+        return _JSON_KEY.sub(",", bare)
+    return ", ".join(_strings(value)) if isinstance(value, dict | list) else bare
+
+
+def _strings(value: Any) -> list[str]:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        inner = [one for one in value.values() if isinstance(one, list | dict)]
+        return [text for one in inner or value.values() for text in _strings(one)]
+    if isinstance(value, list):
+        found = [(one, _strings(one)) for one in value]
+        # of an object in a list only the first field names the thing, the others describe it
+        return [
+            text for one, texts in found for text in (texts[:1] if isinstance(one, dict) else texts)
+        ]
+    return []
+
+
+def _without_markup(text: str) -> str:
+    text = _TAG.sub(",", _INLINE_TAG.sub("", _LINK.sub(r"\1", text)))
+    text = re.sub(r"^\s*[-*+>#]+\s", ",", text, flags=re.MULTILINE)
+    text = re.sub(r"\bn/a\b", "none", text, flags=re.IGNORECASE)
+    return re.sub(r"\*+|__+|~~|`|\\", "", text)
+
+
+def _ascii(text: str) -> str:
+    """Return text in ASCII: accents go, and words in other scripts, of which CLIP sees bytes."""
+    text = _ENCLOSED_NUMBER.sub(",", text).translate(_ASCII)
+    kept = []
+    for letter in unicodedata.normalize("NFKD", text):
+        kind = unicodedata.category(letter)
+        if letter.isascii() or kind[0] in "LN":
+            kept.append(letter)
+        elif kind[0] in "ZSP":
+            kept.append(" ")
+    return re.sub(r"[\w'-]*[^\x00-\x7f][\w'-]*", " ", "".join(kept)).translate(_CONTROLS)
+
+
+_CONTROLS = dict.fromkeys((*range(10), *range(11, 32), 127), " ")
+_EDGES = " .,:;!?*\"'`()[]<>{}#_~-=+\\"
+
+
+def _name(part: str) -> str:
+    """Return one name without list marks, lead-in, article and quotation marks."""
+    label, colon, rest = part.partition(":")
+    if colon:
+        is_label = re.search(rf"\b{_LABEL}\b", label, re.IGNORECASE)
+        lead_in = is_label or _CHATTER.match(label.strip(_EDGES)) or len(label.split()) > 4
+        part = rest if lead_in else label
+    name = " ".join(_LEAD.sub("", part.strip(_EDGES)).split()).strip(_EDGES)
+    if re.fullmatch(_LABEL, name, re.IGNORECASE) or _CHATTER.match(name):
+        return ""
+    return name
