@@ -471,7 +471,7 @@ def test_an_answer_too_long_for_the_text_tower_is_shortened_and_that_is_said(
     bundle, tmp_path, capsys
 ):
     images = make_pictures(tmp_path / "photos")
-    long = "mossy ground, grey stone wall, old wooden fence, iron gate, gravel path, distant green hill"
+    long = "mossy ground, grey stone wall, old wooden fence, iron gate, gravel path, distant hill"
     with serving(Chat(answer=long)) as chat:
         part = {"type": "endpoint", "base_url": chat.url, "model": "tiny", "key_env": None}
         (tmp_path / "part.json").write_text(json.dumps(part))
