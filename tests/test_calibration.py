@@ -87,8 +87,8 @@ def test_few_images_are_warned_of():
         ([], 0.95, "at least one score"),
         ([0.5, float("nan")], 0.95, "no NaN"),
         ([0.5, float("inf")], 0.95, "no NaN or infinity"),
-        ([0.5], 0, "share between 0 and 1"),
-        ([0.5], 95, "share between 0 and 1, not 95"),
+        ([0.5], 0, "above 0 and at most 1"),
+        ([0.5], 95, r"\(0.95, not 95\), not 95"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(scores, tpr, message):

@@ -213,7 +213,10 @@ def test_an_unfinished_or_foreign_directory_is_refused(finished, tmp_path, capsy
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
-    assert main(["synthesize", str(finished), "--export", str(tmp_path / "mine")]) == 2
+    words = ["synthesize", str(finished), "--export", str(tmp_path / "mine")]
+    assert main(words) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 2  # no export of ours: left alone all the same
     assert "holds other things" in capsys.readouterr().err
     assert (tmp_path / "mine" / "file").read_text() == "mine"
 

@@ -176,11 +176,14 @@ def test_a_mirror_that_is_no_url_is_refused_before_any_work(
 def test_pictures_are_exported_to_a_url_as_to_a_folder(finished, tmp_path, url, capsys):
     export_pictures(finished, tmp_path / "out")
     export_pictures(finished, Path(f"{url}/out"), "webdataset", per_shard=2)
-    assert main(["synthesize", str(finished), "--export", f"{url}/out"]) == 0
+    words = ["synthesize", str(finished), "--export", f"{url}/out"]
+    assert main(words) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
 
     here = {name: (tmp_path / "out" / name).read_bytes() for name in contents(tmp_path / "out")}
     assert stored(f"{url}/out") == here
 
     fsspec.open(f"{url}/mine/file", "wb", auto_mkdir=True).open().close()
-    assert main(["synthesize", str(finished), "--export", f"{url}/mine"]) == 2
+    assert main(["synthesize", str(finished), "--export", f"{url}/mine", "--overwrite"]) == 2
     assert "holds other things" in capsys.readouterr().err

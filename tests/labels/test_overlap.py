@@ -68,6 +68,9 @@ def test_mine_compares_and_its_file_is_read_back(tmp_path, capsys):
     assert len(mined) == 5
     assert "a photo of a rope" in mined
     line[line.index("--compare") + 1] = out
+    assert main([str(word) for word in line]) == 2  # the file is there already
+    assert "exists already" in capsys.readouterr().err
+    line.append("--overwrite")
     assert main([str(word) for word in line]) == 0
     assert "5 of the 5 labels mined are among its 5 (100.0%;" in capsys.readouterr().out
 

@@ -14,6 +14,7 @@ from synood import __version__
 from synood.cli.benchmark import benchmark
 from synood.cli.cache import cache
 from synood.cli.calibrate import calibrate
+from synood.cli.console import use_any_text
 from synood.cli.demo import demo
 from synood.cli.evaluate import evaluate
 from synood.cli.exits import DONE, INPUT_FAULT, OUR_FAULT, STOPPED, TERMINATED
@@ -26,6 +27,7 @@ from synood.cli.score import score
 from synood.cli.signals import Terminated, terminable
 from synood.cli.status import status
 from synood.cli.synthesize import synthesize
+from synood.cli.usage import usage_message
 from synood.cli.zero_shot import zero_shot
 from synood.errors import InputError
 
@@ -69,13 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What the libraries say about their own loading is of no use here.
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
+    use_any_text()
     try:
         with terminable():
             code = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
             )
         sys.stdout.flush()  # here, where a closed or full standard output can still be reported
-    except (CycloptsError, InputError) as error:
+    except CycloptsError as error:
+        return _fail(usage_message(error), INPUT_FAULT)
+    except InputError as error:
         return _fail(str(error), INPUT_FAULT)
     except BrokenPipeError:  # as of `synood score ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
-from synood.cli.console import deliver, detector_text, reporter
-from synood.cli.options import Device  # noqa: TC001
+from synood.cli.console import deliver, detector_text, reporter, warn, warn_of_unreadable
+from synood.cli.options import Device, MaxBad, Overwrite  # noqa: TC001
 
 
 def calibrate(
@@ -14,7 +14,9 @@ def calibrate(
     *,
     id: Path,
     tpr: float = 0.95,
+    max_bad: MaxBad = 0.05,
     out: Path | None = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
     """Set the threshold below which an image counts as out-of-distribution.
@@ -30,15 +32,27 @@ def calibrate(
     out
         Directory for the calibrated detector; DETECTOR itself is updated if not given.
     """
-    from synood.cli.inputs import load_detector, scores_of
+    from synood.cli.inputs import (
+        check_fraction,
+        load_detector,
+        score_images,
+        warn_of_tuned_images,
+    )
+    from synood.cli.outputs import check_output_directory
     from synood.images.sources import find_images
+    from synood.metrics import checked_rate
 
+    checked_rate(tpr)
+    check_fraction(max_bad)
+    check_output_directory(out or detector, overwrite or out is None)
     index = find_images([id])
     judge = load_detector(detector, device)
+    warn_of_tuned_images(detector, index)
     with reporter() as progress:
-        scores = scores_of(judge, index, "calibrate", progress)
-    judge = judge.calibrate(scores, tpr)
+        scored = score_images(judge, index, "calibrate", progress, max_bad)
+    warn_of_unreadable(scored.unreadable, "calibrate")
+    judge = judge.calibrate(scored.scores, tpr)
     judge.save_pretrained(out or detector)
     deliver(detector_text(judge))
     if judge.calibration and judge.calibration.warning:
-        deliver(f"warning: {judge.calibration.warning}\n")
+        warn(judge.calibration.warning)

@@ -124,14 +124,34 @@ def reporter() -> Reporter:
     return Lines(lambda line: print(line, file=sys.stderr, flush=True))
 
 
+def use_any_text() -> None:
+    """Have the console show characters outside its encoding as escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def deliver(text: str, out: Path | None = None) -> None:
     """Print `text` as it stands, or write it to a file."""
     from synood.files import write_text
 
     if out is None:
-        print(text, end="")
+        sys.stdout.write(text)
     else:
         write_text(out, text)
+
+
+def warn(sentence: str) -> None:
+    """Print a warning to standard error."""
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+
+
+def warn_of_unreadable(reasons: Sequence[str], name: str) -> None:
+    """Warn of each image that was skipped, and count them."""
+    for reason in reasons:
+        warn(reason)
+    if reasons:
+        warn(f"{name}: {len(reasons)} unreadable images skipped")
 
 
 def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from synood.cli.console import deliver, reporter
-from synood.cli.options import Device, RecipeName  # noqa: TC001 - the command line reads them
+from synood.cli.options import Device, RecipeName, Whole  # noqa: TC001 - the command line reads them
 
 
 def demo(
     out: Path = Path("demo-out"),
-    seeds: int = 5,
+    seeds: Whole = 5,
     *,
     split: Literal["hard", "main"] = "hard",
     recipe: RecipeName = "paper",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 from typing import TYPE_CHECKING
 
-from synood.cli.console import deliver, reporter
-from synood.cli.options import Device, MovedModels, Preprocess, Several  # noqa: TC001
+from synood.cli.console import deliver, reporter, warn_of_unreadable
+from synood.cli.options import Device, MaxBad, MovedModels, Overwrite, Preprocess, Several  # noqa: TC001
 from synood.errors import InputError
 
 if TYPE_CHECKING:
     from synood.benchmark.results.results import Results
     from synood.benchmark.suites.suite import Suite
     from synood.detector.ood_detector import OODDetector
+    from synood.images.sources import ImageIndex
 
 
 def evaluate(
@@ -25,7 +27,9 @@ def evaluate(
     benchmark: str | None = None,
     root: Path | None = None,
     preprocess: Preprocess = None,
+    max_bad: MaxBad = 0.05,
     out: Path | None = None,
+    overwrite: Overwrite = False,
     models: MovedModels = None,
     device: Device = "auto",
 ) -> None:
@@ -53,71 +57,91 @@ ones.
     """
     from synood.benchmark.protocol.evaluation import with_preprocess
     from synood.benchmark.results.results import write_results
-    from synood.cli.inputs import load_detector
+    from synood.cli.inputs import check_fraction, load_detector, run_of, warn_of_tuned_images
+    from synood.cli.outputs import check_output_file
 
-    _check_inputs(id, (*ood, *near_ood), benchmark, root)
-    judge, said = load_detector(detector, device, models), []
+    sets = OwnSets(id, ood, near_ood)
+    _check_inputs(sets, benchmark, root)
+    check_fraction(max_bad)
+    run = run_of(detector) if benchmark else None
+    target = out or (run and run / f"results-{benchmark}.json")
+    if target is not None:
+        check_output_file(target, overwrite or out is None)
+    judge, notes = load_detector(detector, device, models), []
     if preprocess is not None:
         judge, sentence = with_preprocess(judge, preprocess)
-        said = [sentence] if sentence else []
+        notes = [sentence] if sentence else []
     if benchmark is None:
-        results, table = _on_own(judge, id, ood, near_ood)
+        warn_of_tuned_images(detector, sets.inside())
+        results, table = _on_own(judge, sets, max_bad)
     else:
-        run = _run_of(detector)
-        results, table = _on_benchmark(judge, benchmark, root, run, said)
-        out = out or (run and run / f"results-{benchmark}.json")
-    if out is not None:
-        write_results(out, results)
-    deliver("".join(f"note: {sentence}\n" for sentence in said) + table + "\n")
-    if out is not None and benchmark is not None:
-        deliver(f"results: {out}\n")
+        results, table = _on_benchmark(judge, benchmark, root, run, notes)
+    if target is not None:
+        write_results(target, results)
+    deliver("".join(f"note: {sentence}\n" for sentence in notes) + table + "\n")
+    if target is not None and benchmark is not None:
+        deliver(f"results: {target}\n")
 
 
-def _check_inputs(
-    id: Path | None, sets: tuple[str, ...], benchmark: str | None, root: Path | None
-) -> None:
-    if benchmark is not None and (id is not None or sets):
-        raise InputError("evaluate: give either --benchmark, or --id with --ood, not both")
+@dataclass(frozen=True)
+class OwnSets:
+    """Images of one's own: in-distribution, and OOD sets as NAME=PATH."""
+
+    id: Path | None
+    ood: tuple[str, ...]
+    near_ood: tuple[str, ...]
+
+    def inside(self) -> ImageIndex:
+        """List the in-distribution images."""
+        from synood.images.sources import find_images
+
+        return find_images([] if self.id is None else [self.id])
+
+
+def _check_inputs(sets: OwnSets, benchmark: str | None, root: Path | None) -> None:
+    if benchmark is not None and sets != OwnSets(None, (), ()):
+        raise InputError("evaluate: give either --benchmark, or --id with --ood")
     if benchmark is None and root is not None:
-        raise InputError("evaluate: --root goes with --benchmark")
-    if benchmark is None and id is None:
-        raise InputError("evaluate: give in-distribution images (--id DIR), or a --benchmark")
+        raise InputError("evaluate: --root needs --benchmark")
+    if benchmark is None and sets.id is None:
+        raise InputError("evaluate: give in-distribution images (--id DIR) or --benchmark")
 
 
-def _on_own(
-    judge: OODDetector, id: Path | None, ood: tuple[str, ...], near_ood: tuple[str, ...]
-) -> tuple[Results, str]:
+def _on_own(judge: OODDetector, sets: OwnSets, max_bad: float) -> tuple[Results, str]:
     from synood.benchmark.protocol.evaluation import ScoredSet, evaluate_detector
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results.text import text_table
-    from synood.cli.inputs import ood_sets, scores_of
-    from synood.images.sources import find_images
+    from synood.benchmark.results.tables import text_table
+    from synood.cli.inputs import ood_sets, score_images
 
-    own = find_images([id] if id else [])
-    sets = ood_sets(ood, near_ood)
+    listed = [("id", sets.inside(), None), *ood_sets(sets.ood, sets.near_ood)]
     with reporter() as progress:
-        scored = [
-            ScoredSet(name, index, scores_of(judge, index, name, progress), group)
-            for name, index, group in sets
+        found = [
+            (name, group, score_images(judge, index, name, progress, max_bad))
+            for name, index, group in listed
         ]
-        inside = ScoredSet("in-distribution", own, scores_of(judge, own, "id", progress))
-    results = evaluate_detector(judge, inside, scored)
+    for name, _, scored in found:
+        warn_of_unreadable(scored.unreadable, name)
+    inside, *outside = [
+        ScoredSet(name if group else "in-distribution", scored.index, scored.scores, group or "far")
+        for name, group, scored in found
+    ]
+    results = evaluate_detector(judge, inside, outside)
     return results, text_table(results.rows, titles((NEGLABEL, SYNOOD)))
 
 
 def _on_benchmark(
-    judge: OODDetector, name: str, root: Path | None, run: Path | None, said: list[str]
+    judge: OODDetector, name: str, root: Path | None, run: Path | None, notes: list[str]
 ) -> tuple[Results, str]:
     from synood.benchmark.protocol.evaluation import evaluate_suite
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results.text import table_with_published
+    from synood.benchmark.results.with_published import table_with_published
     from synood.benchmark.suites.layouts import open_benchmark
 
     suite = open_benchmark(name, root, roles=("test",))
-    said += _differences(name, root, suite)
+    notes += _differences(name, root, suite)
     with reporter() as progress:
         cache = run and run / "features"
-        results = evaluate_suite(judge, suite, progress, cache, said)
+        results = evaluate_suite(judge, suite, progress, cache, notes)
     return results, table_with_published(results, name, titles((NEGLABEL, SYNOOD)))
 
 
@@ -129,9 +153,3 @@ def _differences(name: str, root: Path | None, suite: Suite) -> list[str]:
         return []
     checked = check_benchmark(name, root, roles=("test",))
     return [f"{item.name}: {problem}" for item in checked.sets for problem in item.problems]
-
-
-def _run_of(detector: Path) -> Path | None:
-    """Return the run directory that a detector lies in, None for a detector by itself."""
-    parent = detector.resolve().parent
-    return parent if (parent / "run.toml").is_file() else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from synood.cli.console import deliver, detector_text, reporter
 from synood.cli.options import (
     LOCAL,
     OWN_DATA,
+    BatchSize,
     BenchmarkOptions,
     DescriberOptions,
     Device,
@@ -38,7 +39,7 @@ def fit(
     contexts: DescriberOptions = DescriberOptions(),  # noqa: B008 - frozen
     negatives: str | None = None,
     device: Device = "auto",
-    batch_size: int | Literal["auto"] = 8,
+    batch_size: BatchSize = 8,
     max_bad: MaxBad = 0.05,
     mirror: str | None = None,
     executor: ExecutorOptions = LOCAL,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synood.cli.console import warn
 from synood.detector.ood_detector import OODDetector
 from synood.errors import InputError
+from synood.files import read_jsonl, sha256_bytes
+from synood.images.decoding import image_bytes
 from synood.images.sources import find_images, read_class_names
 from synood.models.device import pick_device
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.results.results import OodGroup
+    from synood.benchmark.results.results import Group
     from synood.cli.options import BenchmarkOptions
     from synood.images.sources import ImageIndex
     from synood.models.bundles import Bundle
@@ -56,10 +60,10 @@ def mining_of(bundle: Bundle, share: float | None, assignments: Sequence[str]) -
     return resolve_recipe("paper", bundle.recipe_defaults, (*assignments, *short)).mining
 
 
-def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, OodGroup]]:
+def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, Group]]:
     """List the images of every NAME=PATH; a bad form or a name given twice is an `InputError`."""
-    sets: list[tuple[str, ImageIndex, OodGroup]] = []
-    groups: tuple[tuple[OodGroup, Sequence[str]], ...] = (("near", near), ("far", far))
+    sets: list[tuple[str, ImageIndex, Group]] = []
+    groups: tuple[tuple[Group, Sequence[str]], ...] = (("near", near), ("far", far))
     for group, text in [(group, text) for group, texts in groups for text in texts]:
         name, equals, path = text.partition("=")
         if not (name and equals and path):
@@ -72,15 +76,74 @@ def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIn
     return sets
 
 
-def scores_of(
-    detector: OODDetector, index: ImageIndex, name: str, progress: Progress
-) -> NDArray[np.float32]:
-    """Score every image of an index, (N,) in its order; all of them must be readable."""
+@dataclass(frozen=True)
+class Scored:
+    """The readable images of an index, their scores (N,), and why others are unreadable."""
+
+    index: ImageIndex
+    scores: NDArray[np.float32]
+    unreadable: tuple[str, ...]
+
+
+def score_images(
+    detector: OODDetector, index: ImageIndex, name: str, progress: Progress, max_bad: float
+) -> Scored:
+    """Score the images of an index; more unreadable ones than `max_bad` are an `InputError`."""
     from synood.pipeline.executors.local import LocalExecutor
     from synood.pipeline.scoring import predict_index
 
     found = predict_index(detector, index, LocalExecutor(), partial(progress, name))
-    for prediction in found:
-        if prediction.error:
-            raise InputError(prediction.error)
-    return np.array([prediction.score for prediction in found], np.float32)
+    unreadable = tuple(prediction.error for prediction in found if prediction.error)
+    # a single unreadable image is tolerated however few there are, as in `fit`
+    if len(unreadable) > (max(1.0, max_bad * len(found)) if max_bad else 0):
+        raise InputError(
+            f"{name}: {len(unreadable)} of {len(found)} images are unreadable, more than the "
+            f"{max_bad:.0%} that --max-bad allows; the first is {unreadable[0]}"
+        )
+    if len(unreadable) == len(found):
+        raise InputError(f"{name}: no image is readable; the first is {unreadable[0]}")
+    if unreadable:
+        pairs = zip(index.records, found, strict=True)
+        kept = [record for record, prediction in pairs if not prediction.error]
+        index = replace(index, records=tuple(kept))
+    scores = [prediction.score for prediction in found if not prediction.error]
+    return Scored(index, np.array(scores, np.float32), unreadable)
+
+
+def check_fraction(max_bad: float) -> None:
+    """Raise an `InputError` unless --max-bad is a fraction."""
+    if not 0 <= max_bad <= 1:
+        raise InputError(f"--max-bad: must be from 0 to 1 (0.05, not 5), not {max_bad}")
+
+
+def run_of(detector: Path) -> Path | None:
+    """Return the run directory that a detector lies in, None for a detector by itself."""
+    parent = detector.resolve().parent
+    return parent if (parent / "run.toml").is_file() else None
+
+
+def tuned_images(detector: Path, index: ImageIndex) -> list[str]:
+    """Return the ids of images that the detector was tuned on, by content, where its run tells."""
+    run = run_of(detector)
+    if run is None or not (run / "select.jsonl").is_file():
+        return []
+    rows = read_jsonl(run / "select.jsonl")
+    tuned = {row["sha256"] for row in rows if {"tune", "learn"} & {*row["uses"]}}
+    return [record.id for record in index.records if _sha256(record.path) in tuned]
+
+
+def warn_of_tuned_images(detector: Path, index: ImageIndex) -> None:
+    """Warn where in-distribution images to measure with are those that the detector learned."""
+    known = tuned_images(detector, index)
+    if known:
+        warn(
+            f"the detector was tuned on {len(known)} of these {len(index.records)} images, "
+            f"such as {', '.join(known[:3])}: it knows them better than new ones"
+        )
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return sha256_bytes(image_bytes(path))
+    except InputError:  # scoring says what is wrong with it
+        return None

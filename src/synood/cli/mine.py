@@ -11,6 +11,7 @@ from synood.cli.options import (
     Device,
     MiningAssignments,
     Models,
+    Overwrite,
     Share,
 )
 
@@ -19,6 +20,7 @@ def mine(
     *,
     classes: Path | None = None,
     out: Path,
+    overwrite: Overwrite = False,
     data: BenchmarkOptions = OWN_DATA,
     models: Models = "mini",
     words: str | None = None,
@@ -42,6 +44,7 @@ def mine(
     """
     from synood._zero_shot import text_encoder
     from synood.cli.inputs import class_names, mining_of
+    from synood.cli.outputs import check_output_file
     from synood.files import write_text
     from synood.labels.class_names import checked_class_names
     from synood.labels.lists import label_line, read_labels, read_words
@@ -52,6 +55,7 @@ def mine(
     from synood.models.bundles import load_bundle
     from synood.models.device import pick_device
 
+    check_output_file(out, overwrite)
     bundle = load_bundle(models)
     mining = mining_of(bundle, share, set_)
     classnames = checked_class_names(class_names(classes, data))

@@ -12,10 +12,33 @@ from cyclopts import Parameter
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from cyclopts import Token
 
     from synood.pipeline.executors.local import Executor
 
+
+def _whole(_: type, tokens: Sequence[Token]) -> int:
+    """Read a whole number; cyclopts would cut 2.5 down to 2."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"must be a whole number, not {tokens[0].value!r}") from None
+
+
+def _batch_size(kind: type, tokens: Sequence[Token]) -> int | str:
+    """Read a whole number or "auto"."""
+    if tokens[0].value == "auto":
+        return "auto"
+    try:
+        return _whole(kind, tokens)
+    except ValueError as error:
+        raise ValueError(f"{error}; or use 'auto'") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+BatchSize = Annotated[int | Literal["auto"], Parameter(converter=_batch_size, show_choices=False)]
 Models = Annotated[
     str,
     Parameter(
@@ -53,7 +76,9 @@ Flag = Annotated[bool, Parameter(show_default=False)]
 Overwrite = Annotated[
     Flag, Parameter(name="--overwrite", help="Replace what is at the output path.")
 ]
-Several = Annotated[tuple[str, ...], Parameter(consume_multiple=(1, None), show_default=False)]
+Several = Annotated[
+    tuple[str, ...], Parameter(consume_multiple=(1, None), negative_iterable=(), show_default=False)
+]
 Assignments = Annotated[
     Several,
     Parameter(
@@ -105,10 +130,10 @@ class ExecutorOptions:
     ray_address: Annotated[str | None, Parameter(show_default=False)] = None
     """Ray cluster as host:port or "auto"; one is started on this machine if not given."""
 
-    workers: Annotated[int | None, Parameter(show_default=False)] = None
+    workers: Annotated[Whole | None, Parameter(show_default=False)] = None
     """Number of Ray workers; as many as the cluster has room for if not given."""
 
-    worker_cpus: int = 1
+    worker_cpus: Whole = 1
     """CPU cores (and threads) per worker."""
 
     worker_gpus: float = 0
@@ -158,10 +183,10 @@ class RecipeOptions:
 
     set_: Assignments = ()
 
-    per_class: int | None = None
+    per_class: Whole | None = None
     """Images per class to redraw; the same as --set select.per_class=N."""
 
-    seed: int = 0
+    seed: Whole = 0
     """Random seed; the same seed gives the same bytes on one machine."""
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 from typing import Literal
 
 from synood.cli.console import deliver
+from synood.cli.options import Overwrite  # noqa: TC001
 
 
 def report(
@@ -13,6 +14,7 @@ def report(
     /,
     *,
     out: Path | None = None,
+    overwrite: Overwrite = False,
     format: Literal["html", "md", "tex", "text"] = "html",
 ) -> None:
     """Render results as an HTML page or as tables; nothing is measured.
@@ -30,11 +32,24 @@ def report(
     from synood.benchmark.report.report import write_report
     from synood.benchmark.report.writing import whole
     from synood.benchmark.results.results import read_results
+    from synood.cli.outputs import check_output_file
 
     file = results / "results.json" if results.is_dir() else results
-    if format == "html":
-        page = out or file.parent / "report.html"
-        write_report(page, load_report(file))
-        deliver(f"{page}\n")
-    else:
-        deliver(whole(read_results(file), format), out)
+    if format != "html":
+        if out is not None:
+            check_output_file(out, overwrite)
+        return deliver(whole(read_results(file), format), out)
+    page = out or _default_page(file)
+    check_output_file(page, overwrite or (out is None and _is_report(page)))
+    write_report(page, load_report(file))
+    return deliver(f"{page}\n")
+
+
+def _default_page(file: Path) -> Path:
+    """Return where the page of a results file goes: report.html for results.json, else by name."""
+    return file.with_name("report.html" if file.name == "results.json" else f"{file.stem}.html")
+
+
+def _is_report(page: Path) -> bool:
+    """Whether an earlier `synood report` or demo made the page, so that it can be made again."""
+    return page.is_file() and b"<title>SynOOD report" in page.read_bytes()[:4096]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from synood.cli.console import deliver, reporter
-from synood.cli.options import Assignments, Device, Models, RecipeName  # noqa: TC001
+from synood.cli.options import Assignments, Device, Models, RecipeName, Whole  # noqa: TC001
 from synood.errors import InputError
 
 
@@ -18,7 +18,7 @@ def reproduce(
     benchmark: str | None = None,
     root: Path | None = None,
     recipe: RecipeName = "paper",
-    seeds: int = 5,
+    seeds: Whole = 5,
     set_: Assignments = (),
     device: Device = "auto",
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
 from synood.cli.console import Format, deliver, predictions_text, reporter
 from synood.cli.exits import DONE, OOD_FOUND
-from synood.cli.options import LOCAL, Device, ExecutorOptions, Flag, MovedModels
+from synood.cli.options import LOCAL, Device, ExecutorOptions, Flag, MovedModels, Overwrite
 from synood.errors import InputError
 
 
@@ -17,6 +17,7 @@ def score(
     *paths: Path,
     format: Format = "table",
     out: Path | None = None,
+    overwrite: Overwrite = False,
     fail_on_ood: Flag = False,
     models: MovedModels = None,
     device: Device = "auto",
@@ -41,9 +42,12 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
         Exit with 3 if an image is out-of-distribution.
     """
     from synood.cli.inputs import load_detector
+    from synood.cli.outputs import check_output_file
     from synood.images.sources import find_images
     from synood.pipeline.scoring import predict_index
 
+    if out is not None:
+        check_output_file(out, overwrite)
     index = find_images(paths)
     judge = load_detector(detector, device, models)
     if fail_on_ood and judge.threshold is None:

@@ -6,6 +6,7 @@ from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 from typing import Literal
 
 from synood.cli.console import deliver
+from synood.cli.options import Overwrite, Whole  # noqa: TC001
 
 
 def synthesize(
@@ -14,7 +15,8 @@ def synthesize(
     *,
     export: Path,
     format: Literal["folder", "webdataset", "parquet"] = "folder",
-    per_shard: int = 1000,
+    per_shard: Whole = 1000,
+    overwrite: Overwrite = False,
 ) -> None:
     """Export the synthetic images of a run with prompts, energies, labels and a data card.
 
@@ -29,7 +31,9 @@ def synthesize(
     per_shard
         Images per tar or Parquet shard.
     """
+    from synood.cli.outputs import check_output_directory
     from synood.pipeline.export.images import export_pictures
 
+    check_output_directory(export, overwrite)
     count = export_pictures(run, export, format, per_shard)
     deliver(f"{count:,} synthetic images: {export}\n")

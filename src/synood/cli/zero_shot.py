@@ -11,6 +11,7 @@ from synood.cli.options import (
     Device,
     MiningAssignments,
     Models,
+    Overwrite,
     Preprocess,
     Share,
 )
@@ -20,6 +21,7 @@ def zero_shot(
     *,
     classes: Path | None = None,
     out: Path,
+    overwrite: Overwrite = False,
     data: BenchmarkOptions = OWN_DATA,
     models: Models = "mini",
     preprocess: Preprocess = None,
@@ -40,10 +42,12 @@ def zero_shot(
         Negative labels to use: a text file, one per line, or "neglabel-imagenet"; mined otherwise.
     """
     from synood.cli.inputs import class_names, mining_of, preprocessed
+    from synood.cli.outputs import check_output_directory
     from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import load_bundle
     from synood.models.device import pick_device
 
+    check_output_directory(out, overwrite)
     bundle = load_bundle(preprocessed(models, preprocess))
     detector = OODDetector.from_classes(
         class_names(classes, data),

@@ -86,10 +86,8 @@ def read_detector(directory: Path) -> dict[str, Any]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.parent.is_dir():
-        raise CheckpointError(
-            f"{path.parent}: no such directory; give one that `save_pretrained` made"
-        )
+    if not path.is_file():
+        raise CheckpointError(_no_detector(path.parent))
     text = _read_inside(path.parent, CONFIG, MAX_TEXT)
     try:
         config = json.loads(text, parse_constant=_refuse_constant)
@@ -109,6 +107,34 @@ def _read_config(path: Path) -> dict[str, Any]:
         if not all(isinstance(entry, str) for entry in config[key]):
             raise CheckpointError(f"{path}: `{key}` must hold texts")
     return config
+
+
+def _no_detector(directory: Path) -> str:
+    """Say what is at a place where a detector should be, and what to give instead."""
+    if _is_run(directory):
+        made = directory / "detector"
+        if (made / CONFIG).is_file():
+            return f"{directory}: is a run, not a detector; use {made}"
+        return _unfinished(directory)
+    if directory.name == "detector" and _is_run(directory.parent):
+        return _unfinished(directory.parent)
+    if directory.is_dir():
+        return f"{directory / CONFIG}: missing; restore the detector directory or save it anew"
+    what = (
+        "is a file, not the directory of a detector" if directory.exists() else "no such directory"
+    )
+    return f"{directory}: {what}; give one that `synood fit` or `save_pretrained` made"
+
+
+def _is_run(directory: Path) -> bool:
+    return any((directory / name).is_file() for name in ("run.toml", "events.jsonl"))
+
+
+def _unfinished(run: Path) -> str:
+    return (
+        f"{run}: is a run without a detector yet; `synood status {run}` shows how far it is, and "
+        "the `synood fit` command that began it finishes it"
+    )
 
 
 def _read_inside(directory: Path, name: str, limit: int) -> bytes:

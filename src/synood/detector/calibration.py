@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
+from synood.metrics import checked_rate
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -47,8 +48,7 @@ def calibrate_threshold(scores: ArrayLike, tpr: float = 0.95) -> Calibration:
     values = np.sort(np.asarray(scores).ravel())
     if not values.size or not np.isfinite(values).all():
         raise InputError("calibration: needs at least one score, and no NaN or infinity")
-    if not 0 < tpr <= 1:
-        raise InputError(f"calibration: tpr is a share between 0 and 1, not {tpr}")
+    checked_rate(tpr)
     count = len(values)
     threshold = values[count - _needed(count, tpr)]
     kept = int(np.count_nonzero(values >= threshold))

@@ -158,6 +158,7 @@ def redrawn_figure(
 
 
 def checked_rate(tpr: float) -> float:
+    """Return `tpr`; an `InputError` unless it is above 0 and at most 1."""
     if not 0.0 < tpr <= 1.0:
-        raise InputError(f"tpr: {tpr} is not in (0, 1]")
+        raise InputError(f"tpr: must be above 0 and at most 1 (0.95, not 95), not {tpr}")
     return float(tpr)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +27,7 @@ def total_memory(device: str) -> int:
     """
     if _has_its_own(device):
         return int(torch.get_device_module(device).mem_get_info(device)[1])
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = _machine_memory()
     limit = _LIMIT.read_text().strip() if _LIMIT.is_file() else "max"
     return min(machine, int(limit)) if limit.isdecimal() else machine
 
@@ -39,11 +39,28 @@ def reset_peak(device: str) -> None:
 
 
 def peak_memory(device: str) -> int:
-    """Most bytes in use: of the accelerator since `reset_peak`, else of the process in its life."""
+    """Most bytes in use: of the accelerator since `reset_peak`, else of the process in its life.
+
+    0 for a process on Windows, where the standard library does not tell.
+    """
     if _has_its_own(device):
         return int(torch.get_device_module(device).max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _machine_memory() -> int:
+    """Bytes of the machine's main memory."""
+    if sys.platform == "win32":
+        status = (ctypes.c_ulonglong * 8)()  # MEMORYSTATUSEX: its length and load share the first
+        ctypes.cast(status, ctypes.POINTER(ctypes.c_ulong))[0] = ctypes.sizeof(status)
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return int(status[1])  # ullTotalPhys
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _has_its_own(device: str) -> bool:

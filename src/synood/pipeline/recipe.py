@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from synood.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 RECIPES: dict[str, Recipe] = {
     # The text of the paper; equation 7 with the sign of Liu et al. 2020, whose hinge it quotes.
@@ -55,7 +55,7 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 
-_Check = tuple["Callable[[Any], bool]", str]
+_Check = tuple[Callable[[Any], bool], str]
 _COUNT: _Check = (lambda value: value is None or value >= 1, "at least 1")
 _NOT_NEGATIVE: _Check = (lambda value: value >= 0, "0 or more")
 _POSITIVE: _Check = (lambda value: value > 0, "greater than 0")
@@ -99,7 +99,7 @@ _LIMITS: dict[str, _Check] = {
     "score.groups": _COUNT,
     "score.seed": _NOT_NEGATIVE,
     "probe.per_class": _COUNT,
-    "calibration.tpr": _OPEN_SHARE,
+    "calibration.tpr": (_OPEN_SHARE[0], "between 0 and 1 (0.95, not 95)"),
     "calibration.per_class": _COUNT,
 }
 
@@ -114,16 +114,36 @@ def resolve_recipe(
     Four layers, each over the one before: the named recipe ("paper", "released", "plus"), what the
     bundle brings for its models, the fields of a TOML file, the `field=value` assignments. A
     `Recipe` is taken as it is, except for the assignments. Raises `InputError` for an
-    unknown name, a missing file, an unknown field (naming the nearest one) or a value of the wrong
-    kind or range.
+    unknown name, a missing file, an unknown field (naming the nearest one), a value of the wrong
+    kind or range, and fields that do not go together.
     """
     changes = [(_parse_assignment(text), f"--set {text}") for text in assignments]
     if isinstance(recipe, Recipe):
-        return _changed(recipe, changes)
+        return _checked_together(_changed(recipe, changes))
     base, document, source = _recipe_source(recipe)
     changes = [(document, source), *changes]
     fitting = _fitting_defaults(bundle_defaults or {}, _changed(base, changes))
-    return _changed(with_changes(base, fitting, "the bundle's recipe"), changes)
+    return _checked_together(_changed(with_changes(base, fitting, "the bundle's recipe"), changes))
+
+
+def assigned_fields(assignments: Iterable[str]) -> set[str]:
+    """Return the dotted names of the fields that `field=value` assignments set.
+
+    >>> assigned_fields(["select.per_class=20"])
+    {'select.per_class'}
+    """
+    return {key for text in assignments for key, _ in _flat(_parse_assignment(text))}
+
+
+def _checked_together(recipe: Recipe) -> Recipe:
+    """Return `recipe`, or raise an `InputError` where fields that are fine alone do not fit."""
+    guidance = recipe.guidance
+    if int(guidance.num_inference_steps * guidance.strength) < 1:
+        raise InputError(
+            f"guidance.strength = {guidance.strength} of guidance.num_inference_steps = "
+            f"{guidance.num_inference_steps} leaves no denoising step; raise one of them"
+        )
+    return recipe
 
 
 def _changed(recipe: Recipe, changes: Iterable[tuple[Mapping[str, object], str]]) -> Recipe:

@@ -1,0 +1,88 @@
+"""Recipe fields that have no effect since another field overrules them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from synood.pipeline.recipe import assigned_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from synood.settings import NegativeSettings, ProjectionSettings, Recipe
+
+
+def overruled(recipe: Recipe, assignments: Iterable[str], class_sizes: Sequence[int]) -> list[str]:
+    """Return a sentence for each assigned field that changes nothing, since another overrules it.
+
+    `class_sizes` are the numbers of images of each class, on which the steps of tuning depend.
+
+    >>> from synood.settings import NegativeSettings, Recipe
+    >>> overruled(Recipe("r", negatives=NegativeSettings(min_steps=100)), ["negatives.epochs=9"],
+    ...           [50, 50])
+    ['negatives.epochs changes nothing here: negatives.min_steps = 100 overrules it']
+    """
+    fields_given = assigned_fields(assignments)
+    return [
+        f"{given} changes nothing here: {other} = {_value_at(recipe, other)} overrules it"
+        for given, other, applies in _OVERRULED
+        if given in fields_given and applies(recipe, class_sizes)
+    ]
+
+
+def _steps_overrule_epochs(settings: ProjectionSettings | NegativeSettings, rows: int) -> bool:
+    steps = settings.epochs * math.ceil(rows / settings.batch_size)
+    return settings.min_steps is not None and steps < settings.min_steps
+
+
+def _redrawn(recipe: Recipe, class_sizes: Sequence[int]) -> int:
+    """Return how many images are redrawn, and so how many synthetic images there are."""
+    return sum(min(recipe.select.per_class, size) for size in class_sizes)
+
+
+def _learnt(recipe: Recipe, class_sizes: Sequence[int]) -> int:
+    """Return how many rows the projection is tuned on."""
+    wanted = max(recipe.select.per_class, recipe.projection.images_per_class or 0)
+    images = sum(min(wanted, size) for size in class_sizes)
+    return images * (1 + recipe.projection.views) + _redrawn(recipe, class_sizes)
+
+
+# field, the field that overrules it, and when
+_OVERRULED: tuple[tuple[str, str, Callable[[Recipe, Sequence[int]], bool]], ...] = (
+    (
+        "guidance.target",
+        "guidance.target_quantile",
+        lambda recipe, _: recipe.guidance.target_quantile is not None,
+    ),
+    (
+        "guidance.temperature",
+        "guidance.objective",
+        lambda recipe, _: recipe.guidance.objective == "margin",
+    ),
+    (
+        "guidance.step_size",
+        "guidance.rounds",
+        lambda recipe, _: recipe.guidance.rounds == 1,
+    ),
+    (
+        "probe.per_class",
+        "guidance.objective",
+        lambda recipe, _: recipe.guidance.objective == "margin",
+    ),
+    (
+        "projection.epochs",
+        "projection.min_steps",
+        lambda recipe, sizes: _steps_overrule_epochs(recipe.projection, _learnt(recipe, sizes)),
+    ),
+    (
+        "negatives.epochs",
+        "negatives.min_steps",
+        lambda recipe, sizes: _steps_overrule_epochs(recipe.negatives, _redrawn(recipe, sizes)),
+    ),
+)
+
+
+def _value_at(recipe: Recipe, key: str) -> object:
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)

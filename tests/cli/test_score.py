@@ -1,0 +1,78 @@
+"""`synood score`: how verdicts are written, and when it fails."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundling import CLASSES
+from synood import OODDetector
+from synood.cli import main
+
+
+def test_verdicts_as_table_csv_and_file(detector, images, tmp_path, capsys):
+    assert main(["score", str(detector), str(images / "cat")]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["score", "verdict", "nearest", "class", "image"]
+    assert len(table) == 6
+
+    out = tmp_path / "verdicts.csv"
+    words = ["score", str(detector), str(images / "cat"), "--format", "csv", "--out", str(out)]
+    assert main(words) == 0
+    assert capsys.readouterr().out == ""
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    threshold = OODDetector.from_pretrained(detector).threshold
+    for row, line in zip(rows, table[1:], strict=True):
+        assert row["is_ood"] == str(np.float32(row["score"]) < np.float32(threshold)).lower()
+        assert line.startswith(f"{float(row['score']):.4f}")
+        assert ("OOD" in line) == (row["is_ood"] == "true")
+
+
+def test_exit_code_3_only_where_ood_is_found_and_asked_for(detector, images, tmp_path):
+    scores = OODDetector.from_pretrained(detector).score(images)
+    paths = sorted(path for path in images.rglob("*.png"))
+    low, high = str(paths[int(scores.argmin())]), str(paths[int(scores.argmax())])
+    assert main(["score", str(detector), low, high, "--fail-on-ood"]) == 3
+    assert main(["score", str(detector), high, "--fail-on-ood"]) == 0
+    assert main(["score", str(detector), low]) == 0
+
+
+def test_only_the_verdicts_go_to_standard_output(in_process, detector, images):
+    result = in_process("score", detector, images / "cat", "--format", "jsonl")
+    assert result.returncode == 0
+    assert [json.loads(line)["label"] for line in result.stdout.splitlines()]
+    assert "score 5/5" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "negatives.txt"])
+def test_detector_with_a_missing_or_altered_file(refused, detector, images, tmp_path, name):
+    copy = Path(shutil.copytree(detector, tmp_path / "copy"))
+    (copy / name).unlink()
+    assert name in refused("score", copy, images)
+    data = (detector / name).read_bytes()
+    (copy / name).write_bytes(data[:-2] + b"?" + data[-1:])
+    line = refused("score", copy, images)
+    assert name in line
+    assert refused("calibrate", copy, "--id", images) == line
+    assert (copy / name).read_bytes() != data
+
+
+def test_detector_that_is_not_there(refused, images, tmp_path):
+    assert "nothing" in refused("score", tmp_path / "nothing", images)
+
+
+def test_verdicts_cannot_fail_on_ood_without_a_threshold(refused, bundle, images, tmp_path):
+    OODDetector.from_classes(CLASSES, models=bundle, share=0.9).save_pretrained(tmp_path / "d")
+    line = refused("score", tmp_path / "d", images, "--fail-on-ood")
+    assert "synood calibrate" in line
+
+
+def test_place_that_cannot_be_written_to(refused, detector, images, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    line = refused("score", detector, images, "--out", tmp_path / "file" / "verdicts.csv")
+    assert str(tmp_path / "file") in line
+    assert (tmp_path / "file").read_text() == "mine"
