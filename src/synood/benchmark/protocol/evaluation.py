@@ -12,10 +12,8 @@ import synood
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, Method
 from synood.benchmark.results.published import published
 from synood.benchmark.results.results import Group, Results, make_row
-from synood.errors import InputError
-from synood.features.cached import CachedEncoder
+from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
-from synood.features.unreadable import Unreadable
 from synood.files import fingerprint, sha256_file
 from synood.labels.prompts import PROMPT_SETS
 from synood.scores import normalise
@@ -169,17 +167,12 @@ def _features(
 
     if cache is not None:
         store = FeatureStore(cache, backbone.fingerprint, backbone.load, device=backbone.device)
-        return store.images(paths, [sha256_file(path) for path in paths], advance)
-    encoder = CachedEncoder(backbone.fingerprint, backbone.load, backbone.device)
+        return store.images([ImageFile(path, sha256_file(path)) for path in paths], advance)
     features = []
     for start in range(0, len(paths), BATCH):
-        batch = encoder.features(paths[start : start + BATCH])
-        bad = [one.reason for one in batch if isinstance(one, Unreadable)]
-        if bad:
-            raise InputError(bad[0])
-        features += [one for one in batch if not isinstance(one, Unreadable)]
-        advance(start + len(batch), len(paths), "")
-    return np.stack(features)
+        features.append(detector.embed(paths[start : start + BATCH]))
+        advance(start + len(features[-1]), len(paths), "")
+    return np.concatenate(features)
 
 
 def _run(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str, Any]:
