@@ -103,7 +103,7 @@ def test_the_authors_names_can_be_asked_for(mos):
 
 def test_a_folder_that_is_no_class_is_refused(mos):
     (mos / "ImageNet/train/n99999999").mkdir()
-    with pytest.raises(InputError, match="n99999999: is no class of ImageNet-1k"):
+    with pytest.raises(InputError, match="n99999999: is not a class of ImageNet-1k"):
         open_benchmark("imagenet-4", mos)
 
 

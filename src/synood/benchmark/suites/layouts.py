@@ -70,13 +70,9 @@ def mini_root(name: str, root: Path | None) -> Path:
 def required_root(name: str, root: Path | None) -> Path:
     """Return `root`, the folder that holds a benchmark's sets; None is an `InputError`."""
     if root is None:
-        raise InputError(
-            f"benchmark {name!r}: give the folder that holds its image sets (--root DIR)"
-        )
+        raise InputError(f"benchmark {name!r}: give the folder of its image sets (--root DIR)")
     if not root.is_dir():
-        raise InputError(
-            f"{readable(root)}: no such folder; give the one that holds the image sets"
-        )
+        raise InputError(f"{readable(root)}: no such folder; give the one of the image sets")
     return root
 
 
@@ -131,7 +127,7 @@ def _names_of_folders(folder: Path, folders: Sequence[str], naming: Naming) -> d
     for name in folders:
         if name not in names:
             raise InputError(
-                f"{readable(folder / name)}: is not a class of ImageNet-1k; its folders are named by "
+                f"{readable(folder / name)}: is not a class of ImageNet-1k; folders are named by "
                 "WordNet ids such as n01440764"
             )
     return {name: names[name] for name in folders}
