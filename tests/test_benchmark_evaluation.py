@@ -149,9 +149,9 @@ def test_openood_has_near_and_far_averages_and_both_fpr95(zero_shot, tmp_path, c
     text = capsys.readouterr().out
     assert "SSB-hard" in text
     assert "OpenImage-O" in text
-    openoods = text[text.index("FPR95, % of in-distribution rejected") :]
+    openoods = text[text.index("FPR95 with OOD positive, % of in-distribution rejected") :]
     assert "68.34" in openoods  # NegLabel's average over the near sets, in OpenOOD's convention
-    before = text[: text.index("FPR95, % of in-distribution rejected")]
+    before = text[: text.index("FPR95 with OOD positive, % of in-distribution rejected")]
     assert "68.34" not in before
 
 

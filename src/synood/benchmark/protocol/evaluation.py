@@ -11,7 +11,8 @@ import numpy as np
 import synood
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, Method
 from synood.benchmark.results.published import published
-from synood.benchmark.results.results import Group, Results, make_row
+from synood.benchmark.results.results import OodGroup, Results, make_row
+from synood.errors import InputError
 from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
 from synood.files import fingerprint, sha256_file
@@ -41,7 +42,7 @@ class ScoredSet:
     name: str
     index: ImageIndex
     scores: np.ndarray
-    group: Group = "far"
+    group: OodGroup = "far"
 
 
 def evaluate_detector(
@@ -95,7 +96,7 @@ def evaluate_suite(
         inside = judge.score_features(encoded[own.name])
         for ood in sets:
             outside = judge.score_features(encoded[ood.name])
-            group: Group = "near" if ood.group == "near" else "far"
+            group: OodGroup = "near" if ood.group == "near" else "far"
             rows.append(make_row(method.name, method.kind, ood.name, group, 0, inside, outside))
     run = _run(detector, {item.name: item.index() for item in (own, *sets)})
     run |= {"benchmark": suite.name, "split": suite.split, "remarks": list(remarks)}

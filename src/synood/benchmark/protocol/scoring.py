@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from synood.benchmark.protocol.baselines import Choice
     from synood.benchmark.protocol.methods import Method
     from synood.benchmark.protocol.system import Scorer, StreamScorer, StreamSystem, System
-    from synood.benchmark.results.results import Group, Row
+    from synood.benchmark.results.results import OodGroup, Row
     from synood.benchmark.suites.suite import ImageSet, Suite
     from synood.features.store import FeatureStore
     from synood.models.classifier import Classifier
@@ -267,5 +267,5 @@ def measure(
     )
 
 
-def _near_or_far(ood: EncodedSet) -> Group:
+def _near_or_far(ood: EncodedSet) -> OodGroup:
     return "near" if ood.group == "near" else "far"
