@@ -43,6 +43,7 @@ def run(images: Path, bundle: Path, out: Path, *assignments: str, **options) -> 
     loaded = load_bundle(bundle)
     recipe = options.pop("recipe", "paper")
     options.setdefault("batch_size", 2)
+    options.setdefault("overwrite", True)  # runs here are changed on purpose
     resolved = resolve_recipe(recipe, loaded.recipe_defaults, (*QUICK, *assignments))
     return fit(folder_per_class(images), loaded, resolved, out, **options)
 

@@ -135,13 +135,11 @@ def tiny_inpainting(
     scheduler_config: dict[str, Any] | None = None,
     text_to_image: bool = False,
     sdxl: bool = False,
-    guidance_embedding: int | None = None,
     seed: int = 0,
 ) -> Path:
-    """Components of a StableDiffusionInpaintPipeline; latents have half the image's size.
+    """Components of a StableDiffusionInpaintPipeline; latents have half the picture's size.
 
-    With `sdxl` those of a StableDiffusionXLInpaintPipeline: a second, wider tower. With
-    `guidance_embedding` those of a latent consistency model, whose U-Net is told the scale.
+    With `sdxl` those of a StableDiffusionXLInpaintPipeline: a second, wider tower.
     """
     import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -160,7 +158,6 @@ def tiny_inpainting(
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             attention_head_dim=8,
             norm_num_groups=8,
-            time_cond_proj_dim=guidance_embedding,
             **{"cross_attention_dim": text["hidden_size"], **extra},
         )
         vae = diffusers.AutoencoderKL(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from synood.cli.console import deliver, reporter
-from synood.cli.options import Device, RecipeName, Whole  # noqa: TC001 - the command line reads them
+from synood.cli.options import Device, Overwrite, RecipeName, Whole  # noqa: TC001 - the command line reads them
 
 
 def demo(
@@ -15,6 +15,7 @@ def demo(
     *,
     split: Literal["hard", "main"] = "hard",
     recipe: RecipeName = "paper",
+    overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
     """Run the whole method on the embedded mini world and report the results.
@@ -35,6 +36,12 @@ def demo(
 
     with reporter() as progress:
         text = run_demo(
-            out, seeds, progress, recipe=recipe, split=split, device=pick_device(device)
+            out,
+            seeds,
+            progress,
+            recipe=recipe,
+            split=split,
+            device=pick_device(device),
+            overwrite=overwrite,
         )
     deliver(f"{text}\n")

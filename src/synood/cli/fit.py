@@ -16,6 +16,7 @@ from synood.cli.options import (
     ExecutorOptions,
     MaxBad,
     Models,
+    Overwrite,
     Preprocess,
     RecipeOptions,
 )
@@ -31,6 +32,7 @@ def fit(
     /,
     *,
     out: Path,
+    overwrite: Overwrite = False,
     classes: Path | None = None,
     data: BenchmarkOptions = OWN_DATA,
     models: Models = "mini",
@@ -86,6 +88,7 @@ def fit(
             negatives=negatives,
             executor=workers,
             mirror=mirror,
+            overwrite=overwrite,
         )
     deliver(detector_text(detector))
     made, place = out / "detector", f" --root {data.root}" if data.root else ""

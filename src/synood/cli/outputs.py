@@ -43,7 +43,7 @@ def check_output_directory(path: Path, overwrite: bool = False) -> None:
         _check_parent(target)
         if target.exists() and not target.is_dir():
             raise InputError(f"{readable(target)}: is a file; name a directory to write")
-        entries = target.is_dir() and [entry.name for entry in target.iterdir()]
+        entries = target.is_dir() and sorted(target.iterdir())
     if entries and not overwrite:
         raise InputError(f"{readable(target)}: is not empty; {_DIRECTORY}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from synood.cli.console import deliver, reporter
-from synood.cli.options import Assignments, Device, Models, RecipeName, Whole  # noqa: TC001
+from synood.cli.options import Assignments, Device, Models, Overwrite, RecipeName, Whole  # noqa: TC001
 from synood.errors import InputError
 
 
@@ -14,6 +14,7 @@ def reproduce(
     /,
     *,
     out: Path = Path("reproduced"),
+    overwrite: Overwrite = False,
     models: Models = "mini",
     benchmark: str | None = None,
     root: Path | None = None,
@@ -69,6 +70,7 @@ def reproduce(
                 device=pick_device(device),
                 pictures=experiment.pictures,
                 progress=progress,
+                overwrite=overwrite,
             )
             outcome = experiment.run(stage)
         place = out / "reproduce" / experiment.name

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from synood.errors import InputError
-from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
-from synood.features.unreadable import Unreadable
 from synood.files import fingerprint, read_json, readable, write_json
 from synood.labels.class_names import checked_class_names
 from synood.labels.imagenet import same_classes
@@ -24,6 +22,7 @@ from synood.pipeline.executors.local import LocalExecutor
 from synood.pipeline.executors.tasks import Encode, Judge, Paint, Probe, TryOut
 from synood.pipeline.recipe import resolve_recipe
 from synood.pipeline.rundir.mirror import mirrored
+from synood.pipeline.rundir.overwrite import check_same_run
 from synood.pipeline.rundir.quarantine import MAX_BAD, Bad, Quarantine
 from synood.pipeline.rundir.runfile import write_run_file
 from synood.pipeline.rundir.workspace import STAGES, Workspace, opened
@@ -79,11 +78,13 @@ def fit(
     executor: Executor | None = None,
     negatives: GivenNegatives | None = None,
     mirror: str | None = None,
+    overwrite: bool = False,
 ) -> OODDetector:
     """Make a detector from images with labels, by the whole method of the paper.
 
     Everything is kept in `run_dir`. Interrupted at any moment, the same call goes on where it
-    stopped; with another recipe, seed or folder it makes anew what that changes. The same input
+    stopped; with another recipe, seed or folder it makes anew what that changes, but replaces the
+    detector of a finished run only with `overwrite`. The same input
     gives the same bytes of pictures and detector on one machine, however often it was stopped.
     `batch_size` pictures are painted at a time ("auto": the largest number that fits, found by
     trying; fewer than asked for where memory runs out); another number, or other pictures in the
@@ -112,6 +113,9 @@ def fit(
     models.check_parts()
     listed = None if negatives is None else given_labels(negatives)
     with opened(Path(run_dir), progress) as workspace, mirrored(workspace, mirror):
+        if not overwrite:
+            given = None if listed is None else listed.id
+            check_same_run(workspace.root, index, models, recipe, seed, given)
         workspace.log("start", images=readable(index.root), seed=seed, device=models.device)
         try:
             chosen = executor or LocalExecutor()
@@ -179,7 +183,9 @@ class _Run:
             guide = self._guide(classifier, pictures)
         synthetic = self._synthetic(tuned_on, guide, batch_size)
         features = self.store.images(
-            [ImageFile(picture.path, picture.sha256) for picture in synthetic], stage("embed")
+            [picture.path for picture in synthetic],
+            [picture.sha256 for picture in synthetic],
+            stage("embed"),
         )
         assignment = stages.assign(self.root / "assign.jsonl", synthetic, features, negatives)
         class_prompts = recipe.projection.class_prompt_set or recipe.mining.prompt_set
@@ -320,14 +326,11 @@ class _Run:
     ) -> tuple[list[Picture], NDArray[np.float32]]:
         """Return the pictures that are there still and their features."""
         left = self._left(pictures)
-        files = [ImageFile(picture.path, picture.sha256, view) for picture in left]
-        rows = self.store.images_or_unreadable(files, advance)
-        pairs = [*zip(left, rows, strict=True)]
-        bad = [Bad(p.id, p.path, row.reason) for p, row in pairs if isinstance(row, Unreadable)]
+        paths = [picture.path for picture in left]
+        features, lost = self.store.images_there(paths, [p.sha256 for p in left], advance, view)
+        bad = [Bad(left[row].id, left[row].path, one.reason) for row, one in lost.items()]
         self.quarantine("embed", bad)
-        found = [(p, row) for p, row in pairs if not isinstance(row, Unreadable)]
-        features = np.stack([row for _, row in found]) if found else np.zeros((0, 0), np.float32)
-        return [picture for picture, _ in found], features
+        return [picture for row, picture in enumerate(left) if row not in lost], features
 
     def _left(self, pictures: Sequence[Picture]) -> list[Picture]:
         return self.quarantine.without(pictures, lambda picture: picture.id)

@@ -27,7 +27,6 @@ from synood.benchmark.report.report import write_report
 from synood.benchmark.results import tables
 from synood.benchmark.results.comparisons import compare
 from synood.benchmark.results.results import Results, write_results
-from synood.benchmark.results.text import text_table
 from synood.benchmark.suites.mini import prepare_mini
 from synood.errors import InputError
 from synood.features.store import FeatureStore
@@ -78,6 +77,7 @@ def run_demo(
     seeds: int = SEEDS,
     progress: Progress | None = None,
     *,
+    overwrite: bool = False,
     models: str | Path | Bundle = "mini",
     recipe: str | Path | Recipe = "paper",
     split: Split = "main",
@@ -105,7 +105,9 @@ def run_demo(
         workspace.stage("suite")(1, 1, f"{sum(item.n for item in suite.sets)} pictures")
         room = _prepare(workspace, suite, Models(bundle, device), start)
     index = suite.one("train").index()
-    detector = pipeline.fit(index, bundle, room.recipe, out, progress=progress, device=device)
+    detector = pipeline.fit(
+        index, bundle, room.recipe, out, progress=progress, device=device, overwrite=overwrite
+    )
     with opened(out, progress) as workspace:
         return _measure_and_tell(workspace, room, detector, seeds, resamples)
 
@@ -270,7 +272,7 @@ def _told(out: Path, report: Report) -> str:
     findings = [f"- {finding.text}" for finding in report.reading.findings]
     return "\n".join(
         [
-            text_table(report.results.rows, titles(report.methods)),
+            tables.text_table(report.results.rows, titles(report.methods)),
             "",
             "± is the 95 % interval of the mean over the tuning seeds, * the best of a column.",
             "",

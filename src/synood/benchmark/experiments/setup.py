@@ -170,6 +170,7 @@ def prepare(
     resamples: int = 200,
     pictures: int = 1,
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> Setup:
     """Make the run in `out` whole, or find it whole, and view the suite.
 
@@ -191,7 +192,7 @@ def prepare(
         chosen, select=replace(chosen.select, per_class=pictures * chosen.select.per_class)
     )
     index = suite.one("train").index()
-    pipeline.fit(index, bundle, chosen, out, progress=progress, device=device)
+    pipeline.fit(index, bundle, chosen, out, progress=progress, device=device, overwrite=overwrite)
     return Setup(
         Workspace(out, progress),
         suite,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from synood.benchmark.results.results import MethodKind
+    from synood.benchmark.results.results import Kind
 
 
 CLASSIFIER = "a classifier trained on the in-distribution classes"
@@ -25,7 +25,7 @@ class Method:
     name: str
     title: str
     paper: str
-    kind: MethodKind
+    kind: Kind
     needs: tuple[str, ...]
     is_control: bool = False
 

@@ -8,8 +8,7 @@ from synood.benchmark.protocol.methods import titles
 from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import methods_of, published_of
 from synood.benchmark.results import tables
-from synood.benchmark.results.published import sources
-from synood.benchmark.results.text import text_table
+from synood.benchmark.results.with_published import sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +17,11 @@ if TYPE_CHECKING:
     from synood.benchmark.results.published import Published
     from synood.benchmark.results.results import Results, Row
 
-METRICS = ("auroc", "fpr95", "fpr95_ood_positive")
+HEADINGS = {
+    "auroc": "AUROC, % (higher is better)",
+    "fpr95": "FPR95, % of OOD accepted when 95 % of in-distribution is kept (lower is better)",
+    "fpr95_ood_positive": "FPR95, % of in-distribution rejected when 95 % of OOD is caught",
+}
 _SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
             "\\": r"\textbackslash{}"}  # fmt: skip
@@ -38,15 +41,18 @@ def whole(results: Results, form: Form) -> str:
     title, extra_tables = str(results.run.get("title") or ""), extra_tables_of(results)
     told = [f"Published figures: {source}." for source in sources(others, named)]
     if form == "text":
-        blocks = [text_table(results.rows, named, others, METRICS)]
+        blocks = [
+            tables.text_block(results.rows, metric, heading, named, others)
+            for metric, heading in HEADINGS.items()
+        ]
         blocks += [sheet.text() for sheet in extra_tables]
         return "\n\n".join([*([title] if title else []), *blocks, *told]) + "\n"
     if form == "md":
-        blocks = [markdown(results.rows, named, metric, others) for metric in METRICS]
+        blocks = [markdown(results.rows, named, metric, others) for metric in HEADINGS]
         blocks += [_sheet_markdown(sheet) for sheet in extra_tables]
         told = [f"- {line}" for line in told]
         return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *told])
-    blocks = [latex(results.rows, named, metric, others) for metric in METRICS]
+    blocks = [latex(results.rows, named, metric, others) for metric in HEADINGS]
     blocks += [_sheet_latex(sheet) for sheet in extra_tables]
     return "\n".join([*blocks, *(f"% {line}" for line in told)])
 
@@ -64,7 +70,7 @@ def markdown(
         lines = [[line.title, *_marked(line, "**{}**")] for line in group.lines]
         body = _markdown_lines(head, lines)
         kind = "" if group.kind == "inductive" else f", {tables.TEST_TIME}"
-        parts.append(f"{tables.HEADINGS[metric].text()}{kind}\n\n{body}")
+        parts.append(f"{HEADINGS[metric]}{kind}\n\n{body}")
         parts += [f"{group.note}\n"] if group.note else []
     return "\n".join(parts)
 
@@ -100,7 +106,7 @@ def latex(
         ]
         body += [f"% {group.note}"] if group.note else []
     columns = "l" + "r" * (len(head) - 1)
-    return _tabular(tables.HEADINGS[metric].text(), columns, body)
+    return _tabular(HEADINGS[metric], columns, body)
 
 
 def _sheet_latex(sheet: ExtraTable) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from synood.errors import InputError
 from synood.files import fingerprint, read_jsonl, sha256_bytes, write_jsonl
-from synood.pipeline.rundir.quarantine import Bad
+from synood.pipeline.rundir.quarantine import FILE, Bad
 from synood.pipeline.rundir.ratios import kept_ratios, listing_fingerprint
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ def select(
     """
     path = workspace.root / "select.jsonl"
     listing = listing_fingerprint(index)
-    inputs = fingerprint(
-        "select", asdict(recipe.select), asdict(recipe.probe), asdict(recipe.calibration),
-        recipe.projection.images_per_class, with_probe, index.class_names, listing,
-    )  # fmt: skip
+    inputs = _choice_fingerprint(index, recipe, with_probe, listing)
     kept = _read(path, inputs, index)
     if kept is None:
         quarantine.begin(inputs, len(index.records))
@@ -81,6 +78,40 @@ def select(
         len(kept), len(kept), f"{count} of {len(index.records)} images to redraw"
     )
     return kept
+
+
+def choice_differs(root: Path, index: ImageIndex, recipe: Recipe) -> bool:
+    """Whether `select` would choose other images than those in the run directory's select.jsonl.
+
+    Nothing is written; images are opened only where their sizes or times differ from the run's.
+    """
+    from synood.images.decoding import image_bytes
+    from synood.images.selection import measure_ratios
+
+    rows = read_jsonl(root / "select.jsonl")
+    with_probe = any("probe" in row["uses"] for row in rows)
+    inputs = _choice_fingerprint(index, recipe, with_probe, listing_fingerprint(index))
+    if all(row["inputs"] == inputs for row in rows):
+        return False
+    ratios = measure_ratios(index)
+    values = ratios.values.copy()
+    listed = read_jsonl(root / FILE) if (root / FILE).is_file() else []
+    left_out = {row["id"] for row in listed if row["stage"] == "select"}
+    unreadable = [number for number, one in enumerate(index.records) if one.id in left_out]
+    values[[*ratios.broken, *unreadable]] = np.nan
+    chosen = _choose(index, recipe, with_probe, values)
+    now = [(index.records[row].id, str(index.records[row].label), uses) for row, uses in chosen]
+    if now != [(row["id"], row["label"], tuple(row["uses"])) for row in rows]:
+        return True
+    paths = [index.records[row].path for row, _ in chosen]
+    return [sha256_bytes(image_bytes(path)) for path in paths] != [row["sha256"] for row in rows]
+
+
+def _choice_fingerprint(index: ImageIndex, recipe: Recipe, with_probe: bool, listing: str) -> str:
+    return fingerprint(
+        "select", asdict(recipe.select), asdict(recipe.probe), asdict(recipe.calibration),
+        recipe.projection.images_per_class, with_probe, index.class_names, listing,
+    )  # fmt: skip
 
 
 def _choose_readable(
