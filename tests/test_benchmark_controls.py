@@ -128,26 +128,30 @@ def test_the_round_trip_does_not_depend_on_the_batch(models, orders):
     assert not torch.allclose(round_trip(models[0], pixels, [4, 5, 6]), together, atol=1e-5)
 
 
-def test_the_unguided_control_is_the_run_with_step_size_0(models, orders):
+def guided(models, orders, settings):
     pixels = np.stack([np.asarray(Image.open(order.source)) for order in orders])
-    expected = guided_inpainting(
+    rendered = guided_inpainting(
         *models,
-        torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255,
+        torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float()
+        / 255,  # same layout, same kernels
         [order.prompt for order in orders],
-        replace(SETTINGS, step_size=0.0),
+        settings,
         [order.seed for order in orders],
     )
-    pairs = paint(models, UNGUIDED, orders)
-    for rendered, plain in zip(pairs, expected, strict=True):
-        assert (rendered.image == plain.image).all()
-    guided = guided_inpainting(
-        *models,
-        torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255,
-        [order.prompt for order in orders],
-        SETTINGS,
-        [order.seed for order in orders],
+    return np.stack([one.image for one in rendered]).astype(int)
+
+
+def test_the_unguided_control_is_the_run_with_step_size_0(models, orders):
+    expected = guided(models, orders, replace(SETTINGS, step_size=0.0))
+    same_call, padded = (
+        np.stack([one.image for one in paint(models, UNGUIDED, orders, batch_size)])
+        for batch_size in (len(orders), len(orders) + 1)
     )
-    assert any((r.image != g.image).any() for r, g in zip(pairs, guided, strict=True))
+    assert (same_call == expected).all()
+    difference = np.abs(padded - expected)  # kernels may round differently at other batch sizes
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.002
+    assert (same_call != guided(models, orders, SETTINGS)).mean() > 0.01
 
 
 @pytest.mark.parametrize("control", [VAE, JIGSAW])

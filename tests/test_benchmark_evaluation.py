@@ -14,11 +14,13 @@ from made_up import NAMES, OOD, WNIDS, write_imagenet, write_mos, write_openood
 from small_run import QUICK
 from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood import OODDetector, ood_metrics
-from synood.benchmark.protocol.evaluation import contenders, untuned
+from synood.benchmark.protocol.evaluation import check_classes, contenders, untuned
 from synood.benchmark.results.published import published, published_cell
 from synood.benchmark.results.results import read_results
 from synood.benchmark.results.tables import Column
+from synood.benchmark.suites.suite import read_suite
 from synood.cli.app import main
+from synood.errors import InputError
 from synood.images.presets import PREPROCESS
 from synood.images.sources import find_images
 from synood.models.bundles import load_bundle
@@ -147,9 +149,9 @@ def test_openood_has_near_and_far_averages_and_both_fpr95(zero_shot, tmp_path, c
     text = capsys.readouterr().out
     assert "SSB-hard" in text
     assert "OpenImage-O" in text
-    openoods = text[text.index("FPR95, % of in-distribution rejected") :]
+    openoods = text[text.index("FPR95 with OOD positive, % of in-distribution rejected") :]
     assert "68.34" in openoods  # NegLabel's average over the near sets, in OpenOOD's convention
-    before = text[: text.index("FPR95, % of in-distribution rejected")]
+    before = text[: text.index("FPR95 with OOD positive, % of in-distribution rejected")]
     assert "68.34" not in before
 
 
@@ -288,3 +290,26 @@ def test_every_published_row_belongs_to_a_known_set():
 
 def test_the_images_of_a_benchmark_are_those_on_disk(root):
     assert len(find_images([root / "dtd/images"]).records) == 2 * OOD
+
+
+def test_a_detector_of_other_classes_is_refused_with_the_fix(bundle, root, tmp_path, capsys):
+    small = tmp_path / "suite"
+    write_small_suite(small)
+    fruit = OODDetector.from_classes(["apple", "pear"], models=bundle, share=0.9)
+    fruit.save_pretrained(tmp_path / "fruit")
+    for where, name in ((small, "mini-main"), (root, "imagenet-4")):
+        assert command("evaluate", tmp_path / "fruit", "--benchmark", name, "--root", where) == 2
+        complaint = capsys.readouterr().err
+        assert "has 2 other classes than the" in complaint
+        assert "synood zero-shot --benchmark" in complaint
+
+
+def test_classes_are_compared_without_regard_to_order_case_and_spelling_of_spaces(bundle, tmp_path):
+    write_small_suite(tmp_path / "suite")
+    suite = read_suite(tmp_path / "suite")
+    known = suite.one("train").index().class_names
+    shuffled = [name.upper().replace(" ", "_") for name in reversed(known)]
+    check_classes(OODDetector.from_classes(shuffled, models=bundle, share=0.9), suite)
+    more = OODDetector.from_classes([*known, "zebra"], models=bundle, share=0.9)
+    with pytest.raises(InputError, match="'zebra' is none of the benchmark's"):
+        check_classes(more, suite)

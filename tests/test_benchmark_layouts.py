@@ -103,7 +103,7 @@ def test_the_authors_names_can_be_asked_for(mos):
 
 def test_a_folder_that_is_no_class_is_refused(mos):
     (mos / "ImageNet/train/n99999999").mkdir()
-    with pytest.raises(InputError, match="n99999999: is no class of ImageNet-1k"):
+    with pytest.raises(InputError, match="n99999999: is not a class of ImageNet-1k"):
         open_benchmark("imagenet-4", mos)
 
 
@@ -174,7 +174,7 @@ def test_a_damaged_list_and_a_lost_picture_are_told(openood, monkeypatch):
     assert list(found) == ["SSB-hard", "NINCO", "iNaturalist"]  # another order is no damage
     assert "test_ssb_hard.txt: no such file" in found["SSB-hard"][0]
     assert "test_ninco.txt: not the owners' list" in found["NINCO"][0]
-    assert "1 listed images are not there, the first" in found["iNaturalist"][0]
+    assert "1 listed images are missing, the first" in found["iNaturalist"][0]
     assert "inaturalist/images/0001.png" in found["iNaturalist"][0]
 
 
@@ -195,7 +195,7 @@ def test_other_pictures_under_the_right_number_are_told_by_their_names(mos, monk
     monkeypatch.setitem(catalog.BENCHMARKS, "imagenet-4", replace(benchmark, sets=sets))
     (mos / "SUN/images/0000.png").rename(mos / "SUN/images/x.png")
     assert problems("imagenet-4", mos) == {
-        "SUN": ("the files have other names than the owners'",),
+        "SUN": ("the file names differ from the owners'",),
     }
 
 
@@ -215,14 +215,12 @@ def test_the_cleaned_sets_and_imagenet_o(tmp_path):
     assert "ImageNet-O" in problems("imagenet-o", tmp_path)
 
 
-def test_the_mini_world_is_checked_where_it_was_written(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert main(["benchmark", "check", "mini"]) == 2
-    assert "no such file" in capsys.readouterr().out
-    write_small_suite(tmp_path / "synood/mini", split="hard")
+def test_the_mini_world_is_checked_where_it_was_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNOOD_CACHE", str(tmp_path))
+    write_small_suite(tmp_path / "mini", split="hard")
     assert main(["benchmark", "check", "mini"]) == 0
     assert open_benchmark("mini").split == "hard"
-    (tmp_path / "synood/mini/test/far/faces/0003.png").unlink()
+    (tmp_path / "mini/test/far/faces/0003.png").unlink()
     assert list(problems("mini", None)) == ["faces"]
 
 
@@ -243,3 +241,16 @@ def test_the_list_of_benchmarks_is_text_and_json(capsys):
     assert [row["name"] for row in rows][:3] == ["mini", "mini-main", "imagenet-4"]
     counts = {known["name"]: known["count"] for row in rows for known in row["sets"]}
     assert counts["SSB-hard"] == 49_000
+
+
+def test_an_embedded_benchmark_needs_nothing_and_a_damaged_one_is_told(tmp_path, capsys):
+    place = tmp_path / "suite"
+    assert main(["benchmark", "check", "mini", "--root", str(place)]) == 0
+    text = capsys.readouterr().out
+    assert "embedded: written when it is first used" in text
+    assert "MISSING" not in text
+    assert not place.exists()
+    place.mkdir()
+    (place / "suite.json").write_text("{}")
+    assert main(["benchmark", "check", "mini", "--root", str(place)]) == 2
+    assert f"delete {place}" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from synood.benchmark.results.results import (
     read_results,
     write_results,
 )
+from synood.benchmark.results.text import text_table
 from synood.errors import InputError
 
 
@@ -171,7 +172,7 @@ def test_best_knows_which_way_a_metric_points_and_shares_ties(rows):
 
 
 def test_the_text_table_shows_every_method_and_set_in_percent(rows):
-    text = tables.text_table(rows, {method.name: method.title for method in METHODS})
+    text = text_table(rows, {method.name: method.title for method in METHODS})
     above, below = text.split("\n\n")
     assert above.startswith("AUROC")
     assert below.startswith("FPR95")

@@ -120,5 +120,5 @@ def test_a_suite_that_leaks_is_not_handed_out(tmp_path):
         write_small_suite(root, seed, split)
         shutil.copyfile(root / "test/far/faces/0000.png", root / "train/cat/0000.png")
 
-    with pytest.raises(InputError, match="the same picture as"):
+    with pytest.raises(InputError, match="the same image as"):
         prepare_mini(tmp_path / "s", writer=writer)

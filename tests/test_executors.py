@@ -13,6 +13,7 @@ from bundling import tiny_bundle
 from small_run import make_pictures
 from synood import InputError
 from synood.cli.options import ExecutorOptions
+from synood.features.extractor import ImageFile
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
@@ -59,7 +60,7 @@ def test_without_batches_nothing_is_begun():
 def test_a_task_that_was_sent_loads_the_same_models_anew(tmp_path):
     bundle = load_bundle(tiny_bundle(tmp_path / "bundle"))
     paths = sorted(make_pictures(tmp_path / "images").rglob("*.png"))
-    files = [(path, sha256_file(path), 0) for path in paths]
+    files = [ImageFile(path, sha256_file(path)) for path in paths]
     here = Models(bundle, "cpu")
     sent = pickle.loads(pickle.dumps(Encode(here)))
 

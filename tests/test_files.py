@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import signal
 import stat
@@ -18,11 +19,14 @@ from hypothesis import strategies as st
 from synood.errors import InputError
 from synood.files import (
     fingerprint,
+    printable,
     read_json,
     read_jsonl,
+    read_text,
     replacing,
     sha256_bytes,
     sha256_file,
+    text_lines,
     write_bytes,
     write_json,
     write_jsonl,
@@ -203,7 +207,7 @@ def test_json_lines_may_hold_other_line_ends(tmp_path, character):
     [
         (b"", "not readable as JSON"),
         (b'{"a": 1', "not readable as JSON"),
-        (b"\xff\xfe", "not readable as UTF-8 text"),
+        (b"\xff\xfa", r"byte 0 \(0xff\) is not UTF-8 text; save the file as UTF-8"),
         (b"[" * 100_000, "not readable as JSON"),
     ],
 )
@@ -226,7 +230,7 @@ def test_broken_lines_are_named(tmp_path):
     with pytest.raises(InputError, match=r"a\.jsonl, line 2: not a JSON object"):
         read_jsonl(path)
     path.write_bytes(b'{"a": "\xff"}\n')
-    with pytest.raises(InputError, match=r"a\.jsonl: not readable as UTF-8"):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 1: byte 7 \(0xff\) is not UTF-8"):
         read_jsonl(path)
 
 
@@ -278,3 +282,57 @@ def test_fingerprints_do_not_change_between_processes():
 
 def test_a_path_counts_as_its_text():
     assert fingerprint(Path("a/b")) == fingerprint("a/b")
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-mark", "utf-16-be-mark"]
+)
+def test_text_is_read_as_editors_and_shells_write_it(tmp_path, encoding):
+    text = '{"name": "caf\u00e9 \U0001f408"}\r\n'
+    codec = encoding.removesuffix("-mark")
+    mark = {"utf-16-le-mark": b"\xff\xfe", "utf-16-be-mark": b"\xfe\xff"}.get(encoding, b"")
+    path = tmp_path / "a.json"
+    path.write_bytes(mark + text.encode(codec))
+
+    assert read_text(path) == text
+    assert read_json(path) == {"name": "caf\u00e9 \U0001f408"}
+    assert read_jsonl(path) == [{"name": "caf\u00e9 \U0001f408"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("cat\ncaf\u00e9\n".encode("latin-1"), r"line 2: byte 7 \(0xe9\) is not UTF-8 text"),
+        ("\u201ccat\u201d".encode("cp1252"), r"line 1: byte 0 \(0x93\) is not UTF-8 text"),
+        ("cat".encode("utf-16-le"), "byte 1 is NUL"),
+        ("cat".encode("utf-16-be"), "byte 0 is NUL"),
+        ("cat".encode("utf-32"), "is NUL"),
+        (b"\xff\xfec", r"byte 2 \(0x63\) is not UTF-16 text"),
+        (b"cat\0dog", "byte 3 is NUL"),
+    ],
+)
+def test_other_bytes_are_refused_with_the_byte_and_the_fix(tmp_path, data, message):
+    (tmp_path / "names.txt").write_bytes(data)
+
+    with pytest.raises(InputError, match=rf"names\.txt.*{message}.*; save the file as UTF-8"):
+        read_text(tmp_path / "names.txt")
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_lines_end_as_in_a_text_file_and_nowhere_else(text):
+    lines = text_lines(text)
+
+    assert lines == io.StringIO(text, newline=None).read().removesuffix("\n").split("\n") or (
+        text == "" and lines == []
+    )
+
+
+@given(st.text(), st.sampled_from(["utf-8", "ascii", "cp1252", "cp437", "no-such-codec", None]))
+def test_what_is_printable_fits_the_console_and_one_line(text, encoding):
+    shown = printable(text, encoding)
+
+    shown.encode(encoding if encoding in ("utf-8", "ascii", "cp1252", "cp437") else "ascii")
+    assert len(shown.splitlines()) <= 1
+    assert "\x1b" not in shown
+    if text.isascii() and text.isprintable():
+        assert shown == text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from colours import ColourEncoder, picture
 from small_run import make_pictures, run
 from synood import InputError, OODDetector
+from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
 from synood.files import read_jsonl, replacing_directory, sha256_file, write_jsonl
 from synood.images.sources import folder_per_class
@@ -185,18 +186,21 @@ def test_features_follow_the_content_not_the_name(tmp_path):
     for name, colour in (("a.png", "red"), ("b.png", "blue")):
         picture(colour).save(tmp_path / name)
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    hashes = [sha256_file(path) for path in paths]
-    features = store.images(paths, hashes, lambda *_: None)
+    files = [ImageFile(path, sha256_file(path)) for path in paths]
+    features = store.images(files)
     np.testing.assert_array_equal(
         features, encoder.encode_images([picture("red"), picture("blue")])
     )
 
-    renamed = [path.rename(tmp_path / f"new-{path.name}") for path in paths]
+    renamed = [
+        ImageFile(file.path.rename(tmp_path / f"new-{file.path.name}"), file.sha256)
+        for file in files
+    ]
     nobody = FeatureStore(tmp_path / "features", "print", lambda: pytest.fail("encoded again"))
-    np.testing.assert_array_equal(nobody.images(renamed, hashes, lambda *_: None), features)
+    np.testing.assert_array_equal(nobody.images(renamed), features)
 
     other = FeatureStore(tmp_path / "features", "other print", lambda: encoder)
-    other.images(renamed, hashes, lambda *_: None)
+    other.images(renamed)
     assert len(list((tmp_path / "features").iterdir())) == 2
 
 
@@ -206,7 +210,7 @@ def test_features_that_are_no_numbers_are_refused(tmp_path):
             return super().encode_texts(texts) * np.nan
 
     store = FeatureStore(tmp_path, "print", Broken)
-    with pytest.raises(InputError, match="not numbers"):
+    with pytest.raises(InputError, match="not finite"):
         store.texts([("a cat",)], lambda *_: None)
     assert not list(tmp_path.iterdir())
 

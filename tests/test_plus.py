@@ -10,6 +10,7 @@ from bundling import CLASSES
 from small_run import make_pictures, run
 from synood.benchmark.protocol.retune import Retuner, read_class_images, read_pairs
 from synood.detector.ood_detector import OODDetector
+from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
 from synood.files import read_jsonl, sha256_file
 from synood.images.sources import folder_per_class
@@ -19,7 +20,6 @@ from synood.models.loaded import Models
 from synood.pipeline.recipe import RECIPES, resolve_recipe
 from synood.pipeline.rundir.shards import read_synthetic
 from synood.pipeline.rundir.workspace import Workspace
-from synood.progress import no_progress
 from synood.scores import cosine_similarity
 from synood.tuning.projection import tune_projection
 
@@ -140,8 +140,7 @@ def test_a_run_taken_up_again_gives_its_own_detector(out, bundle, images, tmp_pa
 def test_views_have_features_of_their_own(bundle, images, tmp_path):
     models = Models(load_bundle(bundle), "cpu")
     store = FeatureStore(tmp_path, models.part_fingerprint("encoder"), lambda: models.encoder)
-    paths = sorted(images.rglob("*.png"))[:3]
-    hashes = [sha256_file(path) for path in paths]
-    found = [store.images(paths, hashes, no_progress, view) for view in (0, 1, 2, 1)]
+    files = [(path, sha256_file(path)) for path in sorted(images.rglob("*.png"))[:3]]
+    found = [store.images([ImageFile(*file, view) for file in files]) for view in (0, 1, 2, 1)]
     np.testing.assert_array_equal(found[1], found[3])
     assert all(np.abs(found[i] - found[j]).max() > 1e-3 for i, j in ((0, 1), (0, 2), (1, 2)))

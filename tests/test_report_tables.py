@@ -12,6 +12,7 @@ from synood.benchmark.protocol.methods import titles
 from synood.benchmark.report import writing
 from synood.benchmark.results import tables
 from synood.benchmark.results.published import Published
+from synood.benchmark.results.text import text_table
 
 TITLES = {**titles(METHODS), "adaneg": "AdaNeg", "late": "Late"}
 
@@ -45,7 +46,7 @@ def test_the_best_of_a_kind_is_chosen_among_that_kind(rows):
 
 
 def test_text_has_a_block_of_test_time_methods_under_the_others(rows):
-    text = tables.text_table(rows, TITLES)
+    text = text_table(rows, TITLES)
     first, second, *_ = text.split("\n\n")
     assert "SynOOD" in first
     assert "AdaNeg" not in first
@@ -81,7 +82,7 @@ def test_published_figures_have_their_own_line_and_are_never_the_best(rows):
     assert not any(line.best)
     without = tables.groups(rows, "auroc", TITLES)[0]
     assert [one for one in group.lines if not one.published] == list(without.lines)
-    assert "99.99" not in tables.text_block(rows, "fpr95", "", TITLES, [printed])
+    assert "99.99" not in text_table(rows, TITLES, [printed], ["fpr95"])
     for text in (
         writing.markdown(rows, TITLES, "auroc", [printed]),
         writing.latex(rows, TITLES, "auroc", [printed]),

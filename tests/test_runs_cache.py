@@ -230,7 +230,7 @@ def test_a_folder_scored_again_is_not_encoded_and_scores_the_same(kept, bundle, 
 
     os.environ["SYNOOD_CACHE_SIZE"] = "50MB"
     assert main(["cache"]) == 0
-    assert "9 features of 1 encoders" in capsys.readouterr().out
+    assert "11 features of 2 encoders" in capsys.readouterr().out
     assert main(["cache", "clear", "--older-than", "30d"]) == 0
     assert "0 features removed" in capsys.readouterr().out
     assert main(["cache", "clear", "--older-than", "soon"]) == 2

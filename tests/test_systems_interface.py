@@ -198,7 +198,7 @@ def test_systems_of_the_registry_have_names_of_their_own_and_papers():
         assert system.method.paper
         assert system.method.needs
         assert (system.method.kind == "test-time") == isinstance(system, StreamSystem)
-    with pytest.raises(InputError, match="system 'odin-nonsense': is unknown; use one of msp,"):
+    with pytest.raises(InputError, match="system 'odin-nonsense' is unknown; use one of msp,"):
         find_system("odin-nonsense")
 
 

@@ -135,11 +135,13 @@ def tiny_inpainting(
     scheduler_config: dict[str, Any] | None = None,
     text_to_image: bool = False,
     sdxl: bool = False,
+    guidance_embedding: int | None = None,
     seed: int = 0,
 ) -> Path:
-    """Components of a StableDiffusionInpaintPipeline; latents have half the picture's size.
+    """Components of a StableDiffusionInpaintPipeline; latents have half the image's size.
 
-    With `sdxl` those of a StableDiffusionXLInpaintPipeline: a second, wider tower.
+    With `sdxl` those of a StableDiffusionXLInpaintPipeline: a second, wider tower. With
+    `guidance_embedding` those of a latent consistency model, whose U-Net is told the scale.
     """
     import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -158,6 +160,7 @@ def tiny_inpainting(
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             attention_head_dim=8,
             norm_num_groups=8,
+            time_cond_proj_dim=guidance_embedding,
             **{"cross_attention_dim": text["hidden_size"], **extra},
         )
         vae = diffusers.AutoencoderKL(

@@ -6,6 +6,7 @@ final name; the name itself may be lost then, and with it that one piece of work
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import hashlib
 import json
@@ -14,6 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,11 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_MARKS = {  # byte-order marks
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 MAX_TEXT = 2**30  # bytes of a text that is read whole; ImageNet's longest list has 70 MB
 
 
@@ -177,11 +184,71 @@ def read_bounded(path: Path, limit: int = MAX_TEXT) -> bytes:
 
 
 def read_text(path: Path, limit: int = MAX_TEXT) -> str:
-    """Read UTF-8 text as `read_bounded` does; line ends are left as they are."""
+    """Read a text file as `read_bounded` and `decode_text` do; line ends are left as they are."""
+    return decode_text(read_bounded(path, limit), readable(path))
+
+
+def decode_text(data: bytes, name: str) -> str:
+    r"""Decode UTF-8, with or without a byte-order mark, or UTF-16 with one, as PowerShell writes.
+
+    Anything else is an `InputError` that names the file and the byte, as is a NUL, which no text
+    holds: UTF-16 without a byte-order mark is full of them.
+
+    >>> decode_text(b"\xff\xfec\x00a\x00t\x00", "names.txt")
+    'cat'
+    """
+    encoding = next((codec for mark, codec in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        return read_bounded(path, limit).decode()
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(f"{readable(path)}: not readable as UTF-8 text ({error})") from None
+        line = _line_of(data, error.start) if encoding.startswith("utf-8") else ""
+        raise InputError(
+            f"{name}{line}: byte {error.start} ({data[error.start]:#04x}) is not "
+            f"{encoding.removesuffix('-sig').upper()} text; save the file as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise InputError(
+            f"{name}: byte {data.index(0)} is NUL, which no text holds; save the file as UTF-8"
+        )
+    return text
+
+
+def text_lines(text: str) -> list[str]:
+    r"""Split at line ends: `\n`, `\r\n` and `\r` alone; the end of the last line begins no other.
+
+    Not `str.splitlines`, which also splits at characters that may stand within a name.
+
+    >>> text_lines("cat\r\ndog\rbee\n")
+    ['cat', 'dog', 'bee']
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def printable(text: str, encoding: str | None = "utf-8") -> str:
+    r"""Return `text` as a console of this encoding can show it on one line.
+
+    Characters outside the encoding, and those that move a cursor or end a line, become `\xNN` or
+    `\uNNNN`; an unknown encoding counts as ASCII.
+
+    >>> printable("snow/café\n.jpg", "ascii")
+    'snow/caf\\xe9\\n.jpg'
+    """
+    shown = "".join(
+        char.encode("unicode_escape").decode() if _is_control(char) else char for char in text
+    )
+    try:
+        return shown.encode(encoding or "ascii", "backslashreplace").decode(encoding or "ascii")
+    except LookupError:
+        return shown.encode("ascii", "backslashreplace").decode()
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Zl", "Zp")
+
+
+def _line_of(data: bytes, position: int) -> str:
+    return f", line {data.count(bytes([10]), 0, position) + 1}"
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value

@@ -91,7 +91,7 @@ def test_missing_folder_in_a_process_of_its_own(in_process, bundle, tmp_path):
 
 
 def test_our_own_fault_is_exit_code_1_with_a_traceback(monkeypatch, capsys, detector, images):
-    monkeypatch.setattr(OODDetector, "verdicts", lambda *_: 1 / 0)
+    monkeypatch.setattr(OODDetector, "iter_predict", lambda *_, **__: 1 / 0)
     assert main(["score", str(detector), str(images)]) == 1
     shown = capsys.readouterr().err
     assert "ZeroDivisionError" in shown
@@ -99,9 +99,9 @@ def test_our_own_fault_is_exit_code_1_with_a_traceback(monkeypatch, capsys, dete
 
 
 def test_interrupted_by_hand_is_one_line(monkeypatch, capsys, detector, images):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(OODDetector, "verdicts", interrupted)
+    monkeypatch.setattr(OODDetector, "iter_predict", interrupted)
     assert main(["score", str(detector), str(images)]) == 130
     assert "Traceback" not in capsys.readouterr().err

@@ -11,8 +11,8 @@ from bundling import tiny_bundle
 from colours import ColourEncoder
 from small_run import make_pictures, run
 from synood import OODDetector
-from synood._zero_shot import text_encoder
 from synood.errors import InputError
+from synood.features.texts import TextFeatures
 from synood.labels.mining import class_closeness
 from synood.labels.negatives import mined_labels
 from synood.labels.pools import candidates
@@ -28,7 +28,7 @@ WORDS = [
 
 
 def csp(words, classes, settings=CSP):
-    encode = text_encoder(ColourEncoder())
+    encode = TextFeatures("colours", ColourEncoder).encode
     prompts = PROMPT_SETS["csp"]
     return mined_labels(
         words, classes, prompts, settings, encode, encode(prompts.class_prompts(classes))

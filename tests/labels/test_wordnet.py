@@ -144,7 +144,7 @@ def test_a_line_that_is_no_synset_is_named(database, line):
 
 def test_a_file_that_is_no_text_is_named(database):
     (database / "data.noun").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"data\.noun: not readable as UTF-8 text"):
+    with pytest.raises(InputError, match=r"data\.noun: byte 2 \(0x00\) is not UTF-16 text"):
         wordnet.read_wordnet(database)
 
 

@@ -135,13 +135,35 @@ def test_old_files_mean_what_they_meant():
 
 
 def test_gradient_reaches_every_kept_pixel_and_agrees_with_finite_differences(classifier):
-    pixels = pixels_of(noise(32, 32)).double().requires_grad_(True)
+    pixels = pixels_of(noise(36, 36)).requires_grad_(True)  # not resized, so not rounded to bytes
     classifier.logits(pixels)[0, 1].backward()
-    assert (pixels.grad != 0).float().mean() > 0.5
-    step = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0)).double() * 1e-3
+    kept = torch.zeros_like(pixels)
+    kept[..., 2:34, 2:34] = 1  # the centre crop
+    assert torch.equal(pixels.grad != 0, kept.bool())
+    length = pixels.grad.norm()
+    step = 3e-3 * pixels.grad / length  # the steepest way: a difference far above rounding
     with torch.no_grad():
         ahead, behind = (classifier.logits(pixels + s * step)[0, 1] for s in (1, -1))
-    assert float((pixels.grad * step).sum()) == pytest.approx(float(ahead - behind) / 2, rel=0.05)
+    assert float(length) == pytest.approx(float(ahead - behind) / 6e-3, rel=0.01)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_rounding_to_bytes_keeps_the_gradient_of_resizing(interpolation):
+    steps = PixelPreprocess(20, None, interpolation, (0.0,) * 3, (1.0,) * 3)
+    pixels = (pixels_of(noise(32, 32)).double() * 0.8 + 0.1).requires_grad_(True)
+    resized = steps(pixels)
+    weights = torch.randn(resized.shape, generator=torch.Generator().manual_seed(0)).double()
+    (resized * weights).sum().backward()
+    step = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(1)).double() * 1e-3
+    with torch.no_grad():
+        ahead, behind = (
+            torch.nn.functional.interpolate(
+                pixels + s * step, (20, 20), mode=interpolation, antialias=True
+            )
+            for s in (1, -1)
+        )
+    expected = float(((ahead - behind) * weights).sum()) / 2
+    assert float((pixels.grad * step).sum()) == pytest.approx(expected, rel=1e-9)
 
 
 def test_logits_do_not_depend_on_the_batch(classifier):

@@ -27,7 +27,7 @@ class LinearPredictor:
     """Takes the place of a U-Net: a prediction in closed form, and a note of what was asked."""
 
     dtype = torch.float64
-    config = SimpleNamespace(in_channels=4)
+    config = SimpleNamespace(in_channels=4, time_cond_proj_dim=None)
 
     def __init__(self) -> None:
         self.times: list[float] = []

@@ -467,6 +467,30 @@ def test_a_run_asks_the_endpoint_of_a_file_or_of_its_bundle(bundle, tmp_path, ca
     assert load_bundle(own).spec["describer"]["model"] == "tiny"
 
 
+def test_an_answer_too_long_for_the_text_tower_is_shortened_and_that_is_said(
+    bundle, tmp_path, capsys
+):
+    images = make_pictures(tmp_path / "photos")
+    long = "mossy ground, weathered stone wall, wooden fence, rusty iron gate, gravel path, hilltop"
+    with serving(Chat(answer=long)) as chat:
+        part = {"type": "endpoint", "base_url": chat.url, "model": "tiny", "key_env": None}
+        (tmp_path / "part.json").write_text(json.dumps(part))
+        words = ["fit", images, "--out", tmp_path / "run", "--models", bundle, "--per-class", 2]
+        words += ["--set", "guidance.num_inference_steps=2", "--set", "mining.share=0.5"]
+        words += ["--batch-size", 2, "--describer", tmp_path / "part.json", "--device", "cpu"]
+        template = ["--set", f"describe.template={'very ' * 40}{{}}"]
+        assert main([str(word) for word in [*words, *template]]) == 2
+        assert "takes the 77 tokens" in capsys.readouterr().err
+        assert chat.requests == []  # refused before anything is paid for
+        assert main([str(word) for word in words]) == 0
+    assert "6 of 6 descriptions shortened" in capsys.readouterr().err
+    rows = [json.loads(r) for r in (tmp_path / "run/describe.jsonl").read_text().splitlines()]
+    assert {row["full_text"] for row in rows} == {long}
+    (text,) = {row["text"] for row in rows}
+    assert long.startswith(f"{text}, ")
+    assert load_bundle(bundle).inpainter().check_prompts([f"A photo only remain {text}."]) is None
+
+
 def test_a_run_goes_on_without_an_image_that_the_provider_refuses(bundle, tmp_path):
     images, own = make_pictures(tmp_path / "photos"), tmp_path / "own"
     shutil.copytree(bundle, own)

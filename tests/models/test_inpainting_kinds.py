@@ -13,6 +13,7 @@ import torch
 
 import tiny
 from synood.errors import CheckpointError, InputError
+from synood.models.denoising import guidance_scale_embedding
 from synood.models.inpainting import Inpainter
 
 PROMPTS = ["a photo of a cat", "A photo only remain tree."]
@@ -97,6 +98,32 @@ def test_paints_what_the_pipeline_of_diffusers_paints(
     theirs = paint_with_diffusers(directory, *how)
     assert ours.std() > 0.05
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{}, *KINDS.values()], ids=["in-painting", *KINDS])
+@pytest.mark.parametrize(("strength", "scale"), [(0.6, 8.0), (1.0, 8.0), (0.6, 1.0)])
+def test_latent_consistency_models_paint_what_the_pipeline_of_diffusers_paints(
+    tmp_path, pixels, options, strength, scale
+):
+    directory = tiny.tiny_inpainting(tmp_path, "LCMScheduler", guidance_embedding=32, **options)
+    how = (pixels, PROMPTS, (1, 2), strength, 4, scale)
+    ours = paint(Inpainter.from_pretrained(directory), *how)
+    theirs = paint_with_diffusers(directory, *how)
+    assert ours.std() > 0.05
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    other = (pixels, PROMPTS, (1, 2), strength, 4, scale + 2)
+    assert (paint(Inpainter.from_pretrained(directory), *other) - ours).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("width", [8, 33, 256])
+def test_the_embedding_of_the_guidance_scale_is_that_of_diffusers(width):
+    import diffusers
+
+    scales = torch.tensor([1.0, 3.5, 8.0])
+    theirs = diffusers.StableDiffusionInpaintPipeline.get_guidance_scale_embedding(
+        None, scales - 1, width
+    )
+    torch.testing.assert_close(guidance_scale_embedding(scales, width), theirs)
 
 
 @pytest.mark.parametrize("zeros", [True, False])

@@ -74,6 +74,8 @@ def check(
 
 def _check_text(found: Check) -> str:
     """Return a line per set with its problems below it, and where to get incomplete sets."""
+    if not found.sets:
+        return f"{found.benchmark} in {found.root}\n{found.note}\n"
     cells = [["", "set", "use", "images", "expected", "below the root"]]
     for item in found.sets:
         mark = "ok" if item.ok else "MISSING" if item.place is None else "WRONG"

@@ -110,7 +110,7 @@ def _check_inputs(sets: OwnSets, benchmark: str | None, root: Path | None) -> No
 def _on_own(judge: OODDetector, sets: OwnSets, max_bad: float) -> tuple[Results, str]:
     from synood.benchmark.protocol.evaluation import ScoredSet, evaluate_detector
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results.tables import text_table
+    from synood.benchmark.results.text import text_table
     from synood.cli.inputs import ood_sets, score_images
 
     listed = [("id", sets.inside(), None), *ood_sets(sets.ood, sets.near_ood)]
@@ -134,7 +134,7 @@ def _on_benchmark(
 ) -> tuple[Results, str]:
     from synood.benchmark.protocol.evaluation import evaluate_suite
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results.with_published import table_with_published
+    from synood.benchmark.results.text import table_with_published
     from synood.benchmark.suites.layouts import open_benchmark
 
     suite = open_benchmark(name, root, roles=("test",))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from synood.benchmark.results.results import Group
+    from synood.benchmark.results.results import OodGroup
     from synood.cli.options import BenchmarkOptions
     from synood.images.sources import ImageIndex
     from synood.models.bundles import Bundle
@@ -60,10 +60,10 @@ def mining_of(bundle: Bundle, share: float | None, assignments: Sequence[str]) -
     return resolve_recipe("paper", bundle.recipe_defaults, (*assignments, *short)).mining
 
 
-def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, Group]]:
+def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, OodGroup]]:
     """List the images of every NAME=PATH; a bad form or a name given twice is an `InputError`."""
-    sets: list[tuple[str, ImageIndex, Group]] = []
-    groups: tuple[tuple[Group, Sequence[str]], ...] = (("near", near), ("far", far))
+    sets: list[tuple[str, ImageIndex, OodGroup]] = []
+    groups: tuple[tuple[OodGroup, Sequence[str]], ...] = (("near", near), ("far", far))
     for group, text in [(group, text) for group, texts in groups for text in texts]:
         name, equals, path = text.partition("=")
         if not (name and equals and path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
 from synood.cli.console import deliver, reporter
@@ -42,9 +43,9 @@ def mine(
     compare
         Negative labels to compare the result with: a text file, or "neglabel-imagenet".
     """
-    from synood._zero_shot import text_encoder
     from synood.cli.inputs import class_names, mining_of
     from synood.cli.outputs import check_output_file
+    from synood.features.texts import loaded_texts
     from synood.files import write_text
     from synood.labels.class_names import checked_class_names
     from synood.labels.lists import label_line, read_labels, read_words
@@ -54,6 +55,7 @@ def mine(
     from synood.labels.prompts import find_prompt_set
     from synood.models.bundles import load_bundle
     from synood.models.device import pick_device
+    from synood.models.loaded import Models
 
     check_output_file(out, overwrite)
     bundle = load_bundle(models)
@@ -62,10 +64,10 @@ def mine(
     prompts = find_prompt_set(mining.prompt_set)
     listed = None if compare is None else read_labels(compare)
     corpus = bundle.words() if words is None else read_words(words)
-    encoder = bundle.encoder(pick_device(device))
+    texts = loaded_texts(Models(bundle, pick_device(device)))
     with reporter() as progress:
-        encode = text_encoder(encoder, lambda done, total: progress("words", done, total, ""))
-        class_features = text_encoder(encoder)(prompts.class_prompts(classnames))
+        encode = partial(texts.encode, progress=partial(progress, "words"))
+        class_features = texts.encode(prompts.class_prompts(classnames))
         found = mined_labels(corpus, classnames, prompts, mining, encode, class_features)
     lines = map(label_line, found.words, found.prompts)
     write_text(out, "".join(f"{line}\n" for line in lines))

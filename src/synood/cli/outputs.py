@@ -38,13 +38,13 @@ def check_output_directory(path: Path, overwrite: bool = False) -> None:
 
     target = as_path(path)
     if isinstance(target, RemotePath):
-        entries = target.exists() and target.below()
+        occupied = target.exists() and any(target.below())
     else:
         _check_parent(target)
         if target.exists() and not target.is_dir():
             raise InputError(f"{readable(target)}: is a file; name a directory to write")
-        entries = target.is_dir() and sorted(target.iterdir())
-    if entries and not overwrite:
+        occupied = target.is_dir() and any(target.iterdir())
+    if occupied and not overwrite:
         raise InputError(f"{readable(target)}: is not empty; {_DIRECTORY}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,35 +12,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood import scores
-from synood._zero_shot import text_encoder
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration, calibrate_threshold
 from synood.errors import InputError
-from synood.images.inputs import as_image, as_scores, batches, path_of
+from synood.features.extractor import BATCH, FeatureExtractor
+from synood.features.texts import loaded_texts, unit
+from synood.features.unreadable import Unreadable, map_padded
+from synood.images.inputs import batches, path_of
 from synood.labels.class_names import checked_class_names
 from synood.labels.lists import given_labels
 from synood.labels.mining import mining_settings
 from synood.labels.negatives import listed_labels, mined_labels
 from synood.labels.prompts import find_prompt_set
 from synood.models.bundles import Bundle, load_bundle
+from synood.models.loaded import Models
 from synood.settings import Recipe, ScoreSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-    from synood.images.inputs import ImageInput, Images
+    from synood.images.inputs import Images
     from synood.images.sources import ImageIndex
     from synood.labels.lists import GivenNegatives
     from synood.models.clip import ImageTextEncoder
     from synood.progress import Progress
     from synood.settings import MiningSettings
     from synood.tuning.projection import Projection
-
-BATCH = 64  # pictures decoded at a time
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,10 @@ class OODDetector:
         bundle = load_bundle(models)
         chosen = mining_settings(mining, bundle.prompt_set, prompt_set, share, quantile)
         prompts = find_prompt_set(chosen.prompt_set)
-        encoder = bundle.encoder(device)
-        encode = text_encoder(encoder)
+        loaded = Models(bundle, device)
+        encode = loaded_texts(loaded).encode
         notes: list[str] = []
-        class_features = scores.normalise(encode(prompts.class_prompts(class_names)))
+        class_features = unit(encode(prompts.class_prompts(class_names)))
         if negatives is None:
             found = mined_labels(
                 bundle.words(), class_names, prompts, chosen, encode, class_features
@@ -140,12 +142,12 @@ class OODDetector:
             left, *notes = given_labels(negatives).without(taken)
             found = listed_labels(left.words, prompts, encode)
         return cls(
-            encoder=Backbone.of(bundle, encoder, device),
+            encoder=Backbone.of(bundle, loaded.encoder, device),
             class_names=class_names,
             prompt_set=prompts.name,
             class_features=class_features,
             negative_prompts=found.prompts,
-            negative_features=scores.normalise(found.features),
+            negative_features=unit(found.features),
             settings=settings or ScoreSettings(temperature=bundle.score_temperature),
             notes=tuple(notes),
         )
@@ -191,53 +193,83 @@ class OODDetector:
             return self.encoder
         return Backbone(self.encoder.name, self.encoder.fingerprint, encoder=self.encoder)
 
+    def embed(self, images: Images) -> NDArray[np.float32]:
+        """Return the encoder's features of images: (N, D) float32, not normalised.
+
+        `images` are paths, folders, opened images or arrays (H, W, 3) of bytes, one or many. On one
+        machine an image has the same feature alone, among others and from the cache, bit for bit.
+        Raises `InputError` for an image that cannot be read.
+
+        >>> detector.embed("holiday/").shape  # doctest: +SKIP
+        (120, 384)
+        """
+        rows = [
+            _readable(row) for b in batches(images, BATCH) for row in self._extractor.extract(b)
+        ]
+        return np.stack(rows) if rows else np.zeros((0, self.class_features.shape[1]), np.float32)
+
     def score(self, images: Images) -> NDArray[np.float32]:
         """Score images: (N,) float32 in [0, 1], higher = more in-distribution.
 
-        `images` are paths, folders, PIL pictures or arrays (H, W, 3) of bytes, one or many; they
-        are decoded and encoded in batches, so many paths take little memory.
+        `images` are as for `embed`; they are decoded and encoded in batches, so many paths take
+        little memory. On one machine an image has the same score alone and among others.
 
         >>> detector.score("holiday/")  # doctest: +SKIP
         """
-        found = [self.score_features(self._encode(batch)) for batch in batches(images, BATCH)]
-        return np.concatenate(found) if found else np.zeros(0, np.float32)
+        return np.array([found.score for found in self.iter_predict(images)], np.float32)
 
     def score_features(self, features: ArrayLike) -> NDArray[np.float32]:
         """Score the encoder's image features (N, D), not normalised: (N,) float32 in [0, 1].
 
-        >>> detector.score_features(encoder.encode_images(pictures))  # doctest: +SKIP
+        >>> detector.score_features(detector.embed("holiday/"))  # doctest: +SKIP
         """
         return self._scorer(self._projected(features))
 
     def predict(self, images: Images) -> list[Prediction]:
         """Score images and say for each whether it is out-of-distribution and its nearest class.
 
+        Raises `InputError` for an image that cannot be read.
+
         >>> detector.predict(["panda.jpg"])[0].label  # doctest: +SKIP
         'panda'
         """
         return list(self.iter_predict(images))
 
-    def iter_predict(self, images: Images) -> Iterator[Prediction]:
+    def iter_predict(
+        self, images: Images, *, report_unreadable: bool = False
+    ) -> Iterator[Prediction]:
         """Yield what `predict` returns, a batch at a time: for many images, and for progress.
+
+        With `report_unreadable`, an image that cannot be read has the reason in `error` instead of
+        ending the iteration.
 
         >>> for prediction in detector.iter_predict("archive/"):  # doctest: +SKIP
         ...     print(prediction.path, prediction.score)
         """
         for batch in batches(images, BATCH):
-            yield from self.verdicts(self._encode(batch), [path_of(item) for item in batch])
+            paths = [path_of(item) for item in batch]
+            scored = map_padded(self._extractor.extract(batch), self._scored, BATCH)
+            for path, found in zip(paths, scored, strict=True):
+                if not isinstance(found, Unreadable):
+                    yield self._prediction(*found, path)
+                elif report_unreadable:
+                    yield Prediction(math.nan, None, "", path, found.reason)
+                else:
+                    raise InputError(found.reason)
 
-    def verdicts(self, features: ArrayLike, paths: Sequence[Path | None]) -> Iterator[Prediction]:
-        """Yield what `predict` says of images whose features (N, D) are known.
+    def predict_features(
+        self, features: ArrayLike, paths: Sequence[Path | None] | None = None
+    ) -> list[Prediction]:
+        """Return what `predict` returns for images whose features (N, D) are known.
 
-        >>> list(detector.verdicts(encoder.encode_images([picture]), [None]))  # doctest: +SKIP
+        >>> detector.predict_features(detector.embed([image]))  # doctest: +SKIP
         """
-        rows = self._projected(features)
-        nearest = scores.cosine_similarity(rows, self.class_features).argmax(axis=1)
-        for path, score, row in zip(
-            paths, self._scorer(rows).tolist(), nearest.tolist(), strict=True
-        ):
-            is_ood = None if self.threshold is None else score < self.threshold
-            yield Prediction(score, is_ood, self.class_names[row], path)
+        rows = np.asarray(features, dtype=np.float32)
+        found = self._scored([*rows]) if len(rows) else []
+        return [
+            self._prediction(score, row, path)
+            for (score, row), path in zip(found, paths or [None] * len(found), strict=True)
+        ]
 
     def calibrate(self, images: Images | ArrayLike, tpr: float = 0.95) -> OODDetector:
         """Return this detector with the threshold that keeps at least the share `tpr`.
@@ -248,7 +280,7 @@ class OODDetector:
         >>> detector.calibrate("validation/", tpr=0.95).threshold  # doctest: +SKIP
         0.71
         """
-        values = as_scores(images)
+        values = _as_scores(images)
         found = calibrate_threshold(self.score(images) if values is None else values, tpr)  # type: ignore[arg-type]
         return replace(self, threshold=found.threshold, calibration=found)
 
@@ -284,9 +316,20 @@ class OODDetector:
         """Return this detector with its encoder, not yet loaded, on `device`."""
         return replace(self, encoder=self.backbone.on(device))
 
-    def _encode(self, batch: list[ImageInput]) -> NDArray[np.float32]:
-        pictures = [as_image(item) for item in batch]
-        return self.backbone.load().encode_images(pictures)
+    @cached_property
+    def _extractor(self) -> FeatureExtractor:
+        backbone = self.backbone
+        return FeatureExtractor(backbone.fingerprint, backbone.load, backbone.device)
+
+    def _scored(self, features: Sequence[NDArray[np.float32]]) -> list[tuple[float, int]]:
+        """Return each feature's score and the row of its nearest class."""
+        rows = self._projected(np.stack(features))
+        nearest = scores.cosine_similarity(rows, self.class_features).argmax(axis=1)
+        return [*zip(self._scorer(rows).tolist(), nearest.tolist(), strict=True)]
+
+    def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
+        is_ood = None if self.threshold is None else score < self.threshold
+        return Prediction(score, is_ood, self.class_names[row], path)
 
     def _projected(self, features: ArrayLike) -> NDArray[np.float32]:
         """Return image features (N, D) as they are compared with texts."""
@@ -306,6 +349,22 @@ class OODDetector:
             chosen.groups,
             chosen.seed,
         )
+
+
+def _as_scores(values: object) -> NDArray[Any] | None:
+    """Return `values` as an array when they are scores - a line of numbers - and not images."""
+    if isinstance(values, np.ndarray):
+        return values if values.ndim == 1 and values.dtype.kind in "fiu" else None
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        return None
+    numbers = (int, float, np.integer, np.floating)
+    return np.asarray(values) if isinstance(values[0], numbers) else None
+
+
+def _readable(row: NDArray[np.float32] | Unreadable) -> NDArray[np.float32]:
+    if isinstance(row, Unreadable):
+        raise InputError(row.reason)
+    return row
 
 
 def _check_features(kind: str, features: Any, rows: int) -> None:  # noqa: ANN401 - to be checked

@@ -1,8 +1,7 @@
-"""What a user calls images - paths, folders, pictures, arrays - as pictures in small batches."""
+"""What a user passes as images: paths, folders, opened images and arrays, one or many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +11,8 @@ from synood.errors import InputError
 from synood.images.remote import as_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
     from PIL.Image import Image
 
@@ -69,16 +70,6 @@ def _as_read(image: Image) -> Image:
 def path_of(item: ImageInput) -> Path | None:
     """Return the path an image was given by, or None for a picture or an array."""
     return as_path(item) if isinstance(item, (str, Path)) else None
-
-
-def as_scores(values: object) -> NDArray[Any] | None:
-    """Return `values` as an array when they are scores - a line of numbers - and not images."""
-    if isinstance(values, np.ndarray):
-        return values if values.ndim == 1 and values.dtype.kind in "fiu" else None
-    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-        return None
-    numbers = (int, float, np.integer, np.floating)
-    return np.asarray(values) if isinstance(values[0], numbers) else None
 
 
 def _items(images: Any) -> Iterator[ImageInput]:  # noqa: ANN401 - see Images

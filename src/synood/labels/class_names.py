@@ -1,7 +1,12 @@
-"""Class names: which are accepted, and in what form."""
+"""Class names: one form for each name wherever it comes from.
+
+A folder, a line of a list and a name in Python are the same class when they differ only in case,
+in spacing, in "_" for a space, or in how Unicode composes an accent (NFC or NFD).
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from synood.errors import InputError
@@ -10,27 +15,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def class_name(text: str) -> str:
+    """Return a class name in its one form: NFC, "_" as a space, single spaces, case as it is.
+
+    >>> class_name(" fire_truck ")
+    'fire truck'
+    """
+    return " ".join(unicodedata.normalize("NFC", text).replace("_", " ").split())
+
+
+def class_key(name: str) -> str:
+    """Return the form in which class names are compared: `class_name` in lower case.
+
+    >>> class_key("Fire_Truck") == class_key("fire  truck")
+    True
+    """
+    return unicodedata.normalize("NFC", class_name(name).casefold())
+
+
 def checked_class_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names stripped; none, an empty or a repeated one is an `InputError`.
+    """Return the names in their one form; none, an empty or a repeated one is an `InputError`.
 
-    Names that differ only in case or spacing count as one, since they mean the same class.
-
-    >>> checked_class_names([" cat", "dog"])
-    ('cat', 'dog')
+    >>> checked_class_names([" cat", "fire_truck"])
+    ('cat', 'fire truck')
     """
     if isinstance(names, str):
         raise InputError(f"class names: give a list of names, not the one text {names!r}")
-    cleaned = tuple(" ".join(name.split()) for name in names)
+    cleaned = tuple(class_name(name) for name in names)
     if not cleaned:
         raise InputError("class names: the list is empty; give at least one name")
     seen: dict[str, int] = {}
     for number, name in enumerate(cleaned, start=1):
         if not name:
             raise InputError(f"class names: number {number} is empty; name it or remove it")
-        first = seen.setdefault(name.casefold(), number)
+        if "\0" in name:
+            raise InputError(f"class names: number {number}, {name!r}, holds a NUL; remove it")
+        first = seen.setdefault(class_key(name), number)
         if first != number:
             raise InputError(
-                f"class names: {name!r} is there twice (numbers {first} and {number}); "
+                f"class names: {name!r} is listed twice (numbers {first} and {number}); "
                 "rename or remove one"
             )
     return cleaned

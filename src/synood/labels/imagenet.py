@@ -13,6 +13,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
+from synood.labels.class_names import class_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -79,7 +81,7 @@ def same_classes(first: Iterable[str], second: Iterable[str]) -> bool:
 
 def _folded(names: Iterable[str]) -> list[str]:
     """Return the names in lower case, sorted; for every list of ImageNet's names the same one."""
-    folded = sorted(name.casefold() for name in names)
+    folded = sorted(class_key(name) for name in names)
     lists = _known_lists()
     return lists[0] if folded in lists else folded
 
@@ -89,4 +91,4 @@ def _known_lists() -> list[list[str]]:
     lists = [class_names_by_wnid(naming).values() for naming in NAMINGS]
     plain = [[item.name(naming) for item in imagenet_classes()] for naming in NAMINGS]
     synsets = [", ".join(item.synonyms) for item in imagenet_classes()]
-    return [sorted(name.casefold() for name in names) for names in (*lists, *plain, synsets)]
+    return [sorted(class_key(name) for name in names) for names in (*lists, *plain, synsets)]

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from synood.errors import InputError
-from synood.files import fingerprint, read_text
-from synood.labels.prompts import PROMPT_SETS, without_wnid
-from synood.labels.wordnet import Word, name_key, read_wordnet, shipped_words
+from synood.files import fingerprint, read_text, text_lines
+from synood.labels.forms import NameForms
+from synood.labels.prompts import PROMPT_SETS
+from synood.labels.wordnet import Word, read_wordnet, shipped_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,8 +54,8 @@ class LabelList:
         Raises:
             InputError: no word is left.
         """
-        taken = {name_key(without_wnid(name)) for name in names}
-        words = tuple(word for word in self.words if name_key(word.text) not in taken)
+        taken = NameForms(names)
+        words = tuple(word for word in self.words if not taken.holds(word))
         if not words:
             raise InputError("negative labels: none is left; give words that are no class names")
         left = LabelList(self.source, words)
@@ -81,7 +82,7 @@ def read_labels(name_or_path: str | Path) -> LabelList:
         raise InputError(
             f"{path}: no such file; give a text of one word a line or {' or '.join(SHIPPED_LISTS)}"
         )
-    return label_list(read_text(path).splitlines(), path.name)
+    return label_list(text_lines(read_text(path)), path.name)
 
 
 def given_labels(negatives: GivenNegatives) -> LabelList:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
-from synood.labels.prompts import without_wnid
-from synood.labels.wordnet import name_key
+from synood.labels.forms import NameForms
 from synood.scores import normalise
 from synood.settings import MiningSettings
 
@@ -70,7 +69,7 @@ def mine_negatives(
         class_features: (C, D) features of the class prompts.
         share: as `neglabel_pool`; of the candidates left after `exclude`.
         quantile: as `neglabel_pool`.
-        exclude: names no candidate may equal, upper and lower case and "_" and " " being one.
+        exclude: names that no candidate may be a form of, as `synood.labels.forms` tells it.
             NegLabel excludes nothing, and 32 ImageNet classes are among its negative labels.
         max_similarity: as `neglabel_pool`.
 
@@ -80,8 +79,8 @@ def mine_negatives(
     closeness = class_closeness(word_features, class_features, quantile, max_similarity)
     if len(words) != len(closeness):
         raise InputError(f"word_features: {len(closeness)} rows for {len(words)} words")
-    taken = {name_key(without_wnid(name)) for name in exclude or ()}
-    free = np.array([name_key(word.text) not in taken for word in words], dtype=bool)
+    taken = NameForms(exclude or ())
+    free = np.array([not taken.holds(word) for word in words], dtype=bool)
     nouns = np.array([word.pos == "noun" for word in words], dtype=bool)
     pools = [np.flatnonzero(free & nouns), np.flatnonzero(free & ~nouns)]
     return np.sort(np.concatenate([pool[_least(closeness[pool], share)] for pool in pools]))

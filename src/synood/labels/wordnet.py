@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from synood.errors import InputError
-from synood.files import read_text, write_bytes
+from synood.files import read_text, text_lines, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -165,7 +165,7 @@ def _read_lines(path: Path) -> list[str]:
             f"{path}: no such file; give a WordNet database directory holding"
             f" {' and '.join(DATA_FILES)}"
         )
-    return read_text(path).splitlines()
+    return text_lines(read_text(path))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from synood.labels.wordnet import Word
+    from synood.models._prompt_limits import PromptLimits
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
     from synood.models.describer import Describer
@@ -137,6 +138,16 @@ class Bundle:
         """Load the in-painting model; needs diffusers (the extra `synth`)."""
         inpainter: Inpainter = self._load("inpainter", device=device)
         return inpainter
+
+    def prompt_limits(self) -> PromptLimits | None:
+        """Tell which prompts fit the in-painting model, without loading it; None: any."""
+        part = self._part("inpainter")
+        kind = self._kind("inpainter", part)
+        if kind.prompt_limits is None:
+            return None
+        place = [self._located(part, key) for key in kind.places if key in part]
+        limits: PromptLimits = named(kind.prompt_limits)(*place, part.get("revision"))
+        return limits
 
     def classifier(self, device: str = "cpu") -> Classifier | None:
         """Load the classifier, or None where the bundle has none and a probe must be trained."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,12 +110,23 @@ def _start(
 
 
 class _GuidedUNet:
-    """Classifier-free guidance; what stays the same between steps is laid out once."""
+    """Classifier-free guidance; what stays the same between steps is computed once.
+
+    Latent consistency models have learnt guidance: their U-Net takes the scale as an embedding, and
+    no prediction without a prompt is needed.
+    """
 
     def __init__(self, unet: Any, conditioning: Conditioning, scale: float) -> None:  # noqa: ANN401
         self._unet, self._scale = unet, scale
         self._dtype = unet.dtype  # diffusers walks all modules to answer
-        self._copies = 2 if scale > 1 else 1
+        width = unet.config.time_cond_proj_dim
+        self._copies = 2 if scale > 1 and width is None else 1
+        self._scale_embedding = None
+        if width is not None:
+            scales = conditioning.masked_latents.new_full(
+                (len(conditioning.masked_latents),), scale
+            )
+            self._scale_embedding = guidance_scale_embedding(scales, width).to(self._dtype)
         self._fixed = self._mask_and_picture(conditioning)
         empty, prompted = conditioning.empty, conditioning.prompted
         self._text = self._both(empty.text, prompted.text)
@@ -130,6 +142,7 @@ class _GuidedUNet:
         output: torch.Tensor = self._unet(
             inputs.to(self._dtype),
             step,
+            timestep_cond=self._scale_embedding,
             encoder_hidden_states=self._text,
             added_cond_kwargs=self._added,
             return_dict=False,
@@ -151,3 +164,15 @@ class _GuidedUNet:
             return []
         mask = conditioning.mask.to(latents).expand(len(latents), -1, -1, -1)
         return [torch.cat([mask, latents], dim=1).repeat(self._copies, 1, 1, 1)]
+
+
+def guidance_scale_embedding(scales: torch.Tensor, width: int) -> torch.Tensor:
+    """Embed guidance scales (B,) as (B, width) sines and cosines, as latent consistency models do.
+
+    The scale enters less 1 and times 1000: get_guidance_scale_embedding of diffusers' pipelines.
+    """
+    half = width // 2
+    exponents = torch.arange(half, dtype=scales.dtype, device=scales.device)
+    frequencies = torch.exp(exponents * -(math.log(10000.0) / (half - 1)))
+    angles = ((scales - 1) * 1000.0)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos(), angles.new_zeros(len(scales), width % 2)], dim=1)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from synood.errors import InputError
-from synood.files import fingerprint, read_jsonl, read_text, sha256_file
+from synood.files import fingerprint, read_jsonl, read_text, sha256_file, text_lines
+from synood.labels.forms import contains_name
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ class Tagger:
         **settings: Any,  # noqa: ANN401 - tags, template, exclude
     ) -> Tagger:
         """Read the vocabulary from a file of one word a line; `settings` as for the class."""
-        text = read_text(Path(vocabulary))
-        return cls(encoder, text.split("\n"), **settings)
+        return cls(encoder, text_lines(read_text(Path(vocabulary))), **settings)
 
     def describe(
         self,
@@ -192,17 +192,19 @@ class FileDescriber:
 
 
 def names_overlap(word: str, name: str) -> bool:
-    """Whether one contains the other: as whole words, or inside a word from four letters on.
+    """Whether one contains a form of the other: as words, or inside a word from four letters on.
 
     >>> names_overlap("red pandas", "Panda"), names_overlap("fish", "goldfish")
     (True, True)
-    >>> names_overlap("elephant", "ant")
-    False
+    >>> names_overlap("a bowl of cherries", "cherry"), names_overlap("elephant", "ant")
+    (True, False)
     """
     shorter, longer = sorted((word.casefold(), name.casefold()), key=len)
     if len(shorter) >= 4 and shorter in longer:
         return True
-    return re.search(rf"\b{re.escape(shorter)}(e?s)?\b", longer) is not None
+    if re.search(rf"\b{re.escape(shorter)}(e?s)?\b", longer) is not None:
+        return True
+    return contains_name(longer, shorter)
 
 
 def _same_length(images: Sequence[Image], others: Sequence[str]) -> None:

@@ -33,6 +33,8 @@ class Kind:
     recognises: Callable[[Config], bool] = lambda config: False
     # "module:name" of what tells, from place and revision, the recipe fields that suit such a part
     recipe: str | None = None
+    # "module:name" of what tells which prompts fit, from place and revision, without weights
+    prompt_limits: str | None = None
 
     def load(self, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
         """Import the loader and call it."""
@@ -111,6 +113,7 @@ PARTS: dict[str, dict[str, Kind]] = {
             "synood.models.inpainting:Inpainter.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: "_diffusers_version" in config,
+            prompt_limits="synood.models._prompt_limits:PromptLimits.from_pretrained",
         ),
     },
     "classifier": {

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from synood.errors import InputError
+from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
+from synood.features.unreadable import Unreadable
 from synood.files import fingerprint, read_json, readable, write_json
 from synood.labels.class_names import checked_class_names
 from synood.labels.imagenet import same_classes
@@ -183,9 +185,7 @@ class _Run:
             guide = self._guide(classifier, pictures)
         synthetic = self._synthetic(tuned_on, guide, batch_size)
         features = self.store.images(
-            [picture.path for picture in synthetic],
-            [picture.sha256 for picture in synthetic],
-            stage("embed"),
+            [ImageFile(picture.path, picture.sha256) for picture in synthetic], stage("embed")
         )
         assignment = stages.assign(self.root / "assign.jsonl", synthetic, features, negatives)
         class_prompts = recipe.projection.class_prompt_set or recipe.mining.prompt_set
@@ -326,11 +326,14 @@ class _Run:
     ) -> tuple[list[Picture], NDArray[np.float32]]:
         """Return the pictures that are there still and their features."""
         left = self._left(pictures)
-        paths = [picture.path for picture in left]
-        features, lost = self.store.images_there(paths, [p.sha256 for p in left], advance, view)
-        bad = [Bad(left[row].id, left[row].path, one.reason) for row, one in lost.items()]
+        files = [ImageFile(picture.path, picture.sha256, view) for picture in left]
+        rows = self.store.images_or_unreadable(files, advance)
+        pairs = [*zip(left, rows, strict=True)]
+        bad = [Bad(p.id, p.path, row.reason) for p, row in pairs if isinstance(row, Unreadable)]
         self.quarantine("embed", bad)
-        return [picture for row, picture in enumerate(left) if row not in lost], features
+        found = [(p, row) for p, row in pairs if not isinstance(row, Unreadable)]
+        features = np.stack([row for _, row in found]) if found else np.zeros((0, 0), np.float32)
+        return [picture for picture, _ in found], features
 
     def _left(self, pictures: Sequence[Picture]) -> list[Picture]:
         return self.quarantine.without(pictures, lambda picture: picture.id)

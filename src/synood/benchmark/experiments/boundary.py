@@ -43,7 +43,7 @@ LOW = 0.1  # the quantile that tells of the in-distribution images which fare wo
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
+class ImageKind:
     """Pictures of one kind, and the guidance in whose unit their energies are on record."""
 
     method: Method
@@ -119,7 +119,7 @@ def run(setup: Setup) -> Outcome:
     return Outcome(methods, rows, tuple(flat), extra_tables=extra_tables, pictures=pictures)
 
 
-def _kinds(setup: Setup) -> Iterator[Kind]:
+def _kinds(setup: Setup) -> Iterator[ImageKind]:
     guidance = setup.recipe.guidance
     by_energy = replace(guidance, objective="energy", stop_at_target=True)
     by_margin = replace(guidance, objective="margin", temperature=1.0, stop_at_target=True)
@@ -136,16 +136,16 @@ def _kinds(setup: Setup) -> Iterator[Kind]:
         unguided = replace(by_energy, strength=strength, step_size=0.0, rounds=1)
         yield _guided(setup, UNGUIDED.name, unguided)
     for control in (VAE, JIGSAW, NEG_IMAGE):
-        yield Kind(control, setup.paint(control), guidance)
+        yield ImageKind(control, setup.paint(control), guidance)
 
 
-def _guided(setup: Setup, guide: str, guidance: GuidanceSettings) -> Kind:
+def _guided(setup: Setup, guide: str, guidance: GuidanceSettings) -> ImageKind:
     name = f"{guide.replace(' ', '-')}-{guidance.strength:g}"
     method = variant(name, f"{guide}, strength {guidance.strength:g}", SYNOOD.paper, SYNOOD.needs)
-    return Kind(method, setup.repaint(name, guidance), guidance)
+    return ImageKind(method, setup.repaint(name, guidance), guidance)
 
 
-def _pictures_sheet(setup: Setup, kinds: Sequence[Kind], texts: Texts) -> ExtraTable:
+def _pictures_sheet(setup: Setup, kinds: Sequence[ImageKind], texts: Texts) -> ExtraTable:
     """Say of each kind where its pictures lie; the first line is the images they were made from."""
     near = [item.features for item in setup.encoded.validation_ood if item.group == "near"]
     labels = [setup.inputs.class_names.index(item.picture.label) for item in setup.pairs]
@@ -175,7 +175,7 @@ def _pictures_sheet(setup: Setup, kinds: Sequence[Kind], texts: Texts) -> ExtraT
     return ExtraTable(title, head, tuple(lines))
 
 
-def _beyond(kind: Kind) -> tuple[str, str]:
+def _beyond(kind: ImageKind) -> tuple[str, str]:
     """Return the shares of pictures that have reached the target, at first and in the end."""
     quantile, target = kind.guidance.target_quantile, kind.guidance.target
     if quantile is not None:
@@ -235,7 +235,7 @@ def _set_line(item: EncodedSet, texts: Texts) -> tuple[str, ...]:
 
 
 def _gains_sheet(
-    kinds: Sequence[Kind],
+    kinds: Sequence[ImageKind],
     others: Sequence[Method],
     compared: Mapping[str, Mapping[str, Sequence[Comparison]]],
 ) -> ExtraTable:

@@ -27,6 +27,7 @@ from synood.benchmark.report.report import write_report
 from synood.benchmark.results import tables
 from synood.benchmark.results.comparisons import compare
 from synood.benchmark.results.results import Results, write_results
+from synood.benchmark.results.text import text_table
 from synood.benchmark.suites.mini import prepare_mini
 from synood.errors import InputError
 from synood.features.store import FeatureStore
@@ -272,7 +273,7 @@ def _told(out: Path, report: Report) -> str:
     findings = [f"- {finding.text}" for finding in report.reading.findings]
     return "\n".join(
         [
-            tables.text_table(report.results.rows, titles(report.methods)),
+            text_table(report.results.rows, titles(report.methods)),
             "",
             "± is the 95 % interval of the mean over the tuning seeds, * the best of a column.",
             "",

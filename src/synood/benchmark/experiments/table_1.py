@@ -10,7 +10,7 @@ from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, w
 from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.rank_chart import Ranked, in_words, rank_chart
-from synood.benchmark.results.results import Kind
+from synood.benchmark.results.results import MethodKind
 from synood.benchmark.results.tables import table
 from synood.errors import InputError
 
@@ -65,7 +65,7 @@ def run(setup: Setup) -> Outcome:
 def ranking(methods: Sequence[Method], rows: Sequence[Row]) -> Chart:
     """Draw every method's FPR95, inductive and test-time methods apart, the best of each first."""
     cells = table(rows, "fpr95")
-    groups: dict[str, list[Ranked]] = {kind: [] for kind in get_args(Kind)}
+    groups: dict[str, list[Ranked]] = {kind: [] for kind in get_args(MethodKind)}
     for method in methods:
         found = cells[method.name]
         everything = found["average:all"]

@@ -11,10 +11,9 @@ from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_to_json, methods_to_json
 from synood.benchmark.report.report import write_report
 from synood.benchmark.report.writing import whole
-from synood.benchmark.results import tables
 from synood.benchmark.results.published import published
 from synood.benchmark.results.results import Results, write_results
-from synood.benchmark.results.with_published import source_lines
+from synood.benchmark.results.text import source_lines, text_table
 from synood.files import read_text, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def told(experiment: Experiment, outcome: Outcome, others: Sequence[Published] =
         parts.append(outcome.table)
     parts += [sheet.text() for sheet in outcome.extra_tables]
     if outcome.rows:
-        parts.append(tables.text_table(outcome.rows, titles(outcome.methods), others))
+        parts.append(text_table(outcome.rows, titles(outcome.methods), others))
         parts.append("± is the 95 % interval of the mean over the seeds, * the best of a column.")
     named = titles(outcome.methods)
     parts += source_lines(others, named)

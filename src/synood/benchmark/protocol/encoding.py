@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
+from synood.features.extractor import ImageFile
 from synood.files import fingerprint, sha256_file
 from synood.images.decoding import read_image
-from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,10 +173,12 @@ def encode_set(
     if per_class is not None:
         index = replace(index, records=_thinned(index.records, per_class))
     paths = [record.path for record in index.records]
-    hashes = [sha256_file(path) for path in paths]
-    features = store.images(paths, hashes, no_progress)
-    seen = store.beside(fingerprint("views", classifier.fingerprint), lambda: _Views(classifier))
-    views = seen.images(paths, hashes, no_progress)
+    files = [ImageFile(path, sha256_file(path)) for path in paths]
+    features = store.images(files)
+    seen = store.for_encoder(
+        fingerprint("views", classifier.fingerprint), lambda: _Views(classifier)
+    )
+    views = seen.images(files)
     width = len(classifier.class_names)
     encoded = EncodedSet(
         image_set.name,

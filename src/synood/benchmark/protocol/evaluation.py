@@ -11,13 +11,14 @@ import numpy as np
 import synood
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, Method
 from synood.benchmark.results.published import published
-from synood.benchmark.results.results import Group, Results, make_row
+from synood.benchmark.results.results import OodGroup, Results, make_row
 from synood.errors import InputError
-from synood.features.cached import CachedEncoder
+from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
-from synood.features.unreadable import Unreadable
 from synood.files import fingerprint, sha256_file
+from synood.labels.imagenet import class_names_by_wnid, same_classes
 from synood.labels.prompts import PROMPT_SETS
+from synood.labels.wordnet import name_key
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ScoredSet:
     name: str
     index: ImageIndex
     scores: np.ndarray
-    group: Group = "far"
+    group: OodGroup = "far"
 
 
 def evaluate_detector(
@@ -85,6 +86,7 @@ def evaluate_suite(
     The validation sets of a benchmark are not looked at: a detector's settings are those that it
     was made with.
     """
+    check_classes(detector, suite)
     own = suite.one("test")
     sets = suite.ood("test")
     encoded = {item.name: _features(detector, item, progress, cache) for item in (own, *sets)}
@@ -94,12 +96,38 @@ def evaluate_suite(
         inside = judge.score_features(encoded[own.name])
         for ood in sets:
             outside = judge.score_features(encoded[ood.name])
-            group: Group = "near" if ood.group == "near" else "far"
+            group: OodGroup = "near" if ood.group == "near" else "far"
             rows.append(make_row(method.name, method.kind, ood.name, group, 0, inside, outside))
     run = _run(detector, {item.name: item.index() for item in (own, *sets)})
     run |= {"benchmark": suite.name, "split": suite.split, "remarks": list(remarks)}
     others = published(suite.name, [method.name for method, _ in compared])
     return Results(run, tuple(rows), tuple(row.to_json() for row in others))
+
+
+def check_classes(detector: OODDetector, suite: Suite) -> None:
+    """Refuse a detector of other classes than the benchmark's: its figures would mean nothing.
+
+    A published benchmark is one of ImageNet, of which some classes may be missing on disk; a
+    detector may use any naming of them.
+    """
+    own = {name_key(name): name for name in detector.class_names}
+    known = {
+        name_key(name): name
+        for item in suite.sets
+        if item.group == "id"
+        for name in item.index().class_names
+    }
+    lacking = [name for key, name in known.items() if key not in own]
+    beyond = [name for key, name in own.items() if key not in known]
+    imagenet = same_classes(detector.class_names, class_names_by_wnid().values())
+    if (not lacking and not (suite.by_content and beyond)) or (imagenet and not suite.by_content):
+        return
+    example = f"it lacks {lacking[0]!r}" if lacking else f"{beyond[0]!r} is none of the benchmark's"
+    raise InputError(
+        f"evaluate: the detector has {len(own)} other classes than the {len(known)} of benchmark "
+        f"{suite.name!r} ({example}); make one of these classes with `synood zero-shot --benchmark "
+        f"{suite.name}` or `synood fit --benchmark {suite.name}`"
+    )
 
 
 def contenders(detector: OODDetector) -> list[tuple[Method, OODDetector]]:
@@ -169,17 +197,12 @@ def _features(
 
     if cache is not None:
         store = FeatureStore(cache, backbone.fingerprint, backbone.load, device=backbone.device)
-        return store.images(paths, [sha256_file(path) for path in paths], advance)
-    encoder = CachedEncoder(backbone.fingerprint, backbone.load, backbone.device)
+        return store.images([ImageFile(path, sha256_file(path)) for path in paths], advance)
     features = []
     for start in range(0, len(paths), BATCH):
-        batch = encoder.features(paths[start : start + BATCH])
-        bad = [one.reason for one in batch if isinstance(one, Unreadable)]
-        if bad:
-            raise InputError(bad[0])
-        features += [one for one in batch if not isinstance(one, Unreadable)]
-        advance(start + len(batch), len(paths), "")
-    return np.stack(features)
+        features.append(detector.embed(paths[start : start + BATCH]))
+        advance(start + len(features[-1]), len(paths), "")
+    return np.concatenate(features)
 
 
 def _run(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str, Any]:

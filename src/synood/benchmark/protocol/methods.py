@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from synood.benchmark.results.results import Kind
+    from synood.benchmark.results.results import MethodKind
 
 
 CLASSIFIER = "a classifier trained on the in-distribution classes"
@@ -25,7 +25,7 @@ class Method:
     name: str
     title: str
     paper: str
-    kind: Kind
+    kind: MethodKind
     needs: tuple[str, ...]
     is_control: bool = False
 

@@ -51,7 +51,7 @@ def judge(detector: OODDetector, item: ImageSet, seen: EncodedSet) -> list[Score
     projection = detector.projection
     rows = seen.features if projection is None else projection.apply(seen.features)
     negatives = nearest_negative(rows, detector.negative_features)
-    verdicts = detector.verdicts(seen.features, [None] * len(seen))
+    verdicts = detector.predict_features(seen.features)
     return [
         ScoredImage(
             item.name,

@@ -18,6 +18,7 @@ from synood.benchmark.protocol.controls import (
     control_orders,
 )
 from synood.benchmark.protocol.scoring import class_features
+from synood.features.extractor import ImageFile
 from synood.files import read_jsonl
 from synood.pipeline import run as pipeline
 from synood.pipeline.executors import tasks as work
@@ -190,10 +191,7 @@ class Retuner:
         self, pictures: Sequence[Picture] | Sequence[Synthetic], view: int = 0
     ) -> NDArray[np.float32]:
         """Return the encoder's features (N, D) of pictures, not normalised, each encoded once."""
-        paths = [picture.path for picture in pictures]
-        return self._store.images(
-            paths, [picture.sha256 for picture in pictures], no_progress, view
-        )
+        return self._store.images([ImageFile(p.path, p.sha256, view) for p in pictures])
 
 
 def _picture(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:

@@ -14,6 +14,7 @@ from synood.benchmark.protocol.methods import ENERGY, MCM, MSP, NEGLABEL
 from synood.benchmark.protocol.system import FittedStream, stream_of
 from synood.benchmark.results.comparisons import SeedScores
 from synood.benchmark.results.results import make_row
+from synood.features.extractor import ImageFile
 from synood.files import sha256_file
 from synood.labels.imagenet import same_classes
 from synood.labels.pools import candidates
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from synood.benchmark.protocol.baselines import Choice
     from synood.benchmark.protocol.methods import Method
     from synood.benchmark.protocol.system import Scorer, StreamScorer, StreamSystem, System
-    from synood.benchmark.results.results import Group, Row
+    from synood.benchmark.results.results import OodGroup, Row
     from synood.benchmark.suites.suite import ImageSet, Suite
     from synood.features.store import FeatureStore
     from synood.models.classifier import Classifier
@@ -106,7 +107,7 @@ def suite_classifier(train: ImageSet, models: Models, store: FeatureStore) -> Cl
     if own and same_classes(own.class_names, index.class_names):
         return own
     paths = [record.path for record in index.records]
-    features = store.images(paths, [sha256_file(path) for path in paths], no_progress)
+    features = store.images([ImageFile(path, sha256_file(path)) for path in paths])
     labels = [index.class_names.index(str(record.label)) for record in index.records]
     return train_probe(features, np.array(labels), index.class_names, models.encoder)
 
@@ -266,5 +267,5 @@ def measure(
     )
 
 
-def _near_or_far(ood: EncodedSet) -> Group:
+def _near_or_far(ood: EncodedSet) -> OodGroup:
     return "near" if ood.group == "near" else "far"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark.report.summary import OURS
 from synood.benchmark.results import tables
-from synood.benchmark.results.results import Kind
+from synood.benchmark.results.results import MethodKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,18 +16,8 @@ if TYPE_CHECKING:
     from synood.benchmark.results.published import Published
     from synood.benchmark.results.results import Row
 
-METRICS = {
-    "auroc": ("AUROC", "higher is better"),
-    "fpr95": ("FPR95", "of OOD let through when 95 % of in-distribution is kept; lower is better"),
-}
-MORE = {
-    "fpr95_ood_positive": (
-        "FPR95, OOD as the positive class",
-        "of in-distribution refused when 95 % of OOD is caught, OpenOOD’s; lower is better",
-    ),
-    "aupr_in": ("AUPR-in", "in-distribution as the positive class; higher is better"),
-    "aupr_out": ("AUPR-out", "OOD as the positive class; higher is better"),
-}
+METRICS = ("auroc", "fpr95")
+MORE = ("fpr95_ood_positive", "aupr_in", "aupr_out")
 CONTROLS = "Controls: the same tuning on other pictures"
 
 
@@ -91,19 +81,21 @@ def blocks(
     rows: Sequence[Row],
     methods: Sequence[Method],
     others: Sequence[Published],
-    metrics: dict[str, tuple[str, str]],
+    metrics: Sequence[str],
 ) -> list[Block]:
     """Return a table for each of `metrics`: inductive methods, controls, test-time methods."""
     titles = {method.name: method.title for method in methods}
     controls = {method.name for method in methods if method.is_control}
     found = []
-    for metric, (name, direction) in metrics.items():
+    for metric in metrics:
         sections = [
             section
             for group in tables.groups(rows, metric, titles, others)
             for section in _sections(group, controls)
         ]
-        found.append(Block(name, direction, tuple(sections)))
+        heading = tables.HEADINGS[metric]
+        direction = "; ".join(filter(None, [heading.meaning, f"{heading.better} is better"]))
+        found.append(Block(heading.title, direction, tuple(sections)))
     return found
 
 
@@ -115,9 +107,9 @@ def interval_blocks(
     Of a method with several seeds the ends are averaged over them.
     """
     found = []
-    for metric, (name, _) in METRICS.items():
+    for metric in METRICS:
         sections = []
-        for kind in get_args(Kind):
+        for kind in get_args(MethodKind):
             lines = [
                 _interval_line(method, rows, layout, metric)
                 for method in methods
@@ -126,7 +118,7 @@ def interval_blocks(
             heading = "" if kind == "inductive" else "Test-time methods"
             sections += [Section(heading, tuple(lines))] if lines else []
         direction = "from – to, for other test pictures (95 %, bootstrap)"
-        found.append(Block(name, direction, tuple(sections)))
+        found.append(Block(tables.HEADINGS[metric].title, direction, tuple(sections)))
     return found
 
 
@@ -145,7 +137,7 @@ def _interval_line(
     return ShownLine(method.title, tuple(cells), method.name == OURS, published=False)
 
 
-def _sections(group: tables.Group, controls: set[str]) -> list[Section]:
+def _sections(group: tables.MethodGroup, controls: set[str]) -> list[Section]:
     if group.kind != "inductive":
         kind = tables.TEST_TIME[0].upper() + tables.TEST_TIME[1:]
         heading = f"{kind}. {group.note}".rstrip()

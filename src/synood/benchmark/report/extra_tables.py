@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from synood.benchmark.results.text import aligned
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,22 +25,13 @@ class ExtraTable:
     def text(self) -> str:
         """Return it as plain text, figures flush right.
 
-        >>> print(Sheet("Sizes", ("", "n"), (("train", "10"), ("test", "5"))).text())
+        >>> print(ExtraTable("Sizes", ("", "n"), (("train", "10"), ("test", "5"))).text())
         Sizes
                 n
         train  10
         test    5
         """
-        whole = (self.head, *self.lines)
-        widths = [max(len(line[column]) for line in whole) for column in range(len(self.head))]
-        rows = [
-            "  ".join(
-                cell.rjust(width) if column else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in whole
-        ]
-        return "\n".join([self.title, *rows])
+        return "\n".join([self.title, *aligned([self.head, *self.lines])])
 
 
 def extra_tables_to_json(extra_tables: Iterable[ExtraTable]) -> list[dict[str, Any]]:

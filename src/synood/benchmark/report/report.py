@@ -17,7 +17,7 @@ from synood.benchmark.report import _page_charts, _page_tables, svg
 from synood.benchmark.report._page_charts import Distribution
 from synood.benchmark.report.records import published_of
 from synood.benchmark.results import tables
-from synood.benchmark.results.with_published import sources
+from synood.benchmark.results.published import sources
 from synood.errors import InputError
 from synood.files import write_text
 

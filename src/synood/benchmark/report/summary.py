@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark.results import tables
-from synood.benchmark.results.results import Kind
+from synood.benchmark.results.results import MethodKind
 
 if TYPE_CHECKING:
     from synood.benchmark.protocol.methods import Method
@@ -70,7 +70,7 @@ def read_comparisons(
     test-time methods are not held against each other for the best.
     """
     findings = []
-    for kind in get_args(Kind):
+    for kind in get_args(MethodKind):
         own = [row for row in rows if row.kind == kind]
         if len({row.method for row in own}) > 1:
             text = f"Best {kind} methods on average: {_best_text(_winners(own, titles))}"

@@ -8,7 +8,8 @@ from synood.benchmark.protocol.methods import titles
 from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import methods_of, published_of
 from synood.benchmark.results import tables
-from synood.benchmark.results.with_published import sources
+from synood.benchmark.results.published import sources
+from synood.benchmark.results.text import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from synood.benchmark.results.published import Published
     from synood.benchmark.results.results import Results, Row
 
-HEADINGS = {
-    "auroc": "AUROC, % (higher is better)",
-    "fpr95": "FPR95, % of OOD accepted when 95 % of in-distribution is kept (lower is better)",
-    "fpr95_ood_positive": "FPR95, % of in-distribution rejected when 95 % of OOD is caught",
-}
+METRICS = ("auroc", "fpr95", "fpr95_ood_positive")
 _SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
             "\\": r"\textbackslash{}"}  # fmt: skip
@@ -41,18 +38,15 @@ def whole(results: Results, form: Form) -> str:
     title, extra_tables = str(results.run.get("title") or ""), extra_tables_of(results)
     told = [f"Published figures: {source}." for source in sources(others, named)]
     if form == "text":
-        blocks = [
-            tables.text_block(results.rows, metric, heading, named, others)
-            for metric, heading in HEADINGS.items()
-        ]
+        blocks = [text_table(results.rows, named, others, METRICS)]
         blocks += [sheet.text() for sheet in extra_tables]
         return "\n\n".join([*([title] if title else []), *blocks, *told]) + "\n"
     if form == "md":
-        blocks = [markdown(results.rows, named, metric, others) for metric in HEADINGS]
+        blocks = [markdown(results.rows, named, metric, others) for metric in METRICS]
         blocks += [_sheet_markdown(sheet) for sheet in extra_tables]
         told = [f"- {line}" for line in told]
         return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *told])
-    blocks = [latex(results.rows, named, metric, others) for metric in HEADINGS]
+    blocks = [latex(results.rows, named, metric, others) for metric in METRICS]
     blocks += [_sheet_latex(sheet) for sheet in extra_tables]
     return "\n".join([*blocks, *(f"% {line}" for line in told)])
 
@@ -70,7 +64,7 @@ def markdown(
         lines = [[line.title, *_marked(line, "**{}**")] for line in group.lines]
         body = _markdown_lines(head, lines)
         kind = "" if group.kind == "inductive" else f", {tables.TEST_TIME}"
-        parts.append(f"{HEADINGS[metric]}{kind}\n\n{body}")
+        parts.append(f"{tables.HEADINGS[metric].text()}{kind}\n\n{body}")
         parts += [f"{group.note}\n"] if group.note else []
     return "\n".join(parts)
 
@@ -106,7 +100,7 @@ def latex(
         ]
         body += [f"% {group.note}"] if group.note else []
     columns = "l" + "r" * (len(head) - 1)
-    return _tabular(HEADINGS[metric], columns, body)
+    return _tabular(tables.HEADINGS[metric].text(), columns, body)
 
 
 def _sheet_latex(sheet: ExtraTable) -> str:

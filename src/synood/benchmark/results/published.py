@@ -80,6 +80,15 @@ def published_cell(
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
+def sources(others: Iterable[Published], titles: Mapping[str, str]) -> list[str]:
+    """Return where each method's published figures come from, each source once."""
+    found: dict[str, None] = {}
+    for row in others:
+        stated = "" if row.convention != "not stated" else " (which FPR95 is not stated)"
+        found[f"{titles.get(row.method, row.method)}: {row.source}{stated}"] = None
+    return list(found)
+
+
 @cache
 def _all_published() -> tuple[Published, ...]:
     file = resources.files("synood.benchmark.results").joinpath("data", "published.tsv")

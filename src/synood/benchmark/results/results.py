@@ -21,8 +21,8 @@ METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_ood_positive")
 LOWER_IS_BETTER = frozenset({"fpr95", "fpr95_ood_positive"})
 DIGITS = 6  # of a fraction on disk: far below what the size of a test set resolves
 
-Kind = Literal["inductive", "test-time"]
-Group = Literal["near", "far"]
+MethodKind = Literal["inductive", "test-time"]
+OodGroup = Literal["near", "far"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Row:
     """
 
     method: str
-    kind: Kind
+    kind: MethodKind
     ood_set: str
-    group: Group
+    group: OodGroup
     seed: int
     n_id: int
     n_ood: int
@@ -70,9 +70,9 @@ class Results:
 
 def make_row(
     method: str,
-    kind: Kind,
+    kind: MethodKind,
     ood_set: str,
-    group: Group,
+    group: OodGroup,
     seed: int,
     id_scores: np.ndarray,
     ood_scores: np.ndarray,

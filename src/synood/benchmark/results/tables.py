@@ -1,4 +1,4 @@
-"""Rows of results -> means and intervals over seeds, averages over OOD sets, a table in percent."""
+"""Tables of results: means and intervals over seeds, averages over OOD sets, lines in percent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from synood.benchmark.results.published import published_cell
-from synood.benchmark.results.results import LOWER_IS_BETTER, Kind
+from synood.benchmark.results.results import LOWER_IS_BETTER, MethodKind
 from synood.benchmark.suites.catalog import BENCHMARKS
 from synood.errors import InputError
 
@@ -20,6 +20,36 @@ if TYPE_CHECKING:
     from synood.benchmark.results.results import Row
 
 TEST_TIME = "test-time methods, which learn from the test images as they come"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """How a metric is headed wherever it is printed: its name, what it counts, what is better."""
+
+    title: str
+    meaning: str
+    better: str
+
+    def text(self) -> str:
+        """Return the heading of a table in percent.
+
+        >>> HEADINGS["auroc"].text()
+        'AUROC, % (higher is better)'
+        """
+        return f"{self.title}, % {self.meaning}".rstrip() + f" ({self.better} is better)"
+
+
+HEADINGS = {
+    "auroc": Heading("AUROC", "", "higher"),
+    "fpr95": Heading("FPR95", "of OOD accepted when 95 % of in-distribution is kept", "lower"),
+    "fpr95_ood_positive": Heading(
+        "FPR95 with OOD positive",
+        "of in-distribution rejected when 95 % of OOD is caught",
+        "lower",
+    ),
+    "aupr_in": Heading("AUPR-in", "with in-distribution as the positive class", "higher"),
+    "aupr_out": Heading("AUPR-out", "with OOD as the positive class", "higher"),
+}
 AVERAGES = {"all": "average", "near": "near avg.", "far": "far avg."}
 
 # Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom: few seeds need them.
@@ -166,10 +196,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Group:
+class MethodGroup:
     """The lines of one kind of methods, which compete among themselves; `note` is for readers."""
 
-    kind: Kind
+    kind: MethodKind
     lines: tuple[Line, ...]
     note: str = ""
 
@@ -185,13 +215,13 @@ def groups(
     metric: str,
     titles: Mapping[str, str],
     others: Sequence[Published] = (),
-) -> tuple[Group, ...]:
+) -> tuple[MethodGroup, ...]:
     """Return the lines of a metric in percent, inductive methods and test-time ones apart.
 
     `others` are published figures: a line under their method's own.
     """
     layout, found = shown_columns(rows), []
-    for kind in get_args(Kind):
+    for kind in get_args(MethodKind):
         own = [row for row in rows if row.kind == kind]
         if own:
             cells = table(own, metric)
@@ -202,7 +232,7 @@ def groups(
                 for line in _lines(method, titles.get(method, method), cells, winners, layout)
                 + _published(method, titles.get(method, method), others, metric, layout)
             ]
-            found.append(Group(kind, tuple(lines), stream_note(own)))
+            found.append(MethodGroup(kind, tuple(lines), stream_note(own)))
     return tuple(found)
 
 
@@ -238,67 +268,3 @@ def _published(
         return []
     texts = tuple("-" if figure is None else f"{100 * figure:.2f}" for figure in figures)
     return [Line(method, f"{title}, published", texts, (False,) * len(layout), published=True)]
-
-
-def text_table(
-    rows: Sequence[Row],
-    titles: Mapping[str, str] | None = None,
-    others: Sequence[Published] = (),
-) -> str:
-    """Return AUROC and FPR95 in percent as plain text, one block per metric, best marked with *.
-
-    `titles` maps a method's name to what is printed for it. Test-time methods have blocks of
-    their own; `others` are published figures.
-    """
-    return "\n\n".join(
-        [
-            text_block(rows, "auroc", "AUROC, % (higher is better)", titles or {}, others),
-            text_block(rows, "fpr95", "FPR95, % (lower is better)", titles or {}, others),
-        ]
-    )
-
-
-def text_block(
-    rows: Sequence[Row],
-    metric: str,
-    heading: str,
-    titles: Mapping[str, str],
-    others: Sequence[Published] = (),
-) -> str:
-    """Return one metric as plain text, with the published `others` under their methods' lines."""
-    layout, blocks = shown_columns(rows), []
-    for group in groups(rows, metric, titles, others):
-        lines = [
-            [
-                f"  {line.title}" if line.published else line.title,
-                *(
-                    text + ("*" if first else " ")
-                    for text, first in zip(line.texts, line.best, strict=True)
-                ),
-            ]
-            for line in group.lines
-        ]
-        kind = "" if group.kind == "inductive" else f", {TEST_TIME}"
-        note = f"\n{group.note}" if group.note else ""
-        blocks.append(aligned(heading + kind, layout, lines) + note)
-    return "\n\n".join(blocks)
-
-
-def aligned(heading: str, layout: Sequence[Column], lines: Sequence[Sequence[str]]) -> str:
-    """Put lines - a title and a cell for each column - under the columns' titles, as plain text."""
-    whole = [*_heading_lines(layout), *lines]
-    widths = [max(len(line[i]) for line in whole) for i in range(len(whole[0]))]
-    return "\n".join([heading, *("  ".join(_cells(line, widths)).rstrip() for line in whole)])
-
-
-def _heading_lines(layout: Sequence[Column]) -> list[list[str]]:
-    """Break the titles at spaces into lines, the last of which stands over the figures."""
-    words = [column.title.split() for column in layout]
-    height = max(len(title) for title in words)
-    padded = [[""] * (height - len(title)) + title for title in words]
-    return [["", *(title[i] for title in padded)] for i in range(height)]
-
-
-def _cells(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    first = line[0].ljust(widths[0])
-    return [first, *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]

@@ -1,21 +1,20 @@
-"""From a benchmark's name and a folder to a `Suite`: the owners' layouts, found and listed."""
+"""Opens a benchmark: finds its sets below a folder, in any of the usual layouts, and lists them."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synood.benchmark.suites.catalog import MINI, find_benchmark
 from synood.benchmark.suites.suite import ROLES, ImageSet, Suite
 from synood.errors import InputError
-from synood.files import readable
+from synood.files import cache_folder, readable
 from synood.images.sources import find_images, folder_per_class, read_imglist
 from synood.labels.imagenet import class_names_by_wnid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from synood.benchmark.suites.catalog import KnownSet
     from synood.benchmark.suites.suite import Role
@@ -32,12 +31,12 @@ def open_benchmark(
 ) -> Suite:
     """Return the suite of a benchmark whose files lie below `root`.
 
-    The embedded ones ("mini", "mini-main") are written below `root`, or in the user's cache, where
-    they are not there yet. Of the others only the sets of `roles` are looked for; `naming` says
-    whose names ImageNet's classes bear.
+    The embedded ones ("mini", "mini-main") are written to `root`, or to the user's cache, at their
+    first use. Of the others only the sets of `roles` are listed; `naming` is which class names to
+    use for ImageNet.
 
-    Raises `InputError` for an unknown name and for a set that is missing. Other numbers of images
-    than the owners' are no error here: `synood.benchmark.suites.verify` tells them.
+    Raises `InputError` for an unknown name and for a missing set. A wrong number of images is not
+    an error here; `synood.benchmark.suites.verify` reports it.
     """
     benchmark = find_benchmark(name)
     if name in MINI:
@@ -56,7 +55,7 @@ def open_benchmark(
 
 
 def class_names_of(name: str, root: Path | None = None, naming: Naming = "openai") -> list[str]:
-    """Return the class names of a benchmark; only the embedded ones need their files for it."""
+    """Return the class names of a benchmark; only the embedded ones need files for that."""
     find_benchmark(name)
     if name in MINI:
         return list(open_benchmark(name, root).one("train").index().class_names)
@@ -64,19 +63,16 @@ def class_names_of(name: str, root: Path | None = None, naming: Naming = "openai
 
 
 def mini_root(name: str, root: Path | None) -> Path:
-    """Return where an embedded benchmark lies: `root`, else a folder of the user's cache."""
-    if root is not None:
-        return root
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "synood" / name
+    """Return the folder of an embedded benchmark: `root`, else one in the user's cache."""
+    return cache_folder() / name if root is None else root
 
 
 def required_root(name: str, root: Path | None) -> Path:
-    """Return `root`, the folder that holds a benchmark's sets; none given is an `InputError`."""
+    """Return `root`, the folder that holds a benchmark's sets; None is an `InputError`."""
     if root is None:
-        raise InputError(f"benchmark {name!r}: say in which folder its sets lie (--root DIR)")
+        raise InputError(f"benchmark {name!r}: give the folder of its image sets (--root DIR)")
     if not root.is_dir():
-        raise InputError(f"{readable(root)}: no such folder; give the one that holds the sets")
+        raise InputError(f"{readable(root)}: no such folder; give the one of the image sets")
     return root
 
 
@@ -104,7 +100,7 @@ def find_list(known: KnownSet, folder: Path) -> Path:
 
 
 def missing_place(known: KnownSet, root: Path) -> str:
-    """Say that a set is missing, where it was looked for first, and where to get it."""
+    """Return an error for a missing set: where it was expected, and where to get it."""
     return (
         f"{readable(root / known.places[0])}: missing, the images of {known.name!r}; "
         f"get them from {known.source}"
@@ -131,7 +127,7 @@ def _names_of_folders(folder: Path, folders: Sequence[str], naming: Naming) -> d
     for name in folders:
         if name not in names:
             raise InputError(
-                f"{readable(folder / name)}: is no class of ImageNet-1k; its folders are named by "
+                f"{readable(folder / name)}: is not a class of ImageNet-1k; folders are named by "
                 "WordNet ids such as n01440764"
             )
     return {name: names[name] for name in folders}

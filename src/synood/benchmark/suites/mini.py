@@ -1,4 +1,4 @@
-"""The mini suite: the mini world's scenes as files, written once and read back."""
+"""The mini suite: scenes of the mini world, written to files once and read back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Split = Literal["main", "hard"]
 
 
 class SuiteWriter(Protocol):
-    """Writes a suite's pictures and its suite.json under `root`."""
+    """Writes a suite's images and its suite.json to `root`."""
 
     def __call__(self, root: Path, seed: int = 0, split: Split = "main") -> None:
         """Write the suite; the same seed and split give the same bytes."""
@@ -24,10 +24,10 @@ class SuiteWriter(Protocol):
 def prepare_mini(
     root: Path, seed: int = 0, split: Split = "main", writer: SuiteWriter | None = None
 ) -> Suite:
-    """Return the mini suite under `root`, writing it first where it is not there yet.
+    """Return the mini suite in `root`, which is written at its first use.
 
-    A suite of another seed or split in the same place is refused rather than overwritten.
-    `writer` is the mini world's unless another one is given.
+    A suite of another seed or split in the same folder is refused, not overwritten. `writer` is
+    the mini world's by default.
     """
     if not (root / "suite.json").exists():
         (writer or _mini_writer())(root, seed=seed, split=split)
@@ -35,13 +35,13 @@ def prepare_mini(
     if (suite.seed, suite.split) != (seed, split):
         raise InputError(
             f"{root / 'suite.json'}: holds seed {suite.seed}, split {suite.split!r}, "
-            f"asked for seed {seed}, split {split!r}; choose another folder"
+            f"not seed {seed}, split {split!r}; choose another folder"
         )
     check_disjoint(suite)
     return suite
 
 
 def _mini_writer() -> SuiteWriter:
-    from synood.mini.suite import write_suite  # the artwork is opened only when it is drawn from
+    from synood.mini.suite import write_suite  # imported only to write
 
     return write_suite

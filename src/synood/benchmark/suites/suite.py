@@ -1,4 +1,4 @@
-"""A benchmark suite on disk: named image sets with a group and a role, read from `suite.json`."""
+"""A benchmark suite: named image sets, each with a group and a role, read from `suite.json`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One named set of images: which side it is on (`group`) and what it may be used for (`role`).
+    """One named set of images, with its group and the role that it may be used in.
 
-    In-distribution sets are one folder per class; OOD sets are folders of images. A set of a
-    published benchmark has been listed already (`listed`): by its owners' list, or from a folder.
+    In-distribution sets are one folder per class; OOD sets are folders of images. The sets of
+    published benchmarks come already listed (`listed`), from the owners' list or from a folder.
     """
 
     name: str
@@ -52,9 +52,9 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Suite:
-    """A whole suite. Choices may look at `train` and `validation` sets; `test` is only reported.
+    """A whole suite. Choices may use `train` and `validation` sets; `test` sets are only reported.
 
-    `by_content` says whether its fingerprint reads every picture, or only names and sizes.
+    `by_content` is whether its fingerprint covers the content of every image, or names and sizes.
     """
 
     root: Path
@@ -66,9 +66,9 @@ class Suite:
 
     @property
     def validated(self) -> bool:
-        """Whether there are validation images on both sides, on which settings can be chosen.
+        """Whether it has in-distribution and OOD validation images, to choose settings on.
 
-        Where there are none, methods are measured with their published settings.
+        Without them, methods are measured with their published settings.
         """
         groups = {item.group for item in self.sets if item.role == "validation"}
         return "id" in groups and len(groups) > 1
@@ -86,15 +86,15 @@ class Suite:
         return tuple(sorted(chosen, key=lambda item: GROUPS.index(item.group)))
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change with any picture, its name or its role."""
+        """Sixteen hex digits that change with any image, its name or its role."""
         listing = [
-            (item.name, item.group, item.role, record.id, self._mark(record.path))
+            (item.name, item.group, item.role, record.id, self._content_or_size(record.path))
             for item in self.sets
             for record in item.index().records
         ]
         return fingerprint(self.name, self.seed, self.split, listing)
 
-    def _mark(self, path: Path) -> str | int:
+    def _content_or_size(self, path: Path) -> str | int:
         return sha256_file(path) if self.by_content else path.stat().st_size
 
 
@@ -114,9 +114,9 @@ def read_suite(root: Path) -> Suite:
 
 
 def check_disjoint(suite: Suite) -> None:
-    """Refuse a suite in which the same picture (equal bytes) plays two different roles.
+    """Refuse a suite in which the same image (equal bytes) has two roles.
 
-    Tuning on a test picture would make every figure a lie; the `InputError` names both files.
+    Tuning on a test image would invalidate every result; the `InputError` names both files.
     """
     seen: dict[str, tuple[Role, Path]] = {}
     for item in suite.sets:
@@ -125,7 +125,7 @@ def check_disjoint(suite: Suite) -> None:
             role, path = seen.setdefault(digest, (item.role, record.path))
             if role != item.role:
                 raise InputError(
-                    f"{record.path}: the same picture as {path}, but one is for {item.role} and "
+                    f"{record.path}: the same image as {path}, but one is for {item.role} and "
                     f"the other for {role}; remove one of them"
                 )
 

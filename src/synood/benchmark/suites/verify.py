@@ -1,4 +1,4 @@
-"""Is a benchmark on disk what its owners ship? Every set looked at, nothing taken on trust."""
+"""Checks that a benchmark on disk is what its owners ship, set by set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SetCheck:
-    """What was found of one set: where (None: nowhere), how many images, and what is wrong."""
+    """What was found of one set: where (None: missing), how many images, and the problems."""
 
     name: str
     group: Group
@@ -44,21 +44,22 @@ class SetCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of a benchmark below a folder."""
+    """What was found of a benchmark below a folder; `note` is for the reader."""
 
     benchmark: str
     root: str
     sets: tuple[SetCheck, ...]
+    note: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether every set is there, whole and as its owners list it."""
+        """Whether every set is complete and as its owners list it."""
         return all(item.ok for item in self.sets)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ class Check:
             "benchmark": self.benchmark,
             "root": self.root,
             "ok": self.ok,
+            "note": self.note,
             "sets": [{**asdict(item), "ok": item.ok} for item in self.sets],
         }
 
@@ -76,17 +78,16 @@ def check_benchmark(
 ) -> Check:
     """Compare a benchmark on disk with what its owners ship, set by set.
 
-    Counts are compared for every set, lists line by line (whatever their order) and file names
-    where a public source holds them; each image on a list must be there. No image is opened.
-    `roles` narrows the look.
+    Counts are compared for every set, lists line by line in any order, and file names where a
+    public source holds them; each listed image must exist. No image is opened. `roles` limits
+    which sets are checked.
 
-    Raises `InputError` for an unknown benchmark and a root that is no folder; whatever else is
-    wrong is among the problems.
+    Raises `InputError` for an unknown benchmark and a root that is not a folder; everything else
+    is among the problems.
     """
     benchmark = find_benchmark(name)
     if name in MINI:
-        place = mini_root(name, root)
-        return Check(name, readable(place), _check_mini(place))
+        return _check_mini(name, mini_root(name, root))
     top = required_root(name, root)
     wanted = [item for item in benchmark.sets if roles is None or item.role in roles]
     return Check(name, readable(top), tuple(_check_set(known, top) for known in wanted))
@@ -119,7 +120,7 @@ def _check_set(known: KnownSet, root: Path) -> SetCheck:
     if known.imglist is not None:
         problems += _absent(index)
     elif known.names_hash not in (None, names_hash(r.path.name for r in index.records)):
-        problems.append("the files have other names than the owners'")
+        problems.append("the file names differ from the owners'")
     found = len(index.records)
     if found != known.count:
         problems.insert(0, f"{found:,} images, the owners' set has {known.count:,}")
@@ -134,7 +135,7 @@ def _result(known: KnownSet, place: str | None, found: int, problems: list[str])
 
 
 def _list_problems(known: KnownSet, folder: Path) -> list[str]:
-    """Compare the list with the owners', if there is one and its hash is known."""
+    """Compare the list, if the set has one, with the hash of the owners' list, if it is known."""
     if known.imglist is None:
         return []
     try:
@@ -147,7 +148,7 @@ def _list_problems(known: KnownSet, folder: Path) -> list[str]:
 
 
 def _absent(index: ImageIndex) -> list[str]:
-    """Name what is listed and not there; a folder is listed once, however many it should hold."""
+    """Name listed images that are missing; each folder is read once."""
     by_folder: defaultdict[Path, list[str]] = defaultdict(list)
     for record in index.records:
         by_folder[record.path.parent].append(record.path.name)
@@ -160,16 +161,21 @@ def _absent(index: ImageIndex) -> list[str]:
         absent.extend(folder / name for name in names if name not in there)
     if not absent:
         return []
-    return [f"{len(absent):,} listed images are not there, the first {readable(absent[0])}"]
+    return [f"{len(absent):,} listed images are missing, the first is {readable(absent[0])}"]
 
 
-def _check_mini(root: Path) -> tuple[SetCheck, ...]:
-    made = "written by any command that is given --benchmark; no download"
+def _check_mini(name: str, root: Path) -> Check:
+    """Check an embedded benchmark, which is complete as long as nothing has been written."""
+    if not (root / "suite.json").exists():
+        return Check(name, readable(root), (), "embedded: written when it is first used")
+    source = f"delete {readable(root)}; it is written again when it is used, without a download"
     try:
         suite = read_suite(root)
     except InputError as error:
-        return (SetCheck("the suite", "id", "test", None, 0, 0, (str(error),), made),)
-    return tuple(_check_written(item, suite.root, made) for item in suite.sets)
+        broken = SetCheck("the suite", "id", "test", ".", 0, 0, (str(error),), source)
+        return Check(name, readable(root), (broken,))
+    sets = tuple(_check_written(item, suite.root, source) for item in suite.sets)
+    return Check(name, readable(root), sets)
 
 
 def _check_written(item: ImageSet, root: Path, made: str) -> SetCheck:

@@ -16,9 +16,9 @@ from synood.benchmark.protocol.methods import ENCODER, IMAGES, NAMES, WORDS, Met
 from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._heads import OutlierHead
 from synood.benchmark.systems._training import Losses, labelled
+from synood.features.extractor import ImageFile
 from synood.images.sources import ImageIndex
 from synood.pipeline.rundir.workspace import Workspace
-from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from synood.benchmark.protocol.fit_inputs import FitInputs
@@ -41,9 +41,7 @@ def fit_dreamood(inputs: FitInputs, seed: int) -> Fitted:
     index = ImageIndex(Path(), inputs.class_names, inputs.train.seen().records)
     pairs, synthesizer = read_pairs(run, index), partial(control_synthesizer, inputs)
     made = paint_control(NEG_IMAGE, pairs, synthesizer, Workspace(run))
-    outliers = inputs.store.images(
-        [picture.path for picture in made], [picture.sha256 for picture in made], no_progress
-    )
+    outliers = inputs.store.images([ImageFile(image.path, image.sha256) for image in made])
     losses = Losses()
     images, _ = labelled(inputs.train)
     head = OutlierHead.fit(images, scores.normalise(outliers), seed, losses)

@@ -6,31 +6,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from synood.features.extractor import ImageFile, encode_files
 from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.images.decoding import read_image
-from synood.images.views import view_of
 from synood.labels.prompts import without_wnid
 from synood.models.describer import NoDescription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from synood.models.clip import ImageTextEncoder
     from synood.models.guide import Guide
     from synood.models.loaded import Models
     from synood.pipeline.rundir.shards import Order
     from synood.pipeline.stages.painting import Painted
     from synood.pipeline.stages.select import Picture
     from synood.settings import GuidanceSettings
-
-    ImageFile = tuple[Path, str, int]  # the SHA-256 of its bytes; which view, 0 for none
-
-READ_AT_ONCE = 16  # decoded images held in memory
 
 
 @dataclass(frozen=True)
@@ -148,26 +142,6 @@ class Encode:
         """Load the encoder."""
         encoder = self.models.on(device).encoder
         return lambda files: encode_files(encoder, files)
-
-
-def encode_files(
-    encoder: ImageTextEncoder, files: Sequence[ImageFile]
-) -> list[NDArray[np.float32] | Unreadable]:
-    """Read and encode images, `READ_AT_ONCE` at a time: a feature (D,) each, not normalised.
-
-    Every batch is filled up to that number, for kernels round otherwise for another: so a file's
-    feature has the same bytes in whatever company it was encoded.
-    """
-    features: list[NDArray[np.float32] | Unreadable] = []
-    for start in range(0, len(files), READ_AT_ONCE):
-        read = map_or_unreadable(_seen, files[start : start + READ_AT_ONCE])
-        features += map_padded(read, lambda images: [*encoder.encode_images(images)], READ_AT_ONCE)
-    return features
-
-
-def _seen(file: ImageFile) -> Image:
-    path, content, view = file
-    return view_of(read_image(path, content), content, view)
 
 
 def _with_image(picture: Picture) -> tuple[Picture, Image]:

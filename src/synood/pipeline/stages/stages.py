@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -90,8 +91,9 @@ def describe(
 ) -> dict[str, str]:
     """Return the in-painting prompt of each picture by its id; describe.jsonl keeps the texts.
 
-    A text changed by hand in that file is used as it stands. Pictures that can no longer be read
-    are told to `lose` and have no prompt.
+    A new text whose prompt is too long for the in-painting model is shortened; one changed by hand
+    in that file is used as it stands. Pictures that can no longer be read are told to `lose` and
+    have no prompt.
     """
     rows = {row["inputs"]: row for row in _rows_if_any(path) if "inputs" in row}
     inputs = [
@@ -101,9 +103,13 @@ def describe(
         for picture in pictures
     ]
     missing = [i for i, stamp in enumerate(inputs) if stamp not in rows]
+    limits = models.bundle.prompt_limits() if missing else None
+    if limits is not None:
+        limits.check_template(settings.template)  # before any description is paid for
     plan = models.describing_plan(len(missing)) if missing else None
     if plan:
         advance(0, 0, plan)
+    prompt_of, shortened = partial(painting_prompt, settings=settings), 0
     done, saved = len(inputs) - len(missing), 0
     batches = list(batched(missing, DESCRIBE_AT_ONCE))
     described = executor.run(Describe(models), [[pictures[i] for i in batch] for batch in batches])
@@ -112,14 +118,25 @@ def describe(
         for i, text in zip(batch, texts, strict=True):
             if not isinstance(text, Unreadable):
                 row = {"id": pictures[i].id, "text": text, "describer": models.describer.id}
+                fit = limits.shortened(text, prompt_of) if limits else text
+                if fit != text:
+                    row, shortened = {**row, "text": fit, "full_text": text}, shortened + 1
                 rows[inputs[i]] = {**row, "inputs": inputs[i]}
         done += len(batch)
         if done - saved > len(missing) // 20:  # a kill loses a twentieth at most
             write_jsonl(path, [rows[stamp] for stamp in inputs if stamp in rows])
             saved = done
         _tell_lost("describe", lose, [(pictures[i].path, pictures[i].id) for i in batch], texts)
-        advance(done, len(inputs), str(texts[-1]))
+        last = texts[-1]
+        advance(done, len(inputs), last.reason if isinstance(last, Unreadable) else last)
     write_jsonl(path, [rows[stamp] for stamp in inputs if stamp in rows])
+    if shortened:
+        advance(
+            0,
+            0,
+            f"{shortened} of {len(missing)} descriptions shortened to what the in-painting "
+            f"model's text tower takes; {path.name} has both",
+        )
     advance(len(inputs), len(inputs), "")
     return {
         picture.id: painting_prompt(str(rows[stamp]["text"]), settings)

@@ -1,0 +1,87 @@
+"""Warnings about lists of class names that look like something else."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from synood.labels.class_names import class_key
+from synood.labels.imagenet import imagenet_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PARTS = """
+train training val valid validation dev test testing holdout calibration split
+id in-distribution ood out-of-distribution near far near-ood far-ood id-train id-val id-test
+images image imgs img pictures photos data dataset labels annotations masks
+"""
+PARTS = frozenset(_PARTS.split())
+_WNID = re.compile(r"n\d{8}")
+_SEVERAL = re.compile(r"[,;|\t]")
+_MARKED = re.compile(r"[-*\u2022\"',;]|\d+\s*[.:)]|.*[\"',;:]$|.*\s\d+$")
+_SHOWN = 5  # names that a warning lists
+
+
+def class_name_warnings(names: Sequence[str]) -> list[str]:
+    """Say what makes names look like something other than names of classes, each with its fix.
+
+    Looked for are parts of a dataset ("train"), numbers, WordNet ids, several names in one
+    ("cat, dog"), and what a list was written with ("1. cat", "cat.png 0").
+
+    >>> class_name_warnings(["cat, dog"])
+    ["class name 'cat, dog': several names in one? Give each its own line"]
+    """
+    checks = (_parts, _numbers, _wordnet_ids, _several_in_one, _marked)
+    return [warning for check in checks if (warning := check(names))]
+
+
+def _parts(names: Sequence[str]) -> str:
+    found = [name for name in names if class_key(name).replace(" ", "-") in PARTS]
+    if not found:
+        return ""
+    return f"{listed(found)}: parts of a dataset? Give the folder that holds one folder per class"
+
+
+def _numbers(names: Sequence[str]) -> str:
+    found = [name for name in names if name.isdecimal()]
+    if not found:
+        return ""
+    return (
+        f"{listed(found)}: numbers mean nothing to a text encoder; name the classes in a file "
+        f'(--classes names.json with {{"{found[0]}": "cat", ...}})'
+    )
+
+
+def _wordnet_ids(names: Sequence[str]) -> str:
+    found = [name for name in names if _WNID.fullmatch(name)]
+    if not found:
+        return ""
+    known = {item.wnid: item.openai for item in imagenet_classes()}
+    words = [f"{wnid} is {known[wnid]!r}" for wnid in found if wnid in known]
+    meaning = f" ({', '.join(words[:_SHOWN])}{', ...' if len(words) > _SHOWN else ''})"
+    return (
+        f"{listed(found)}: WordNet ids{meaning if words else ''}, which mean nothing to a text "
+        "encoder; name the classes in a file "
+        f'(--classes names.json with {{"{found[0]}": "{known.get(found[0], "cat")}", ...}})'
+    )
+
+
+def _several_in_one(names: Sequence[str]) -> str:
+    if len(names) != 1 or not _SEVERAL.search(names[0]):
+        return ""
+    return f"{listed(names)}: several names in one? Give each its own line"
+
+
+def _marked(names: Sequence[str]) -> str:
+    found = [name for name in names if _MARKED.match(name) and not name.isdecimal()]
+    if len(found) < len(names):  # a name may end in a number; all names do in a list of files
+        return ""
+    return f"{listed(found)}: more than names? Leave out numbers, quotation marks and commas"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names for a sentence: "class names 'a', 'b' and 3 more"."""
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"class name{'s' if len(names) > 1 else ''} {shown}{more}"

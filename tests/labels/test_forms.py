@@ -1,0 +1,110 @@
+"""A form of a class name is that class; another word is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from synood.labels.forms import NameForms, contains_name, same_name
+from synood.labels.lists import label_list
+from synood.labels.wordnet import Word
+from synood.models.describer import names_overlap
+
+SAME = [
+    ("hot dog", "hot-dog"),
+    ("hot dog", "hotdogs"),
+    ("hot\u2011dog", "hot\u2013dog"),
+    ("t shirt", "T-shirt"),
+    ("tshirts", "T-Shirt"),
+    ("cherries", "cherry"),
+    ("wolves", "wolf"),
+    ("knives", "knife"),
+    ("gloves", "glove"),
+    ("foxes", "fox"),
+    ("buses", "bus"),
+    ("dresses", "dress"),
+    ("churches", "church"),
+    ("potatoes", "potato"),
+    ("movies", "movie"),
+    ("firemen", "fireman"),
+    ("women", "woman"),
+    ("mice", "mouse"),
+    ("wisdom teeth", "wisdom tooth"),
+    ("cacti", "cactus"),
+    ("oases", "oasis"),
+    ("larvae", "larva"),
+    ("kiwis", "kiwi"),
+    ("emus", "emu"),
+    ("dog's", "dog"),
+    ("dogs\u2019", "dog"),
+    ("St. Bernard", "saint bernard".replace("saint", "st")),
+    ("cre\u0300me br\u00fbl\u00e9e", "Creme Brulee"),
+    ("missile [n04008634]", "missiles"),
+    ("fire_truck", "fire trucks"),
+]
+OTHER = [
+    ("cat", "cattle"),
+    ("bus", "bush"),
+    ("glass", "gla"),
+    ("princess", "princes"),
+    ("hot dog", "dog"),
+    ("red panda", "panda"),
+    ("omen", "Oman"),
+    ("titi", "titus"),
+    ("bra", "brae"),
+    ("car", "care"),
+    ("cars", "cares"),
+    ("C", "C#"),
+    ("as", "a"),
+    ("\u0939\u093f\u0928", "\u0939\u0940\u0928"),  # other vowels of Devanagari
+]
+
+
+@pytest.mark.parametrize(("first", "second"), SAME)
+def test_forms_of_one_name(first, second):
+    assert same_name(first, second)
+    assert same_name(second, first)
+
+
+@pytest.mark.parametrize(("first", "second"), OTHER)
+def test_other_names(first, second):
+    assert not same_name(first, second)
+    assert not same_name(second, first)
+
+
+def test_an_adjective_has_no_plural():
+    forms = NameForms(["tights", "T-shirt", "orange"])
+    assert not forms.holds(Word("tight", "adjective", ""))
+    assert forms.holds(Word("tight", "noun", ""))
+    assert forms.holds(Word("Orange", "adjective", ""))
+
+
+def test_no_form_of_a_class_stays_its_own_negative_label():
+    given = label_list(["hot-dog", "cherry", "wolf", "dog", "tshirt", "wolfhound"], "a list")
+    left, sentence = given.without(["hot dog", "cherries", "wolves", "T-shirt"])
+    assert [word.text for word in left.words] == ["dog", "wolfhound"]
+    assert "4 left out as names of classes" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "contained"),
+    [
+        ("a bowl of cherries", "cherry", True),
+        ("hotdog stand", "hot dog", True),
+        ("a hot dog stand", "hotdog", True),
+        ("white t shirt", "T-shirts", True),
+        ("wolf-like shadow", "wolves", True),
+        ("the dog's bowl", "dog", True),
+        ("(mice)", "mouse", True),
+        ("wolfram", "wolf", False),
+        ("shirt", "t-shirt", False),
+        ("", "cat", False),
+    ],
+)
+def test_a_text_that_names_a_class(text, name, contained):
+    assert contains_name(text, name) is contained
+
+
+def test_surroundings_do_not_name_the_class_in_another_form():
+    assert names_overlap("mice", "mouse")
+    assert names_overlap("hotdog", "hot dog")
+    assert not names_overlap("house", "mouse")
