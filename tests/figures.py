@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from synood.benchmark.protocol.methods import BASELINES, SYNOOD, Method
-from synood.benchmark.report.report import Distribution, Pair, Report, Strip
-from synood.benchmark.report.summary import read_numbers
+from synood.benchmark.report.report import Distribution, Report, ShownPair, Strip
+from synood.benchmark.report.summary import summarise_run
 from synood.benchmark.results import tables
 from synood.benchmark.results.comparisons import SeedScores, compare
 from synood.benchmark.results.results import Results, make_row
@@ -63,7 +63,7 @@ def comparisons_of(scores, rows, resamples=40):
 def reading_of(quality):
     scores = planted_scores(quality)
     rows = rows_of(scores)
-    return read_numbers(rows, comparisons_of(scores, rows), METHODS)
+    return summarise_run(rows, comparisons_of(scores, rows), METHODS)
 
 
 def report_of(quality, label="panda", prompt="A photo only remain a tree."):
@@ -75,14 +75,16 @@ def report_of(quality, label="panda", prompt="A photo only remain a tree."):
         results=Results({"recipe": {"name": "paper", "share": 0.15}, "seed": 0}, rows),
         methods=METHODS,
         comparisons=compared,
-        reading=read_numbers(rows, compared, METHODS),
+        summary=summarise_run(rows, compared, METHODS),
         distributions=tuple(
             Distribution(name, group, first.in_distribution, first.ood[name])
             for name, group in SETS.items()
         ),
         threshold=float(np.quantile(first.in_distribution, 0.05)),
         pairs=(
-            Pair(png(1), png(2), label, prompt, "the nice bamboo", -9.25, (-7.5, -5.125), "rounds"),
+            ShownPair(
+                png(1), png(2), label, prompt, "the nice bamboo", -9.25, (-7.5, -5.125), "rounds"
+            ),
         ),
         strips=(Strip(label, (("source", png(1)), ("jigsaw", png(3)))),),
         facts={"lede": "Two sets."},

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from colours import ColourEncoder, picture
 from synood.benchmark.protocol import baselines, scoring
-from synood.benchmark.protocol.encoding import EncodedSet, classify
+from synood.benchmark.protocol.encoding import EncodedSet, image_logits
 from synood.benchmark.protocol.fit_inputs import CandidateWords
 from synood.labels.mining import mine_negatives
 from synood.labels.wordnet import Word
@@ -32,7 +32,7 @@ class ColourClassifier:
 def encoded_set(name, group, colours, seed):
     images = [picture(colour, noise=seed + i) for i, colour in enumerate(colours * 8)]
     features = ENCODER.encode_images(images)
-    return EncodedSet(name, group, features, classify(images, ColourClassifier()))
+    return EncodedSet(name, group, features, image_logits(images, ColourClassifier()))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_mcm_and_neglabel_are_the_formulas_on_cosines(encoded, rows):
 def test_pictures_of_several_sizes_are_classified_in_their_order():
     sizes = (8, 8, 5, 8)
     images = [picture("red" if i % 2 else "green", size) for i, size in enumerate(sizes)]
-    logits = classify(images, ColourClassifier())
+    logits = image_logits(images, ColourClassifier())
     assert logits.argmax(1).tolist() == [1, 0, 1, 0]
 
 

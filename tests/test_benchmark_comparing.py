@@ -128,27 +128,27 @@ def test_methods_scored_on_other_images_are_not_compared():
 
 
 def test_a_win_over_everything_is_told_as_one():
-    reading = reading_of({"synood": 3.0, "neglabel": 1.5, "jigsaw": 2.0, "unguided": 1.5})
-    assert reading.headline == "SynOOD beats NegLabel here, and every control."
-    assert {finding.verdict for finding in reading.findings} <= {"better", "even"}
+    summary = reading_of({"synood": 3.0, "neglabel": 1.5, "jigsaw": 2.0, "unguided": 1.5})
+    assert summary.headline == "SynOOD beats NegLabel here, and every control."
+    assert {finding.verdict for finding in summary.findings} <= {"better", "even"}
 
 
 def test_a_control_that_does_as_well_is_in_the_headline():
-    reading = reading_of({"synood": 3.0, "neglabel": 1.5, "jigsaw": 3.0, "unguided": 1.5})
-    assert reading.headline == "SynOOD beats NegLabel here, but does not beat the control “jigsaw”."
+    summary = reading_of({"synood": 3.0, "neglabel": 1.5, "jigsaw": 3.0, "unguided": 1.5})
+    assert summary.headline == "SynOOD beats NegLabel here, but does not beat the control “jigsaw”."
     both = reading_of({"synood": 3.0, "neglabel": 1.5, "jigsaw": 3.5, "unguided": 3.0})
     assert "but does not beat the controls “unguided” and “jigsaw”" in both.headline
 
 
 def test_a_loss_is_told_as_one_with_the_sets_where_it_happens():
-    reading = reading_of({"synood": 1.0, "neglabel": 2.5, "jigsaw": 1.0, "unguided": 1.0})
-    assert reading.headline == "SynOOD falls behind NegLabel here."
-    behind = next(f for f in reading.findings if "clearly behind NegLabel on" in f.text)
+    summary = reading_of({"synood": 1.0, "neglabel": 2.5, "jigsaw": 1.0, "unguided": 1.0})
+    assert summary.headline == "SynOOD falls behind NegLabel here."
+    behind = next(f for f in summary.findings if "clearly behind NegLabel on" in f.text)
     assert behind.verdict == "worse"
     assert "textures (AUROC −" in behind.text
-    assert reading.findings[-1].text == "Best on average in both measures: NegLabel."
+    assert summary.findings[-1].text == "Best on average in both measures: NegLabel."
 
 
 def test_level_methods_are_called_level():
-    reading = reading_of(dict.fromkeys((method.name for method in METHODS), 2.0))
-    assert reading.headline.startswith("SynOOD and NegLabel are level here")
+    summary = reading_of(dict.fromkeys((method.name for method in METHODS), 2.0))
+    assert summary.headline.startswith("SynOOD and NegLabel are level here")

@@ -66,10 +66,10 @@ def paint(models, control, orders, batch_size=4):
     return synthesizer.painter(control).paint(orders)
 
 
-def pieces(picture, grid):
-    size = len(picture) // grid
+def pieces(image, grid):
+    size = len(image) // grid
     return [
-        picture[y * size : (y + 1) * size, x * size : (x + 1) * size].tobytes()
+        image[y * size : (y + 1) * size, x * size : (x + 1) * size].tobytes()
         for y in range(grid)
         for x in range(grid)
     ]
@@ -78,19 +78,19 @@ def pieces(picture, grid):
 @given(st.integers(2, 5), st.integers(1, 4), st.integers(0, 2**63 - 1))
 def test_a_jigsaw_has_the_same_pieces_in_another_order(grid, piece, seed):
     size = grid * piece
-    picture = np.arange(size * size * 3).reshape(size, size, 3).astype(np.uint8)
-    picture[..., 0] = np.arange(size * size).reshape(size, size)
-    shuffled = jigsaw(picture, grid, seed)
-    assert shuffled.shape == picture.shape
-    assert sorted(pieces(shuffled, grid)) == sorted(pieces(picture, grid))
-    assert (shuffled == jigsaw(picture, grid, seed)).all()
-    if len(set(pieces(picture, grid))) == grid * grid:
-        assert pieces(shuffled, grid) != pieces(picture, grid)
+    image = np.arange(size * size * 3).reshape(size, size, 3).astype(np.uint8)
+    image[..., 0] = np.arange(size * size).reshape(size, size)
+    shuffled = jigsaw(image, grid, seed)
+    assert shuffled.shape == image.shape
+    assert sorted(pieces(shuffled, grid)) == sorted(pieces(image, grid))
+    assert (shuffled == jigsaw(image, grid, seed)).all()
+    if len(set(pieces(image, grid))) == grid * grid:
+        assert pieces(shuffled, grid) != pieces(image, grid)
 
 
 def test_jigsaws_of_other_seeds_differ():
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert len({jigsaw(picture, 4, seed).tobytes() for seed in range(20)}) == 20
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert len({jigsaw(image, 4, seed).tobytes() for seed in range(20)}) == 20
 
 
 @pytest.mark.parametrize(("size", "grid"), [(10, 4), (8, 1), (8, 0)])

@@ -14,7 +14,7 @@ from small_suite import CLASSES, tiny_bundle, write_small_suite
 from synood import OODDetector, metrics
 from synood.benchmark.experiments.demo import METHODS, STAGES, run_demo
 from synood.benchmark.protocol import scoring
-from synood.benchmark.protocol.encoding import classify
+from synood.benchmark.protocol.encoding import image_logits
 from synood.benchmark.report.page import evenly
 from synood.benchmark.results.results import read_results
 from synood.benchmark.suites.suite import read_suite
@@ -106,11 +106,11 @@ def test_each_control_has_a_picture_for_every_synthetic_one(finished):
     sources = {item.id: item for item in synthetic}
     assert len(sources) == 2 * len(CLASSES)
     for control in ("unguided", "vae", "jigsaw"):
-        pictures = {item.id: item for item in read_synthetic(out / "controls" / control).values()}
-        assert pictures.keys() == sources.keys()
-        for name, picture in pictures.items():
-            assert (picture.seed, picture.prompt) == (sources[name].seed, sources[name].prompt)
-            assert picture.sha256 != sources[name].sha256
+        images = {item.id: item for item in read_synthetic(out / "controls" / control).values()}
+        assert images.keys() == sources.keys()
+        for name, image in images.items():
+            assert (image.seed, image.prompt) == (sources[name].seed, sources[name].prompt)
+            assert image.sha256 != sources[name].sha256
 
 
 def test_the_seeds_of_the_tuning_matter_and_those_of_a_baseline_do_not_exist(results):
@@ -121,10 +121,10 @@ def test_the_seeds_of_the_tuning_matter_and_those_of_a_baseline_do_not_exist(res
 
 def test_the_text_has_the_table_the_reading_and_the_places(finished):
     out, text, _ = finished
-    table, reading = text.split("best of a column.")
+    table, summary = text.split("best of a column.")
     for method in METHODS:
         assert table.count(f"\n{method.title} ") == 2
-    assert "SynOOD" in reading
+    assert "SynOOD" in summary
     assert str(out / "report.html") in text
 
 
@@ -133,7 +133,7 @@ def test_the_page_shows_pairs_strips_and_the_choices(finished):
     assert html.count("<article>") == 2 * len(CLASSES)
     assert html.count('class="strip"') == 4
     assert "only " in html
-    assert "Chosen on validation pictures alone" in html
+    assert "Chosen on validation images alone" in html
 
 
 def test_the_page_is_made_again_from_the_files_alone(finished, tmp_path):
@@ -159,7 +159,7 @@ def test_the_saved_detectors_surest_mistakes_are_shown(finished, bundle):
         wrong = sum(one.score >= detector.threshold for one in found)
         assert f"{wrong} of 10 let through" in block[: block.index("<ul")]
     lowest = min(detector.predict(suite.one("test").path), key=lambda one: one.score)
-    block = html[html.index("<h3>In-distribution pictures that score lowest") :]
+    block = html[html.index("<h3>In-distribution images that score lowest") :]
     assert f"{lowest.score:.4f}" in block[: block.index("</li>")]
 
 
@@ -226,7 +226,7 @@ def test_where_the_bundle_knows_other_classes_a_probe_on_the_training_images_ser
     assert probe.class_names == tuple(CLASSES)
     images = [Image.open(record.path) for record in train.index().records]
     labels = [train.index().class_names.index(r.label) for r in train.index().records]
-    assert (classify(images, probe).argmax(1) == labels).mean() > 0.8
+    assert (image_logits(images, probe).argmax(1) == labels).mean() > 0.8
 
 
 def test_two_seeds_are_too_few_and_a_folder_of_other_things_is_left_alone(tmp_path, bundle):

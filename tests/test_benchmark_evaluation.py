@@ -239,8 +239,8 @@ def test_a_preset_changes_what_the_encoder_sees_and_nothing_else(bundle):
     own = load_bundle(bundle).encoder()
     preset = load_bundle(f"{bundle}+encoder.preprocess=openood").encoder()
     noise = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise)
-    assert not np.allclose(own.encode_images([picture]), preset.encode_images([picture]))
+    image = Image.fromarray(noise)
+    assert not np.allclose(own.encode_images([image]), preset.encode_images([image]))
     assert np.array_equal(own.encode_texts(["a cat"]), preset.encode_texts(["a cat"]))
     steps = preset.preprocess
     assert (steps.size, steps.resize) == (32, round(256 / 224 * 32))

@@ -102,11 +102,11 @@ def test_table_4_tunes_every_half_on_every_kind(setup):
     assert set(found) == {"neglabel", *expected}
     assert all(len(found[name]) == len(SEEDS) * 3 for name in expected)
     assert {item.other for item in outcome.comparisons} == {"neglabel"}
-    pictures = {
+    images = {
         kind: [np.asarray(Image.open(p.path)) for p in setup.paint(method)]
         for kind, method in (("neg-image", find("neg-image")), ("unguided", find("unguided")))
     }
-    assert not any(map(np.array_equal, pictures["neg-image"], pictures["unguided"]))
+    assert not any(map(np.array_equal, images["neg-image"], images["unguided"]))
 
 
 def test_a_system_is_tuned_on_pictures_of_negative_labels(setup):
@@ -173,7 +173,7 @@ def test_half_of_the_tuning_taken_back_is_a_detector_tuned_by_half(setup):
 
 def test_table_5_has_three_ways_that_differ_and_repeat(setup):
     data = setup.retuner._data(setup.synthetic())
-    targets = np.arange(len(data.synthetic_features)) % 2  # the tiny pictures share one label
+    targets = np.arange(len(data.synthetic_features)) % 2  # the tiny images share one label
     data = replace(data, assignment=Assignment(np.array([0, 1]), targets))
     made = {
         way: how(data, setup.recipe, 0, Workspace(setup.workspace.root))
@@ -217,12 +217,12 @@ def test_joint_tuning_lowers_its_loss_and_moves_both(setup):
 def test_figure_3_takes_the_best_of_each_class_first(setup):
     classes = len(CLASSES)
     some = first(setup.pairs, classes)
-    assert {item.picture.label for item in some} == set(CLASSES)
+    assert {item.source.label for item in some} == set(CLASSES)
     for item in some:
-        own = [p for p in setup.pairs if p.picture.label == item.picture.label]
-        assert item.picture.bytes_per_pixel == max(p.picture.bytes_per_pixel for p in own)
-    assert sorted(p.picture.id for p in first(setup.pairs, 10_000)) == sorted(
-        p.picture.id for p in setup.pairs
+        own = [p for p in setup.pairs if p.source.label == item.source.label]
+        assert item.source.bytes_per_pixel == max(p.source.bytes_per_pixel for p in own)
+    assert sorted(p.source.id for p in first(setup.pairs, 10_000)) == sorted(
+        p.source.id for p in setup.pairs
     )
     assert _counts(100_000) == [1000, 5000, 10_000, 20_000, 30_000, 50_000, 75_000, 100_000]
     assert len(SHARES) == 8

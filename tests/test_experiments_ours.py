@@ -1,4 +1,4 @@
-"""Experiments of our own: where pictures lie, the recipe plus part by part, ideas it leaves out."""
+"""Experiments of our own: where images lie, the recipe plus part by part, ideas it leaves out."""
 
 from __future__ import annotations
 
@@ -93,21 +93,21 @@ def test_boundary_takes_the_runs_own_pictures_where_they_were_painted_so(setup, 
 
 
 def test_boundary_says_where_pictures_lie(setup, lying):
-    """Every figure of a line anew, from the pictures on disk and the encoder."""
+    """Every figure of a line anew, from the images on disk and the encoder."""
     encoder, names = setup.inputs.encoder, setup.inputs.class_names
     classes = unit(encoder.encode_texts([f"the nice {name}" for name in names]))
     negatives = setup.retuner.negative_features()
     folder = setup.workspace.root / "controls" / "margin-0.3"
     made = {one.id: one for one in read_synthetic(folder).values()}
-    pictures = [made[item.picture.id] for item in setup.pairs]
-    features = unit(encoder.encode_images([Image.open(one.path) for one in pictures]))
+    images = [made[item.source.id] for item in setup.pairs]
+    features = unit(encoder.encode_images([Image.open(one.path) for one in images]))
     target = setup.recipe.guidance.target
-    share = [np.mean([one.energies[place] >= target for one in pictures]) for place in (0, -1)]
+    share = [np.mean([one.energies[place] >= target for one in images]) for place in (0, -1)]
     cosines = features @ np.concatenate([classes, negatives]).T
     heat = np.exp(cosines.astype(np.float64) / setup.recipe.score.temperature)
     odds = heat[:, len(names) :].sum(1) / heat[:, : len(names)].sum(1)
     nearest = cosines.argmax(1)
-    right = [names.index(item.picture.label) for item in setup.pairs]
+    right = [names.index(item.source.label) for item in setup.pairs]
     near = next(item for item in setup.encoded.validation_ood if item.group == "near")
     expected = [
         *share, np.mean(np.log(odds) >= target), np.mean(nearest == right),
@@ -121,8 +121,8 @@ def test_boundary_says_where_pictures_lie(setup, lying):
 
 
 def test_boundary_shows_the_same_images_by_every_kind(setup, lying):
-    sheet = Image.open(io.BytesIO(lying.pictures["kinds.webp"])).convert("RGB")
-    rows, columns = len(lying.methods), len(setup.pairs)  # NegLabel has no pictures, sources do
+    sheet = Image.open(io.BytesIO(lying.images["kinds.webp"])).convert("RGB")
+    rows, columns = len(lying.methods), len(setup.pairs)  # NegLabel has no images, sources do
     step = album.SIDE + album.GAP
     assert sheet.size == (album.TITLE + columns * step + album.GAP, rows * step + album.GAP)
     folder = setup.workspace.root / "controls" / "jigsaw"
@@ -131,7 +131,7 @@ def test_boundary_shows_the_same_images_by_every_kind(setup, lying):
     for column, item in enumerate(setup.pairs):
         corner = album.TITLE + column * step, album.GAP + row * step
         cell = sheet.crop((*corner, corner[0] + album.SIDE, corner[1] + album.SIDE))
-        shown = Image.open(made[item.picture.id]).convert("RGB").resize(cell.size)
+        shown = Image.open(made[item.source.id]).convert("RGB").resize(cell.size)
         assert np.abs(np.asarray(cell, float) - np.asarray(shown)).mean() < 20
 
 
@@ -237,10 +237,10 @@ def test_images_learnt_from_are_those_that_a_run_would_add(setup, place):
     recipe = resolve_recipe("plus", bundle.recipe_defaults, assignments)
     other = prepare(place / "plus", setup.suite, bundle, recipe, SEEDS)
     index = setup.suite.one("train").index()
-    chosen = [picture.id for picture in read_class_images(place / "plus", index)]
-    assert [picture.id for picture in class_images_from(other, 3)] == chosen
+    chosen = [image.id for image in read_class_images(place / "plus", index)]
+    assert [image.id for image in class_images_from(other, 3)] == chosen
     assert len(chosen) == 3 * len(CLASSES)
-    assert [picture.id for picture in class_images_from(other, None)] == chosen[: len(CLASSES)]
+    assert [image.id for image in class_images_from(other, None)] == chosen[: len(CLASSES)]
 
 
 def test_ideas_are_held_against_the_recipe_they_are_added_to(setup):

@@ -60,7 +60,7 @@ def test_images_learnt_from_are_more_than_those_redrawn_and_never_set_the_thresh
 
 
 def test_the_projection_is_what_all_images_all_views_and_all_negatives_say(out, bundle, images):
-    """Put together here from the pictures on disk, view by view."""
+    """Put together here from the images on disk, view by view."""
     detector = OODDetector.from_pretrained(out / "detector")
     encoder = load_bundle(bundle).encoder()
     rows = [row for row in read_jsonl(out / "select.jsonl") if row["uses"] != ["calibrate"]]
@@ -111,7 +111,7 @@ def test_each_part_taken_away_gives_another_projection(out, bundle, images, with
     pairs = read_pairs(out, index)
     class_images = read_class_images(out, index)
     if "images_per_class" in without:
-        class_images = [item.picture for item in pairs]
+        class_images = [item.source for item in pairs]
     retuner = Retuner(
         pairs, index.class_names, models, store, recipe, Workspace(tmp_path), class_images
     )

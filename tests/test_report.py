@@ -112,8 +112,8 @@ def test_the_best_of_each_column_is_marked_whoever_it_is(report, html):
 
 
 def test_the_reading_heads_the_page(report, page):
-    assert report.reading.headline in page.text
-    for finding in report.reading.findings:
+    assert report.summary.headline in page.text
+    for finding in report.summary.findings:
         assert finding.text in page.text
 
 

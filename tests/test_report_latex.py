@@ -24,7 +24,7 @@ PAGE = (
 def test_the_tables_compile_with_booktabs_alone(tmp_path):
     rows = rows_of(planted_scores({"synood": 2.0, "neglabel": 1.5}))
     odd = [replace(m, title=f"{m.title} _ & 50 % #1 ~ ^ {{x}} \\ $ < >") for m in METHODS]
-    table = writing.whole(Results({"methods": methods_to_json(odd)}, rows), "tex")
+    table = writing.all_tables(Results({"methods": methods_to_json(odd)}, rows), "tex")
     assert "50" in table
     (tmp_path / "page.tex").write_text(PAGE.format(table=table), encoding="utf-8")
     made = subprocess.run(

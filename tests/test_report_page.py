@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from figures import METHODS, SETS, comparisons_of, planted_scores, png, report_of, rows_of
 from synood.benchmark.protocol.predictions import ScoredImage, read_predictions, write_predictions
 from synood.benchmark.report.page import load_report
-from synood.benchmark.report.records import comparisons_of as read_comparisons
+from synood.benchmark.report.records import comparisons_of as summarise_comparisons
 from synood.benchmark.report.records import comparisons_to_json, methods_of, methods_to_json
-from synood.benchmark.report.report import Mistake, Mistakes, Picture, render
+from synood.benchmark.report.report import Figure, Mistake, Mistakes, render
 from synood.benchmark.report.svg_curves import roc_chart, roc_of
 from synood.benchmark.results.results import Results, read_results, write_results
 from synood.cli.app import main
@@ -30,7 +30,7 @@ QUALITY = {"synood": 2.6, "neglabel": 1.5, "jigsaw": 2.6, "unguided": 2.0}
 
 @pytest.fixture(scope="module")
 def report():
-    """A report with a picture, a test-time method and mistakes, so that every part is shown."""
+    """A report with an image, a test-time method and mistakes, so that every part is shown."""
     whole = report_of(QUALITY)
     late = [
         replace(row, method="late", kind="test-time", stream={"order": "shuffled", "seed": 0})
@@ -41,16 +41,16 @@ def report():
         "benchmark": "b", "method": "synood", "ood_set": "average:all", "auroc": 0.9701,
         "fpr95": None, "convention": "id-positive", "source": "a paper <1>",
     }  # fmt: skip
-    worst = Mistake(png(5), "faces/<7>.png", 0.9999997, "pan<da>", "a gift", wrong=True)
+    worst_mistakes = Mistake(png(5), "faces/<7>.png", 0.9999997, "pan<da>", "a gift", wrong=True)
     lowest = Mistake(png(6), "cat/1.png", 0.25, "dog", "a gift", wrong=False, label="cat")
     return replace(
         whole,
         results=Results(whole.results.run, (*whole.results.rows, *late), (printed,)),
         mistakes=(
-            Mistakes("faces", "far", 3, 40, (worst,)),
+            Mistakes("faces", "far", 3, 40, (worst_mistakes,)),
             Mistakes("test id", "id", 0, 50, (lowest,)),
         ),
-        pictures=(Picture("chart.svg", "FPR95 over numbers", b"<svg></svg>"),),
+        figures=(Figure("chart.svg", "FPR95 over numbers", b"<svg></svg>"),),
         text="a table\nof text",
     )
 
@@ -134,7 +134,7 @@ def test_what_colour_says_is_said_in_words_or_shapes_too(report, html, page):
 
 def test_mistakes_show_score_class_label_and_whether_they_are_wrong(page):
     assert "0.9999997" in page.text  # not rounded to a certainty
-    for text in ("pan<da>", "a gift", "0.2500 kept", "In-distribution pictures that score lowest"):
+    for text in ("pan<da>", "a gift", "0.2500 kept", "In-distribution images that score lowest"):
         assert text in re.sub(r"\s+", " ", page.text)
 
 
@@ -150,7 +150,7 @@ def test_test_time_methods_and_published_figures_stand_apart(html):
 
 
 def test_intervals_over_test_pictures_are_those_of_the_rows(report, html):
-    block = html[html.index("Intervals for other test pictures") :]
+    block = html[html.index("Intervals for other test images") :]
     block = block[block.index("<caption>AUROC") : block.index("<caption>FPR95")]
     for name, title in (("neglabel", "NegLabel"), ("synood", "SynOOD")):
         line = re.search(rf'<th scope="row">{title}</th>(.*?)</tr>', block, re.DOTALL)[1]
@@ -211,8 +211,8 @@ def test_records_survive_the_file(tmp_path):
     write_results(tmp_path / "results.json", results_with())
     read = read_results(tmp_path / "results.json")
     assert methods_of(read) == METHODS
-    assert [c.verdict for c in read_comparisons(read)] == [
-        c.verdict for c in read_comparisons(results_with())
+    assert [c.verdict for c in summarise_comparisons(read)] == [
+        c.verdict for c in summarise_comparisons(results_with())
     ]
 
 
@@ -272,7 +272,7 @@ def test_many_findings_are_folded_and_those_of_synood_come_first(tmp_path):
     ]  # fmt: skip
     write_results(tmp_path / "results.json", results_with(comparisons=listed))
     report = load_report(tmp_path)
-    texts = [finding.text for finding in report.reading.findings]
+    texts = [finding.text for finding in report.summary.findings]
     assert texts[0].startswith("Best inductive methods on average: ")
     assert all(text.startswith("SynOOD against") for text in texts[1:4])
     html = render(report)
@@ -288,7 +288,7 @@ def test_gains_are_told_before_losses_and_synood_before_both(tmp_path):
         for name, gain in gains.items()
     ]  # fmt: skip
     write_results(tmp_path / "results.json", results_with(comparisons=listed))
-    findings = load_report(tmp_path).reading.findings[1:]
+    findings = load_report(tmp_path).summary.findings[1:]
     assert [finding.text.split(" ")[0] for finding in findings] == [
         "SynOOD", "Energy", "unguided", "MCM", "MSP",
     ]  # fmt: skip

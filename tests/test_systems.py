@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from colours import COLOURS, ColourEncoder, picture
 from synood import metrics, scores
 from synood.benchmark.protocol import scoring
-from synood.benchmark.protocol.encoding import EncodedSet, Pictures, classify, labels_of
+from synood.benchmark.protocol.encoding import EncodedSet, SetImages, image_logits, labels_of
 from synood.benchmark.protocol.fit_inputs import CandidateWords, FitInputs
 from synood.benchmark.protocol.system import System
 from synood.benchmark.systems import find_system, registry
@@ -28,7 +28,7 @@ from synood.settings import MiningSettings, Recipe, ScoreSettings
 
 NAMES = ("red", "green", "blue")
 OTHERS = ("yellow", "cyan", "magenta")
-# on a run's pictures: tests/test_demo_slow.py, tests/test_experiments.py
+# on a run's images: tests/test_demo_slow.py, tests/test_experiments.py
 TUNED_ON_PICTURES = {"synood", "dreamood"}
 TRAINED = {
     "coop",
@@ -42,7 +42,7 @@ TRAINED = {
 
 
 class PatchedEncoder(ColourEncoder):
-    """Four quarters of a picture as its places."""
+    """Four quarters of an image as its places."""
 
     def encode_image_patches(self, images, batch_size=64):
         quarters = []
@@ -61,7 +61,7 @@ class Parts:
 
 
 class ReluClassifier:
-    """A linear head on 32 non-negative features of a picture's mean colour, learned here."""
+    """A linear head on 32 non-negative features of an image's mean colour, learned here."""
 
     class_names, fingerprint = NAMES, "0"
 
@@ -105,14 +105,14 @@ def world(tmp_path_factory):
 
     def seen(name, group, colours, each, seed):
         index = written(root / name, colours, each, seed)
-        pictures = [Image.open(record.path).convert("RGB") for record in index.records]
+        images = [Image.open(record.path).convert("RGB") for record in index.records]
         return EncodedSet(
             name,
             group,
-            encoder.encode_images(pictures),
-            classify(pictures, probe),
+            encoder.encode_images(images),
+            image_logits(images, probe),
             labels_of(index) if group == "id" else None,
-            Pictures(index.records, probe, encoder),
+            SetImages(index.records, probe, encoder),
         )
 
     words = tuple(Word(text, "noun", "") for text in (*OTHERS, "sea", "stone", "Red"))
@@ -147,7 +147,7 @@ def world(tmp_path_factory):
     return inputs, encoded
 
 
-# GradNorm prefers bright pictures here, whatever their colour; tests/test_scores_features.py plants
+# GradNorm prefers bright images here, whatever their colour; tests/test_scores_features.py plants
 # features of one size for it.
 UNTOLD = {"gradnorm"}
 FITTED_HERE = [
@@ -247,7 +247,9 @@ def test_zoc_holds_class_names_against_what_the_picture_shows(world):
     for row in (0, 7):
         one = encoded.test.take([row])
         similar = scores.cosine_similarity(one.features, classes)
-        text = namer.describe(next(iter(one.seen().images())), [NAMES[similar.argmax()]])[0]
+        text = namer.describe(
+            next(iter(one.require_images().batches())), [NAMES[similar.argmax()]]
+        )[0]
         others = inputs.name_features(text.split(", "))
         both = np.concatenate([similar, scores.cosine_similarity(one.features, others)], axis=1)
         powers = np.exp((both[0] - both.max()) / 0.01)
@@ -258,7 +260,7 @@ def test_names_from_a_file_are_split_and_class_names_left_out(world, tmp_path):
     inputs, encoded = world
     lines = [
         f'{{"id": "{record.id}", "text": "RED, sea, stone.\\ncyan"}}'
-        for record in encoded.test.seen().records
+        for record in encoded.test.require_images().records
     ]
     (tmp_path / "names.jsonl").write_text("\n".join(lines) + "\n")
     told = Parts(inputs.encoder, FileDescriber(tmp_path / "names.jsonl"))
@@ -301,7 +303,7 @@ def test_an_encoder_without_places_is_refused_by_name(world):
     inputs, _ = world
     plain = replace(
         inputs.validation,
-        pictures=replace(inputs.validation.pictures, encoder=ColourEncoder()),
+        images=replace(inputs.validation.images, encoder=ColourEncoder()),
     )
     with pytest.raises(InputError, match="encoder 'colours': has no features of single places"):
         find_system("gl-mcm").fit(replace(inputs, validation=plain), 0)

@@ -109,7 +109,9 @@ def test_some_rows_of_a_set_have_the_views_of_those_rows(gathered):
         assert some.penultimate == pytest.approx(whole.penultimate[rows], abs=1e-6)
         assert some.features.tolist() == whole.features[rows].tolist()
         assert some.labels.tolist() == whole.labels[rows].tolist()
-        assert [r.id for r in some.seen().records] == [whole.seen().records[i].id for i in rows]
+        assert [r.id for r in some.require_images().records] == [
+            whole.require_images().records[i].id for i in rows
+        ]
 
 
 def test_joined_sets_are_one_after_the_other(gathered):
@@ -125,7 +127,7 @@ def test_joined_sets_are_one_after_the_other(gathered):
 def test_a_set_without_pictures_says_so():
     bare = EncodedSet("bare", "far", np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))
     for ask in (lambda: bare.penultimate, lambda: bare.head, lambda: next(bare.patches())):
-        with pytest.raises(InputError, match="set 'bare': its pictures are not at hand"):
+        with pytest.raises(InputError, match="set 'bare': its images are not at hand"):
             ask()
 
 
@@ -134,7 +136,7 @@ def test_a_few_images_of_each_class_are_taken_evenly(gathered):
     some = encode_set(
         suite.one("train"), inputs.store, inputs.classifier, inputs.encoder, per_class=2
     )
-    ids = [record.id for record in some.seen().records]
+    ids = [record.id for record in some.require_images().records]
     assert ids == sorted(
         f"{name.replace(' ', '_')}/{n:04d}.png" for name in CLASSES for n in (0, 2)
     )
@@ -233,7 +235,7 @@ def test_registering_loads_no_torch():
 
 def test_pixels_are_those_of_the_files(gathered):
     _, _, encoded = gathered
-    pixels = torch.cat(list(encoded.test.seen().pixels()))
+    pixels = torch.cat(list(encoded.test.require_images().pixels()))
     assert pixels.shape == (len(encoded.test), 3, 32, 32)
     assert 0 <= pixels.min() < pixels.max() <= 1
 

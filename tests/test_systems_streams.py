@@ -12,7 +12,7 @@ from synood import metrics, scores
 from synood.benchmark.protocol.system import stream_of
 from synood.benchmark.systems import find_system, tanl
 from synood.benchmark.systems.adaneg import MEMORY, Memory
-from synood.benchmark.systems.tanl import noise_pictures, otsu
+from synood.benchmark.systems.tanl import noise_images, otsu
 
 STREAMED = ("adaneg", "tanl")
 
@@ -169,7 +169,7 @@ def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
         return np.argsort(inside - beyond, kind="stable")[:4]
 
     encoder = inputs.encoder
-    noise = unit(encoder.encode_images(noise_pictures(encoder.image_size, 0)))
+    noise = unit(encoder.encode_images(noise_images(encoder.image_size, 0)))
     names = texts[:3][np.random.default_rng(0).permutation(3)]
     known = [activation(x) for x in names]
     unknown = [activation(x) for x in noise][-5:]
@@ -196,12 +196,12 @@ def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
 
 
 def test_noise_is_of_five_kinds_that_fill_the_range():
-    pictures = noise_pictures(16, 0)
-    assert len(pictures) == 15
-    assert len({picture.tobytes() for picture in pictures}) == 15
-    assert all(picture.size == (16, 16) for picture in pictures)
+    images = noise_images(16, 0)
+    assert len(images) == 15
+    assert len({image.tobytes() for image in images}) == 15
+    assert all(image.size == (16, 16) for image in images)
     for kind in range(0, 15, 3):
-        values = np.concatenate([np.asarray(one).ravel() for one in pictures[kind : kind + 3]])
+        values = np.concatenate([np.asarray(one).ravel() for one in images[kind : kind + 3]])
         assert (values.min(), values.max()) == (0, 255)
 
 

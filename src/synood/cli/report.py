@@ -30,7 +30,7 @@ def report(
     """
     from synood.benchmark.report.page import load_report
     from synood.benchmark.report.report import write_report
-    from synood.benchmark.report.writing import whole
+    from synood.benchmark.report.writing import all_tables
     from synood.benchmark.results.results import read_results
     from synood.cli.outputs import check_output_file
 
@@ -38,7 +38,7 @@ def report(
     if format != "html":
         if out is not None:
             check_output_file(out, overwrite)
-        return deliver(whole(read_results(file), format), out)
+        return deliver(all_tables(read_results(file), format), out)
     page = out or _default_page(file)
     check_output_file(page, overwrite or (out is None and _is_report(page)))
     write_report(page, load_report(file))

@@ -62,13 +62,13 @@ def reproduce(
         suite = open_benchmark(benchmark or ("mini" if embedded else experiment.benchmark), root)
         with reporter() as progress:
             stage = prepare(
-                out if experiment.pictures == 1 else out / f"run-x{experiment.pictures}",
+                out if experiment.images_factor == 1 else out / f"run-x{experiment.images_factor}",
                 suite,
                 bundle,
                 resolved,
                 range(seeds),
                 device=pick_device(device),
-                pictures=experiment.pictures,
+                images_factor=experiment.images_factor,
                 progress=progress,
                 overwrite=overwrite,
             )

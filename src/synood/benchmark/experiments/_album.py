@@ -1,4 +1,4 @@
-"""The same images by every kind of picture: a row for each kind, a column for each image."""
+"""The same images by every kind of image: a row for each kind, a column for each image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IMAGES = 16  # columns
-SIDE, GAP, TITLE = 64, 3, 190  # pixels: of a picture, between them, of a row's title
+SIDE, GAP, TITLE = 64, 3, 190  # pixels: of an image, between them, of a row's title
 
 
 def album(rows: Mapping[str, Sequence[Path]]) -> bytes:
-    """Return a WEBP sheet: each title before its pictures, evenly spaced through the list.
+    """Return a WEBP sheet: each title before its images, evenly spaced through the list.
 
-    Rows have as many pictures, one of each image and in the same order.
+    Rows have as many images, one of each image and in the same order.
     """
     count = len(next(iter(rows.values())))
     chosen = sorted({number * count // IMAGES for number in range(IMAGES)})
@@ -31,8 +31,8 @@ def album(rows: Mapping[str, Sequence[Path]]) -> bytes:
         top = GAP + line * (SIDE + GAP)
         pen.text((GAP, top + SIDE // 2 - 6), title, fill="black", font=font)
         for column, place in enumerate(chosen):
-            picture = read_image(paths[place]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (TITLE + column * (SIDE + GAP), top))
+            image = read_image(paths[place]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(image, (TITLE + column * (SIDE + GAP), top))
     data = io.BytesIO()
     sheet.save(data, "WEBP", quality=60)
     return data.getvalue()

@@ -1,6 +1,6 @@
-"""Where do the pictures lie, and does it matter: guides, strengths and controls side by side.
+"""Where do the images lie, and does it matter: guides, strengths and controls side by side.
 
-Every kind of picture is made from the run's own images, prompts and seeds. One sheet says where
+Every kind of image is made from the run's own images, prompts and seeds. One sheet says where
 they lie as the encoder sees them, one how the image sets of the suite do, and the usual table what
 the detectors tuned on them are worth.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-STRENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8)  # of pictures guided by energy, and of unguided ones
+STRENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8)  # of images guided by energy, and of unguided ones
 MARGIN_STRENGTHS = (0.4, 0.6)
 SMALL_STRENGTHS = (0.2, 0.3, 0.6)
 SMALL_STEP, MORE_ROUNDS = 0.3, 6  # where 10 tears the noise of the mini painter apart
@@ -44,10 +44,10 @@ LOW = 0.1  # the quantile that tells of the in-distribution images which fare wo
 
 @dataclass(frozen=True, eq=False)
 class ImageKind:
-    """Pictures of one kind, and the guidance in whose unit their energies are on record."""
+    """Images of one kind, and the guidance in whose unit their energies are on record."""
 
     method: Method
-    pictures: Sequence[Synthetic]
+    images: Sequence[Synthetic]
     guidance: GuidanceSettings
 
 
@@ -89,15 +89,15 @@ class Texts:
 
 
 def run(setup: Setup) -> Outcome:
-    """Paint every kind, say where its pictures lie, tune on it."""
+    """Paint every kind, say where its images lie, tune on it."""
     kinds = list(_kinds(setup))
     found: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     for kind in kinds:
-        tuned = partial(setup.retuner.detector, kind.pictures)
+        tuned = partial(setup.retuner.detector, kind.images)
         found[kind.method.name] = setup.scored(kind.method.title, tuned)
     methods = (NEGLABEL, *(kind.method for kind in kinds))
     rows = setup.measured(methods, found)
-    own = (kind.method for kind in kinds if kind.pictures == setup.synthetic())
+    own = (kind.method for kind in kinds if kind.images == setup.synthetic())
     others = (NEGLABEL, *own)
     compared = {
         other.name: {
@@ -109,14 +109,14 @@ def run(setup: Setup) -> Outcome:
     }
     texts = Texts.of(setup)
     extra_tables = (
-        _pictures_sheet(setup, kinds, texts),
+        _images_table(setup, kinds, texts),
         _sets_sheet(setup, texts),
         _gains_sheet(kinds, others, compared),
     )
-    shown = {kind.method.title: [one.path for one in kind.pictures] for kind in kinds}
-    pictures = {"kinds.webp": album({SOURCES: [p.picture.path for p in setup.pairs], **shown})}
+    shown = {kind.method.title: [one.path for one in kind.images] for kind in kinds}
+    images = {"kinds.webp": album({SOURCES: [p.source.path for p in setup.pairs], **shown})}
     flat = (one for pairs in compared.values() for some in pairs.values() for one in some)
-    return Outcome(methods, rows, tuple(flat), extra_tables=extra_tables, pictures=pictures)
+    return Outcome(methods, rows, tuple(flat), extra_tables=extra_tables, images=images)
 
 
 def _kinds(setup: Setup) -> Iterator[ImageKind]:
@@ -145,11 +145,11 @@ def _guided(setup: Setup, guide: str, guidance: GuidanceSettings) -> ImageKind:
     return ImageKind(method, setup.repaint(name, guidance), guidance)
 
 
-def _pictures_sheet(setup: Setup, kinds: Sequence[ImageKind], texts: Texts) -> ExtraTable:
-    """Say of each kind where its pictures lie; the first line is the images they were made from."""
+def _images_table(setup: Setup, kinds: Sequence[ImageKind], texts: Texts) -> ExtraTable:
+    """Say of each kind where its images lie; the first line is the images they were made from."""
     near = [item.features for item in setup.encoded.validation_ood if item.group == "near"]
-    labels = [setup.inputs.class_names.index(item.picture.label) for item in setup.pairs]
-    sources = setup.retuner.features([item.picture for item in setup.pairs])
+    labels = [setup.inputs.class_names.index(item.source.label) for item in setup.pairs]
+    sources = setup.retuner.features([item.source for item in setup.pairs])
     quantile = setup.recipe.guidance.target_quantile
     target = setup.recipe.guidance.target
     if quantile is not None:
@@ -160,28 +160,28 @@ def _pictures_sheet(setup: Setup, kinds: Sequence[ImageKind], texts: Texts) -> E
 
     lines = [line(SOURCES, ("", ""), sources)]
     for kind in kinds:
-        features = setup.retuner.features(kind.pictures)
+        features = setup.retuner.features(kind.images)
         lines.append(line(kind.method.title, _beyond(kind), features))
     head = (
         "", "beyond, first round", "at the end", "beyond by the margin", "own class nearest",
-        "a class nearest", "NegLabel, median", "near OOD to its nearest picture",
+        "a class nearest", "NegLabel, median", "near OOD to its nearest image",
     )  # fmt: skip
     title = (
-        "Where the pictures lie: share beyond the target of what guided them (the classifier's "
+        "Where the images lie: share beyond the target of what guided them (the classifier's "
         "energy, or the encoder's margin) and of the encoder's margin, %; share with their own or "
         "any class name nearest among class names and negative labels, %; NegLabel's score; mean "
-        "cosine of validation's near OOD with the nearest picture"
+        "cosine of validation's near OOD with the nearest image"
     )
     return ExtraTable(title, head, tuple(lines))
 
 
 def _beyond(kind: ImageKind) -> tuple[str, str]:
-    """Return the shares of pictures that have reached the target, at first and in the end."""
+    """Return the shares of images that have reached the target, at first and in the end."""
     quantile, target = kind.guidance.target_quantile, kind.guidance.target
     if quantile is not None:
-        target = float(np.quantile([item.source_energy for item in kind.pictures], quantile))
+        target = float(np.quantile([item.source_energy for item in kind.images], quantile))
     first, last = (
-        np.mean([item.energies[place] >= target for item in kind.pictures]) for place in (0, -1)
+        np.mean([item.energies[place] >= target for item in kind.images]) for place in (0, -1)
     )
     return _percent(first), _percent(last)
 
@@ -239,7 +239,7 @@ def _gains_sheet(
     others: Sequence[Method],
     compared: Mapping[str, Mapping[str, Sequence[Comparison]]],
 ) -> ExtraTable:
-    """Say what each kind gains in FPR95 over NegLabel and over the run's own pictures."""
+    """Say what each kind gains in FPR95 over NegLabel and over the run's own images."""
     groups = ("all", "near", "far")
     head = ("", *(f"over {other.title}, {group}" for other in others for group in groups))
     lines = []
@@ -250,7 +250,7 @@ def _gains_sheet(
             gains = {one.column: _points(one) for one in items if one.metric == "fpr95"}
             cells += [gains.get(f"average:{group}", "") for group in groups]
         lines.append((kind.method.title, *cells))
-    title = "Gain in FPR95, in points, with 95 % intervals over test pictures and seeds"
+    title = "Gain in FPR95, in points, with 95 % intervals over test images and seeds"
     return ExtraTable(title, head, tuple(lines))
 
 
@@ -258,9 +258,9 @@ def _points(item: Comparison) -> str:
     return f"{100 * item.gain:+.1f} ({100 * item.low:+.1f} to {100 * item.high:+.1f})"
 
 
-def _to_nearest(images: Floats, pictures: Floats) -> float:
-    """Return the mean over `images` (N, D) of the cosine with the nearest of `pictures` (M, D)."""
-    return float(scores.cosine_similarity(images, pictures).max(axis=1).mean())
+def _to_nearest(images: Floats, synthetic: Floats) -> float:
+    """Return the mean over `images` (N, D) of the cosine with the nearest of `synthetic` (M, D)."""
+    return float(scores.cosine_similarity(images, synthetic).max(axis=1).mean())
 
 
 def _percent(share: np.floating) -> str:
@@ -269,8 +269,8 @@ def _percent(share: np.floating) -> str:
 
 BOUNDARY = Experiment(
     "boundary",
-    "Where the pictures lie",
-    "Where do the pictures lie, and are those nearer the boundary better to learn from?",
+    "Where the images lie",
+    "Where do the images lie, and are those nearer the boundary better to learn from?",
     run,
     benchmark="openood",
 )

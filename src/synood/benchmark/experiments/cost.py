@@ -27,7 +27,7 @@ def run(setup: Setup) -> Outcome:
     """Time encoding and scoring one after the other, several times, and take the medians."""
     tuned = setup.retuner.detector(setup.synthetic(), setup.seeds[0])
     untuned = _untuned(setup, tuned)
-    images = next(setup.encoded.test.seen().images())[:IMAGES]
+    images = next(setup.encoded.test.require_images().batches())[:IMAGES]
     features = np.resize(setup.encoded.test.features, (ROWS, setup.encoded.test.features.shape[1]))
     encoder = setup.inputs.encoder
     timings = {

@@ -1,7 +1,7 @@
 """The whole method on one suite, beside baselines and controls: `results.json`, `report.html`.
 
 The output directory is a run directory (the run of the detector that it ends with) that also
-holds the suite and the controls' pictures; interrupted, the same call goes on where it stopped.
+holds the suite and the controls' images; interrupted, the same call goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ STAGES = (
 )
 METHODS = (*BASELINES, SYNOOD, *CONTROLS)
 SEEDS = 5  # of the tuning; three would make the intervals twice as wide
-RESAMPLES = 200  # of the test pictures, for the intervals of a row and of a difference
+RESAMPLES = 200  # of the test images, for the intervals of a row and of a difference
 TPR = 0.95  # share of in-distribution validation images that the threshold keeps
 
 
@@ -89,9 +89,9 @@ def run_demo(
     """Run the method on the mini suite and measure it; return what is to be printed.
 
     Writes into `out` everything of a run (`detector/` and all that led to it), the suite, the
-    controls' pictures, `results.json`, `scores.jsonl` and `report.html`. `seeds` (at least 3)
+    controls' images, `results.json`, `scores.jsonl` and `report.html`. `seeds` (at least 3)
     tunings share one synthesis. The same call gives the same bytes; interrupted, it goes on where
-    it stopped. `resamples` bound the figures for other test pictures; `writer` draws the suite in
+    it stopped. `resamples` bound the figures for other test images; `writer` draws the suite in
     place of the mini world.
 
     Raises `InputError` for fewer seeds, and for an `out` that holds other things or another suite.
@@ -103,7 +103,7 @@ def run_demo(
     with opened(out, progress) as workspace:
         workspace.stage("suite")(0, 1, "")
         suite = prepare_mini(out / "suite", split=split, writer=writer)
-        workspace.stage("suite")(1, 1, f"{sum(item.n for item in suite.sets)} pictures")
+        workspace.stage("suite")(1, 1, f"{sum(item.n for item in suite.sets)} images")
         room = _prepare(workspace, suite, Models(bundle, device), start)
     index = suite.one("train").index()
     detector = pipeline.fit(
@@ -156,10 +156,10 @@ def _measure_and_tell(
     detector = detector.calibrate(detector.score_features(room.encoded.validation.features), TPR)
     detector.save_pretrained(out / "detector")
     pairs = read_pairs(out, room.suite.one("train").index())
-    pictures = {SYNOOD.name: [item.synthetic for item in pairs]}
+    images = {SYNOOD.name: [item.synthetic for item in pairs]}
     for control in CONTROLS:
-        pictures[control.name] = _paint_control(workspace, room, control, pairs)
-    tuned = _tune_all(workspace, room, detector, pairs, pictures, seeds)
+        images[control.name] = _paint_control(workspace, room, control, pairs)
+    tuned = _tune_all(workspace, room, detector, pairs, images, seeds)
     scores = {**room.baselines, **tuned}
 
     workspace.stage("report")(0, 1, "measuring")
@@ -178,7 +178,7 @@ def _measure_and_tell(
 def _paint_control(
     workspace: Workspace, room: _Room, control: Method, pairs: Sequence[ImagePair]
 ) -> list[Synthetic]:
-    """Paint a control's pictures, one per image that the run painted."""
+    """Paint a control's images, one per image that the run painted."""
     own = Workspace(workspace.root, _Renamed(workspace, f"control: {control.title}"))
     names = room.suite.one("train").index().class_names
 
@@ -194,10 +194,10 @@ def _tune_all(
     room: _Room,
     detector: OODDetector,
     pairs: Sequence[ImagePair],
-    pictures: dict[str, list[Synthetic]],
+    images: dict[str, list[Synthetic]],
     seeds: int,
 ) -> dict[str, list[SeedScores]]:
-    """Tune on each kind of pictures under each seed and score the test sets.
+    """Tune on each kind of images under each seed and score the test sets.
 
     Seed 0 of SynOOD is the detector that the run saved.
     """
@@ -211,19 +211,19 @@ def _tune_all(
         workspace,
         read_class_images(workspace.root, room.suite.one("train").index()),
     )
-    scores: dict[str, list[SeedScores]] = {name: [] for name in pictures}
+    scores: dict[str, list[SeedScores]] = {name: [] for name in images}
     for seed in range(seeds):
-        for name, stand_ins in pictures.items():
+        for name, stand_ins in images.items():
             the_runs_own = name == SYNOOD.name and seed == 0
             tuned = detector if the_runs_own else retuner.detector(stand_ins, seed)
             scorer = _scorer(tuned)
             scores[name].append(scoring.seed_scores(scorer, seed, room.encoded))
-            advance(sum(map(len, scores.values())), seeds * len(pictures), f"{name}, seed {seed}")
+            advance(sum(map(len, scores.values())), seeds * len(images), f"{name}, seed {seed}")
     return scores
 
 
 def _judged(room: _Room, detector: OODDetector) -> Iterator[ScoredImage]:
-    """Yield what the saved detector says of every test picture."""
+    """Yield what the saved detector says of every test image."""
     sets = [room.suite.one("test"), *room.suite.ood("test")]
     for item, seen in zip(sets, [room.encoded.test, *room.encoded.test_ood], strict=True):
         yield from judge(detector, item, seen)
@@ -270,14 +270,14 @@ def _record(
 
 def _told(out: Path, report: Report) -> str:
     """Return the headline, the table and where the rest lies."""
-    findings = [f"- {finding.text}" for finding in report.reading.findings]
+    findings = [f"- {finding.text}" for finding in report.summary.findings]
     return "\n".join(
         [
             text_table(report.results.rows, titles(report.methods)),
             "",
             "± is the 95 % interval of the mean over the tuning seeds, * the best of a column.",
             "",
-            report.reading.headline,
+            report.summary.headline,
             *findings,
             "",
             f"{out / 'report.html'}, {out / 'results.json'}, {out / 'detector'}",

@@ -25,18 +25,18 @@ PARTS = {"both": "with tuned labels", "projection": "projection alone"}
 
 
 def run(setup: Setup) -> Outcome:
-    """Tune on the first m pictures of a run with twice the usual number, for eight m."""
+    """Tune on the first m images of a run with twice the usual number, for eight m."""
     counts = _counts(len(setup.pairs))
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
     for count in counts:
         some = first(setup.pairs, count)
         retuner = setup.retuner_for(some)
-        pictures = [item.synthetic for item in some]
-        whole = {seed: retuner.detector(pictures, seed) for seed in setup.seeds}
+        images = [item.synthetic for item in some]
+        whole = {seed: retuner.detector(images, seed) for seed in setup.seeds}
         for part, title in PARTS.items():
             line = variant(
-                f"synood:{part}:{count}", f"{count:,} pictures, {title}", SYNOOD.paper, SYNOOD.needs
+                f"synood:{part}:{count}", f"{count:,} images, {title}", SYNOOD.paper, SYNOOD.needs
             )
             methods.append(line)
             halves = {seed: half(setup, made, part) for seed, made in whole.items()}
@@ -49,19 +49,19 @@ def run(setup: Setup) -> Outcome:
 
 
 def first(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:
-    """Take `count` pictures, the most complex image of each class before any second one."""
+    """Take `count` images, the most complex image of each class before any second one."""
     rank: dict[str, int] = {}
     places = []
     for place, item in enumerate(pairs):
-        label = item.picture.label
+        label = item.source.label
         places.append((rank.get(label, 0), place))
         rank[label] = rank.get(label, 0) + 1
     return [pairs[place] for _, place in sorted(places)[:count]]
 
 
-def _counts(pictures: int) -> list[int]:
-    """Return the numbers of pictures, of which the last is all there are; each once, rising."""
-    return sorted({max(1, round(share / SHARES[-1] * pictures)) for share in SHARES})
+def _counts(images: int) -> list[int]:
+    """Return the numbers of images, of which the last is all there are; each once, rising."""
+    return sorted({max(1, round(share / SHARES[-1] * images)) for share in SHARES})
 
 
 def _chart(rows: Sequence[Row], counts: Sequence[int], metric: str) -> Chart:
@@ -71,9 +71,9 @@ def _chart(rows: Sequence[Row], counts: Sequence[int], metric: str) -> Chart:
         for part, title in PARTS.items()
     }
     baseline = cells[NEGLABEL.name][everything.key].mean
-    lines["NegLabel, no picture"] = [(count, baseline) for count in (counts[0], counts[-1])]
+    lines["NegLabel, no image"] = [(count, baseline) for count in (counts[0], counts[-1])]
     label = {"fpr95": "FPR95, %", "auroc": "AUROC, %"}[metric]
-    across = "synthetic pictures"
+    across = "synthetic images"
     words = in_words(lines, across, label)
     return Chart(f"figure-3-{metric}", line_chart(lines, across, label), words)
 
@@ -81,7 +81,7 @@ def _chart(rows: Sequence[Row], counts: Sequence[int], metric: str) -> Chart:
 FIGURE_3 = Experiment(
     "figure-3",
     "Figure 3: number of images",
-    "How many pictures are enough, and do more of them hurt?",
+    "How many images are enough, and do more of them hurt?",
     run,
-    pictures=2,
+    images_factor=2,
 )

@@ -1,4 +1,4 @@
-"""Figure 4: in-distribution images beside the pictures that were painted from them."""
+"""Figure 4: in-distribution images beside the images that were painted from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from synood.benchmark.protocol.retune import ImagePair
 
 PAIRS = 24
-SIDE, GAP, TEXT = 128, 8, 52  # pixels: of a picture, between them, of the lines below a pair
+SIDE, GAP, TEXT = 128, 8, 52  # pixels: of an image, between them, of the lines below a pair
 ACROSS = 4  # pairs in a row
 LINE = 38  # characters
 
@@ -24,16 +24,16 @@ LINE = 38  # characters
 def run(setup: Setup) -> Outcome:
     """Draw pairs of evenly spaced classes on one sheet, with label and energies."""
     chosen = [setup.pairs[i * len(setup.pairs) // PAIRS] for i in range(PAIRS)]
-    chosen = list({item.picture.id: item for item in chosen}.values())
+    chosen = list({item.source.id: item for item in chosen}.values())
     sheet = draw(chosen)
     data = io.BytesIO()
     sheet.save(data, "WEBP", quality=80)
-    pictures = {"pairs.webp": data.getvalue()}
+    images = {"pairs.webp": data.getvalue()}
     rows = []
     for number, item in enumerate(chosen):
         names = {side: f"pairs/{number:02d}-{side}.webp" for side in ("source", "synthetic")}
-        pictures[names["source"]] = thumbnail(item.picture.path)
-        pictures[names["synthetic"]] = thumbnail(item.synthetic.path)
+        images[names["source"]] = thumbnail(item.source.path)
+        images[names["synthetic"]] = thumbnail(item.synthetic.path)
         rows.append({**_row(item), **names})
     details = {"pairs": rows}
     table = "\n".join(
@@ -41,7 +41,7 @@ def run(setup: Setup) -> Outcome:
         f"energy {row['energy_before']:.2f} -> {row['energy_after']:.2f}"
         for row in details["pairs"]
     )
-    return Outcome((), (), details=details, table=table, pictures=pictures)
+    return Outcome((), (), details=details, table=table, images=images)
 
 
 def draw(pairs: list[ImagePair]) -> Image.Image:
@@ -52,9 +52,9 @@ def draw(pairs: list[ImagePair]) -> Image.Image:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for number, item in enumerate(pairs):
         left, top = GAP + number % ACROSS * wide, GAP + number // ACROSS * high
-        for column, path in enumerate((item.picture.path, item.synthetic.path)):
-            picture = read_image(path).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (left + column * SIDE, top))
+        for column, path in enumerate((item.source.path, item.synthetic.path)):
+            image = read_image(path).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(image, (left + column * SIDE, top))
         row = _row(item)
         lines = [
             f"{row['class']} -> {row['negative_label']}",
@@ -70,8 +70,8 @@ def draw(pairs: list[ImagePair]) -> Image.Image:
 def _row(item: ImagePair) -> dict[str, object]:
     made = item.synthetic
     return {
-        "id": item.picture.id,
-        "class": item.picture.label,
+        "id": item.source.id,
+        "class": item.source.label,
         "prompt": made.prompt,
         "negative_label": item.negative_prompt,
         "energy_before": made.source_energy,
@@ -84,6 +84,6 @@ def _row(item: ImagePair) -> dict[str, object]:
 FIGURE_4 = Experiment(
     "figure-4",
     "Figure 4: pairs",
-    "What do the synthetic pictures look like beside the images they were made from?",
+    "What do the synthetic images look like beside the images they were made from?",
     run,
 )

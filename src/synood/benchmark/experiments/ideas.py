@@ -1,7 +1,7 @@
 """Ideas that the recipe plus leaves out: each alone on paper, and alone on plus.
 
-All lines share one run: its pictures, its words, the choices made on validation. Labels mined by
-another rule are mined, and pictures assigned to them, anew.
+All lines share one run: its images, its words, the choices made on validation. Labels mined by
+another rule are mined, and images assigned to them, anew.
 """
 
 from __future__ import annotations

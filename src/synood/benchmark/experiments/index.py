@@ -35,7 +35,7 @@ def write_index(place: Path) -> Path:
     for name, item in experiments().items():
         if (place / name / RESULTS).is_file():
             found = load_report(place / name)
-            sentences = tuple(finding.text for finding in found.reading.findings[:FOUND])
+            sentences = tuple(finding.text for finding in found.summary.findings[:FOUND])
             entries.append(Entry(name, item.title, item.asks, sentences))
             where = where or found.facts["eyebrow"]
     page: str = template("index.html.jinja").render(entries=entries, where=where)

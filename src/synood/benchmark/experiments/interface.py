@@ -44,7 +44,7 @@ class Outcome:
     extra_tables: tuple[ExtraTable, ...] = ()  # beside the usual table
     table: str | None = None  # in place of the usual table, where the columns are no OOD sets
     charts: tuple[Chart, ...] = ()
-    pictures: Mapping[str, bytes] = field(default_factory=dict)  # file name -> an encoded image
+    images: Mapping[str, bytes] = field(default_factory=dict)  # file name -> an encoded image
 
 
 Run: TypeAlias = Callable[["Setup"], Outcome]
@@ -54,8 +54,8 @@ Run: TypeAlias = Callable[["Setup"], Outcome]
 class Experiment:
     """One table or figure: its name on the command line, what it asks, and how it is run.
 
-    `benchmark` is the one that the paper used for it, `pictures` how many images of each class it
-    redraws, as a multiple of the recipe's.
+    `benchmark` is the one that the paper used for it, `images_factor` multiplies how many images
+    of each class are redrawn.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Experiment:
     asks: str
     run: Run
     benchmark: str = "imagenet-4"
-    pictures: int = 1
+    images_factor: int = 1
 
 
 def variant(name: str, title: str, what: str, needs: Sequence[str]) -> Method:

@@ -1,7 +1,7 @@
-"""The recipe plus: what each of its parts brings, and whether the painted pictures do.
+"""The recipe plus: what each of its parts brings, and whether the painted images do.
 
 Every part is added alone to the recipe at hand without any of them, and taken alone from all of
-them together. All lines share one run: its pictures, its words, the choices made on validation.
+them together. All lines share one run: its images, its words, the choices made on validation.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SYNOOD_PLUS = variant("synood-plus", "SynOOD plus", f"{SYNOOD.paper}; recipe plu
 
 
 def run(setup: Setup) -> Outcome:
-    """Tune with no part, with each alone, with all, without each, and on other pictures."""
+    """Tune with no part, with each alone, with all, without each, and on other images."""
     own = setup.synthetic()
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
@@ -57,12 +57,12 @@ def run(setup: Setup) -> Outcome:
         name: str,
         title: str,
         parts: Iterable[str],
-        pictures: Sequence[Synthetic],
+        images: Sequence[Synthetic],
         tune: Tune = tune,
     ) -> None:
         methods.append(variant(name, title, SYNOOD.paper, SYNOOD.needs))
         recipe = with_parts(setup.recipe, parts)
-        scores[name] = scored_with(setup, title, recipe, pictures, tune)
+        scores[name] = scored_with(setup, title, recipe, images, tune)
 
     add("paper", "SynOOD, none of the parts", (), own)
     for part, title in PARTS.items():
@@ -70,7 +70,7 @@ def run(setup: Setup) -> Outcome:
     add("plus", "plus: all parts", PARTS, own)
     for part, title in PARTS.items():
         add(f"plus-{part}", f"without {title}", [p for p in PARTS if p != part], own)
-    add("plus:no-pictures", "plus on no synthetic pictures", PARTS, own, without_pictures)
+    add("plus:no-pictures", "plus on no synthetic images", PARTS, own, without_images)
     for control in CONTROLS:
         add(f"plus:{control.name}", f"plus on {control.title}", PARTS, setup.paint(control))
 
@@ -86,16 +86,16 @@ def scored_with(
     setup: Setup,
     title: str,
     recipe: Recipe,
-    pictures: Sequence[Synthetic],
+    images: Sequence[Synthetic],
     tune: Tune = tune,
 ) -> list[SeedScores]:
-    """Tune under `recipe`, on `pictures` and the images it learns from; score every test set."""
+    """Tune under `recipe`, on `images` and the images it learns from; score every test set."""
     class_images = class_images_from(setup, recipe.projection.images_per_class)
     retuner = setup.retuner_for(setup.pairs, recipe, class_images)
-    return setup.scored(title, partial(retuner.detector, pictures, tune=tune))
+    return setup.scored(title, partial(retuner.detector, images, tune=tune))
 
 
-def without_pictures(
+def without_images(
     data: TuningData, recipe: Recipe, seed: int, workspace: Workspace
 ) -> tuple[Projection, NDArray[np.float32]]:
     """Tune the projection on in-distribution images alone, against all negatives; leave those."""
@@ -123,7 +123,7 @@ def with_parts(recipe: Recipe, parts: Iterable[str]) -> Recipe:
 def class_images_from(setup: Setup, images_per_class: int | None) -> list[Picture]:
     """Return the painted images, and as many others of each class as a run would add to them."""
     index = setup.suite.one("train").index()
-    tuned = {item.picture.id for item in setup.pairs}
+    tuned = {item.source.id for item in setup.pairs}
     more: list[int] = []
     for members in rows_by_class(index.label_indices(), len(index.class_names)):
         rows = members.tolist()
@@ -131,7 +131,7 @@ def class_images_from(setup: Setup, images_per_class: int | None) -> list[Pictur
         more += more_to_learn(rows, pairs, images_per_class)
     records = [index.records[row] for row in sorted(more)]
     return [
-        *(item.picture for item in setup.pairs),
+        *(item.source for item in setup.pairs),
         *(
             Picture(r.id, r.path, str(r.label), sha256_file(r.path), 0.0, ("learn",))
             for r in records
@@ -142,7 +142,7 @@ def class_images_from(setup: Setup, images_per_class: int | None) -> list[Pictur
 PLUS = Experiment(
     "plus",
     "The recipe plus, part by part",
-    "What does each part bring, alone and among the others, and do the painted pictures?",
+    "What does each part bring, alone and among the others, and do the painted images?",
     run,
     benchmark="openood",
 )

@@ -67,12 +67,12 @@ class Setup:
 
     @cached_property
     def pairs(self) -> list[ImagePair]:
-        """The run's pictures in the order of its choice of images."""
+        """The run's images in the order of its choice of images."""
         return read_pairs(self.inputs.finished_run(), self.suite.one("train").index())
 
     @cached_property
     def retuner(self) -> Retuner:
-        """What tunes a detector from the run's features under another seed, or other pictures."""
+        """What tunes a detector from the run's features under another seed, or other images."""
         return self.retuner_for(self.pairs)
 
     def retuner_for(
@@ -81,7 +81,7 @@ class Setup:
         recipe: Recipe | None = None,
         class_images: Sequence[Picture] | None = None,
     ) -> Retuner:
-        """As `retuner`, for some of the pictures or another recipe.
+        """As `retuner`, for some of the images or another recipe.
 
         `class_images` are the images that the projection learns the classes from: by default those
         that the run chose for it, if its recipe chooses any, else those that were redrawn.
@@ -100,18 +100,18 @@ class Setup:
         )
 
     def synthetic(self) -> list[Synthetic]:
-        """Return the run's own synthetic pictures."""
+        """Return the run's own synthetic images."""
         return [item.synthetic for item in self.pairs]
 
     def paint(self, control: Method) -> list[Synthetic]:
-        """Paint a control's pictures, one for each of the run's, or find them painted."""
+        """Paint a control's images, one for each of the run's, or find them painted."""
         synthesizer = partial(control_synthesizer, self.inputs)
         return paint_control(control, self.pairs, synthesizer, self.workspace)
 
     def repaint(self, name: str, guidance: GuidanceSettings) -> list[Synthetic]:
         """Paint the run's images under another guidance, or find them painted.
 
-        Pictures that have reached the target are left alone, which changes none of them. The run's
+        Images that have reached the target are left alone, which changes none of them. The run's
         own are taken where they were painted so.
         """
         own = self.recipe.guidance
@@ -168,14 +168,14 @@ def prepare(
     *,
     device: str = "cpu",
     resamples: int = 200,
-    pictures: int = 1,
+    images_factor: int = 1,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Setup:
     """Make the run in `out` whole, or find it whole, and view the suite.
 
     `out` may be the directory of an earlier run or demo on the same suite: what it holds is used.
-    `pictures` multiplies the recipe's images of each class.
+    `images_factor` multiplies the recipe's images of each class.
     """
     models = Models(bundle, device)
     with opened(out, progress) as workspace:
@@ -189,7 +189,7 @@ def prepare(
     changes = choices.recipe_changes() if choices else {}
     chosen = with_changes(recipe, changes, "the choice on validation images")
     chosen = replace(
-        chosen, select=replace(chosen.select, per_class=pictures * chosen.select.per_class)
+        chosen, select=replace(chosen.select, per_class=images_factor * chosen.select.per_class)
     )
     index = suite.one("train").index()
     pipeline.fit(index, bundle, chosen, out, progress=progress, device=device, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Table 3: the same pictures, negative labels mined and features tuned for other encoders."""
+"""Table 3: the same images, negative labels mined and features tuned for other encoders."""
 
 from __future__ import annotations
 

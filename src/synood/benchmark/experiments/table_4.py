@@ -1,4 +1,4 @@
-"""Table 4 and what the paper leaves out: which pictures, and which half of the tuning."""
+"""Table 4 and what the paper leaves out: which images, and which half of the tuning."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TUNED = {"projection": "projection", "labels": "labels", "both": "projection and
 
 
 def run(setup: Setup) -> Outcome:
-    """Tune each half, and both, on each kind of pictures."""
-    pictures = {SYNOOD: setup.synthetic()}
-    pictures |= {kind: setup.paint(kind) for kind in (NEG_IMAGE, *CONTROLS)}
+    """Tune each half, and both, on each kind of images."""
+    images = {SYNOOD: setup.synthetic()}
+    images |= {kind: setup.paint(kind) for kind in (NEG_IMAGE, *CONTROLS)}
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
-    for kind, synthetic in pictures.items():
+    for kind, synthetic in images.items():
         whole = {seed: setup.retuner.detector(synthetic, seed) for seed in setup.seeds}
         for part, title in TUNED.items():
             line = variant(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def through_projection(data: TuningData, recipe: Recipe, seed: int, workspace: Workspace) -> Tuned:
-    """Tune the projection, then the used negatives on pictures that went through it."""
+    """Tune the projection, then the used negatives on images that went through it."""
     projection, _ = apart(data, recipe, seed, workspace)
     used, targets = data.assignment.used, data.assignment.targets
     tuned = tune_negatives(
@@ -69,13 +69,11 @@ def run(setup: Setup) -> Outcome:
     """Tune in each of the three ways, under each seed."""
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
-    pictures = setup.synthetic()
+    images = setup.synthetic()
     for way, (title, tune) in WAYS.items():
         line = variant(f"synood:{way}", title, SYNOOD.paper, SYNOOD.needs)
         methods.append(line)
-        scores[line.name] = setup.scored(
-            title, partial(setup.retuner.detector, pictures, tune=tune)
-        )
+        scores[line.name] = setup.scored(title, partial(setup.retuner.detector, images, tune=tune))
     return measured_outcome(setup, methods, scores, NEGLABEL.name)
 
 

@@ -10,7 +10,7 @@ from synood.benchmark.report.extra_tables import extra_tables_to_json
 from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_to_json, methods_to_json
 from synood.benchmark.report.report import write_report
-from synood.benchmark.report.writing import whole
+from synood.benchmark.report.writing import all_tables
 from synood.benchmark.results.published import published
 from synood.benchmark.results.results import Results, write_results
 from synood.benchmark.results.text import source_lines, text_table
@@ -35,13 +35,13 @@ def write_outcome(place: Path, experiment: Experiment, setup: Setup, outcome: Ou
     )
     for chart in outcome.charts:
         write_text(place / f"{chart.name}.svg", chart.svg)
-    for name, data in outcome.pictures.items():
+    for name, data in outcome.images.items():
         write_bytes(place / name, data)
     write_results(place / "results.json", results)
     write_text(place / "table.txt", text)
     if outcome.rows:
         for form in ("md", "tex"):
-            write_text(place / f"table.{form}", whole(results, form))
+            write_text(place / f"table.{form}", all_tables(results, form))
     write_report(place / "report.html", load_report(place))
     return text
 

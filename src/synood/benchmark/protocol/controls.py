@@ -1,4 +1,4 @@
-"""Pictures that stand in for the synthetic ones, to show what the synthesis itself is worth.
+"""Images that stand in for the synthetic ones, to show what the synthesis itself is worth.
 
 A gain that a control brings as well is not due to the guided painting: jigsaws keep colours and
 textures and destroy the thing; a trip through the autoencoder changes nothing but its artefacts;
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from synood.benchmark.protocol.encoding import classify
+from synood.benchmark.protocol.encoding import image_logits
 from synood.benchmark.protocol.methods import SYNOOD, Method
 from synood.errors import InputError
 from synood.files import fingerprint
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Rendered
 
-    Pictures = NDArray[np.uint8]  # (B, S, S, 3) or one (S, S, 3)
+    Images = NDArray[np.uint8]  # (B, S, S, 3) or one (S, S, 3)
 
 JIGSAW_GRID = 4  # pieces a side: no piece of a 64 px scene then holds a whole thing
 _WITHOUT_PAINTER = tuple(need for need in SYNOOD.needs if need != "an in-painting model")
@@ -75,7 +75,7 @@ NEG_IMAGE = Method(
 
 
 class ControlSynthesizer:
-    """Paints the controls' pictures with the models and settings of the run they stand beside."""
+    """Paints the controls' images with the models and settings of the run they stand beside."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class ControlSynthesizer:
         return self._models.inpainter
 
     def painter(self, control: Method) -> Painter:
-        """Return who paints the pictures of `control`, one of `CONTROLS` or `NEG_IMAGE`."""
+        """Return who paints the images of `control`, one of `CONTROLS` or `NEG_IMAGE`."""
         if control in (UNGUIDED, NEG_IMAGE):
             unguided = replace(self.guidance, step_size=0.0, rounds=1)
             if control == NEG_IMAGE:  # at full strength nothing of the source is left
@@ -104,14 +104,12 @@ class ControlSynthesizer:
             return Painter(self.inpainter, self.guide, unguided, self.batch_size)
         return _Changer(self, self._round_trip if control == VAE else _jigsaws)
 
-    def _round_trip(self, pictures: Pictures, seeds: Sequence[int]) -> Pictures:
+    def _round_trip(self, images: Images, seeds: Sequence[int]) -> Images:
         import torch
 
-        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
         decoded = round_trip(self.inpainter, pixels, seeds)
-        changed: Pictures = (
-            (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        )
+        changed: Images = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         return changed
 
 
@@ -144,10 +142,10 @@ def fitting(inpainter: Inpainter, prompt: str) -> str:
 
 
 class _Changer(Painter):
-    """Changes each in-distribution picture without any prompt."""
+    """Changes each in-distribution image without any prompt."""
 
     def __init__(
-        self, synthesizer: ControlSynthesizer, change: Callable[[Pictures, Sequence[int]], Pictures]
+        self, synthesizer: ControlSynthesizer, change: Callable[[Images, Sequence[int]], Images]
     ) -> None:
         super().__init__(
             synthesizer.inpainter, synthesizer.guide, synthesizer.guidance, synthesizer.batch_size
@@ -159,35 +157,33 @@ class _Changer(Painter):
         """Nothing to check: no prompt is used."""
 
     def paint(self, orders: Sequence[Order]) -> Sequence[Rendered]:
-        """Return the changed pictures with the energies before and after."""
+        """Return the changed images with the energies before and after."""
         from synood.synthesis.guidance import Rendered
 
-        pictures = np.stack(
+        images = np.stack(
             [_square(order, self._synthesizer.inpainter.image_size) for order in orders]
         )
-        changed = self._change(pictures, [order.seed for order in orders])
-        before, after = self._energies(pictures), self._energies(changed)
+        changed = self._change(images, [order.seed for order in orders])
+        before, after = self._energies(images), self._energies(changed)
         return [
             Rendered(image, (), (energy,), source, "control")
             for image, energy, source in zip(changed, after, before, strict=True)
         ]
 
-    def _energies(self, pictures: Pictures) -> list[float]:
+    def _energies(self, images: Images) -> list[float]:
         import torch
 
         from synood.synthesis.objectives import ENERGIES
 
         guidance = self._synthesizer.guidance
-        logits = classify(
-            [Image.fromarray(picture) for picture in pictures], self._synthesizer.guide
-        )
+        logits = image_logits([Image.fromarray(image) for image in images], self._synthesizer.guide)
         energies = ENERGIES[guidance.objective](torch.from_numpy(logits), guidance.temperature)
         found: list[float] = energies.tolist()
         return found
 
 
 def control_orders(control: Method, orders: Sequence[Order]) -> list[Order]:
-    """The orders of the synthesis, restamped so that the control's pictures have their own names.
+    """The orders of the synthesis, restamped so that the control's images have their own names.
 
     Prompts and seeds stay, so a control differs from the method in one thing only.
     """
@@ -206,7 +202,7 @@ def as_labels(orders: Sequence[Order], labels: Sequence[str]) -> list[Order]:
 
 
 def round_trip(inpainter: Inpainter, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-    """Encode and decode pictures (B, 3, S, S) in [0, 1], each posterior drawn from its own seed."""
+    """Encode and decode images (B, 3, S, S) in [0, 1], each posterior drawn from its own seed."""
     import torch
 
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -214,8 +210,8 @@ def round_trip(inpainter: Inpainter, pixels: torch.Tensor, seeds: Sequence[int])
         return inpainter.decode(inpainter.unscaled(inpainter.encode(pixels, generators)))
 
 
-def jigsaw(picture: Pictures, grid: int, seed: int) -> Pictures:
-    """Cut a picture (S, S, 3) into grid x grid pieces and put them back in another order.
+def jigsaw(image: Images, grid: int, seed: int) -> Images:
+    """Cut an image (S, S, 3) into grid x grid pieces and put them back in another order.
 
     The order is drawn from `seed` and is never the original one. A size that `grid` does not
     divide, or a grid of one piece, is an `InputError`.
@@ -223,11 +219,11 @@ def jigsaw(picture: Pictures, grid: int, seed: int) -> Pictures:
     >>> jigsaw(np.zeros((64, 64, 3), np.uint8), 4, seed=0).shape
     (64, 64, 3)
     """
-    size = len(picture)
+    size = len(image)
     if grid < 2 or size % grid:
         raise InputError(f"jigsaw: {grid} pieces a side do not divide {size} pixels")
     piece = size // grid
-    pieces = picture.reshape(grid, piece, grid, piece, 3).swapaxes(1, 2)
+    pieces = image.reshape(grid, piece, grid, piece, 3).swapaxes(1, 2)
     pieces = pieces.reshape(grid * grid, piece, piece, 3)
     rng = np.random.default_rng(seed)
     order = rng.permutation(grid * grid)
@@ -237,13 +233,13 @@ def jigsaw(picture: Pictures, grid: int, seed: int) -> Pictures:
     return np.ascontiguousarray(shuffled.reshape(size, size, 3))
 
 
-def _jigsaws(pictures: Pictures, seeds: Sequence[int]) -> Pictures:
+def _jigsaws(images: Images, seeds: Sequence[int]) -> Images:
     return np.stack(
-        [jigsaw(picture, JIGSAW_GRID, seed) for picture, seed in zip(pictures, seeds, strict=True)]
+        [jigsaw(image, JIGSAW_GRID, seed) for image, seed in zip(images, seeds, strict=True)]
     )
 
 
-def _square(order: Order, size: int) -> Pictures:
+def _square(order: Order, size: int) -> Images:
     """Read an order's source as (size, size, 3), squashed as the synthesis does it."""
-    picture = read_image(order.source).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    image = read_image(order.source).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image)

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from synood.models.clip import ImageTextEncoder
     from synood.models.guide import Guide
 
-BATCH_SIZE = 64  # pictures read and sent through a network at a time
+BATCH_SIZE = 64  # images read and sent through a network at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class SetImages:
     """The files of a set and the networks that look at them, for what is not computed up front."""
 
     records: Sequence[ImageRecord]
@@ -45,14 +45,14 @@ class Pictures:
         """The files, in the order of the rows."""
         return tuple(record.path for record in self.records)
 
-    def images(self) -> Iterator[list[Image.Image]]:
-        """Read the pictures, some at a time and in order."""
+    def batches(self) -> Iterator[list[Image.Image]]:
+        """Read the images, some at a time and in order."""
         for start in range(0, len(self.records), BATCH_SIZE):
             yield [read_image(item.path) for item in self.records[start : start + BATCH_SIZE]]
 
     def pixels(self) -> Iterator[torch.Tensor]:
-        """Yield (B, 3, H, W) in [0, 1], in order; pictures of different sizes never share one."""
-        for images in self.images():
+        """Yield (B, 3, H, W) in [0, 1], in order; images of different sizes never share one."""
+        for images in self.batches():
             yield from pixel_batches(images)
 
 
@@ -61,8 +61,8 @@ class EncodedSet:
     """One image set as seen by the networks, rows in the order of the set's listing.
 
     `features` (N, D) float32 are the image-text encoder's, not normalised; `logits` (N, C)
-    float32 the classifier's. `labels` (N,) index the suite's class names, -1 where a picture has
-    none. What only some methods ask for is computed when it is first asked for, from `pictures`;
+    float32 the classifier's. `labels` (N,) index the suite's class names, -1 where an image has
+    none. What only some methods ask for is computed when it is first asked for, from `images`;
     without them that is an `InputError`.
     """
 
@@ -71,7 +71,7 @@ class EncodedSet:
     features: NDArray[np.float32]
     logits: NDArray[np.float32]
     labels: NDArray[np.int64] | None = None
-    pictures: Pictures | None = None
+    images: SetImages | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -79,40 +79,40 @@ class EncodedSet:
     @cached_property
     def penultimate(self) -> NDArray[np.float32]:
         """What the classifier's last linear layer sees, (N, P) float32."""
-        seen = self.seen()
-        parts = [_penultimate(batch, seen.classifier) for batch in seen.pixels()]
+        found = self.require_images()
+        parts = [_penultimate(batch, found.classifier) for batch in found.pixels()]
         return np.concatenate(parts)
 
     @property
     def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The classifier's last linear layer: weight (C, P) and bias (C,)."""
-        return self.seen().classifier.head
+        return self.require_images().classifier.head
 
     def patches(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the encoder's local features (B, L, D), not normalised, some pictures at a time.
+        """Yield the encoder's local features (B, L, D), not normalised, some images at a time.
 
         An encoder without local features is an `InputError`.
         """
         from synood.models.patches import encode_image_patches
 
-        seen = self.seen()
-        for images in seen.images():
-            yield encode_image_patches(seen.encoder, images)
+        found = self.require_images()
+        for images in found.batches():
+            yield encode_image_patches(found.encoder, images)
 
-    def seen(self) -> Pictures:
-        """Return the pictures, or refuse a set that was made without them."""
-        if self.pictures is None:
+    def require_images(self) -> SetImages:
+        """Return the images, or refuse a set that was made without them."""
+        if self.images is None:
             raise InputError(
-                f"set {self.name!r}: its pictures are not at hand, and this method looks at more "
+                f"set {self.name!r}: its images are not at hand, and this method looks at more "
                 "than features and logits"
             )
-        return self.pictures
+        return self.images
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> EncodedSet:
         """Return the set of some rows, in the order given; computed views are taken along."""
         rows = np.asarray(rows, dtype=np.int64)
-        pictures = self.pictures and replace(
-            self.pictures, records=tuple(self.pictures.records[row] for row in rows)
+        images = self.images and replace(
+            self.images, records=tuple(self.images.records[row] for row in rows)
         )
         labels = None if self.labels is None else self.labels[rows]
         taken = replace(
@@ -120,16 +120,16 @@ class EncodedSet:
             features=self.features[rows],
             logits=self.logits[rows],
             labels=labels,
-            pictures=pictures,
+            images=images,
         )
         known = self._known_penultimate
         return taken if known is None else taken.with_penultimate(known[rows])
 
     def with_penultimate(self, penultimate: NDArray[np.float32]) -> EncodedSet:
         """Return the set with penultimate features (N, P) that were computed already."""
-        told = replace(self)
-        told.__dict__["penultimate"] = penultimate  # where cached_property looks
-        return told
+        known = replace(self)
+        known.__dict__["penultimate"] = penultimate  # where cached_property looks
+        return known
 
     @property
     def _known_penultimate(self) -> NDArray[np.float32] | None:
@@ -139,20 +139,22 @@ class EncodedSet:
 def join(name: str, sets: Sequence[EncodedSet]) -> EncodedSet:
     """Put sets one after the other, as the stream that a test-time method sees."""
     first = sets[0]
-    pictures = None
-    if all(item.pictures is not None for item in sets):
-        records = tuple(record for item in sets for record in item.seen().records)
-        pictures = replace(first.seen(), records=records)
+    images = None
+    if all(item.images is not None for item in sets):
+        records = tuple(record for item in sets for record in item.require_images().records)
+        images = replace(first.require_images(), records=records)
     joined = EncodedSet(
         name,
         first.group if len({item.group for item in sets}) == 1 else "mixed",
         np.concatenate([item.features for item in sets]),
         np.concatenate([item.logits for item in sets]),
-        pictures=pictures,
+        images=images,
     )
     known = [item._known_penultimate for item in sets]
-    told = [features for features in known if features is not None]
-    return joined.with_penultimate(np.concatenate(told)) if len(told) == len(sets) else joined
+    features = [one for one in known if one is not None]
+    if len(features) < len(sets):
+        return joined
+    return joined.with_penultimate(np.concatenate(features))
 
 
 def encode_set(
@@ -165,7 +167,7 @@ def encode_set(
 ) -> EncodedSet:
     """Encode one set; `store` keeps what the networks see in it for the next run.
 
-    With the `encoder` the set keeps its pictures, so that views can be computed later. Where
+    With the `encoder` the set keeps its images, so that views can be computed later. Where
     `per_class` is given, only so many images of each class are taken, evenly spaced. Labels index
     `class_names`: give the suite's where the set may lack a class, else they are the set's own.
     """
@@ -175,25 +177,25 @@ def encode_set(
     paths = [record.path for record in index.records]
     files = [ImageFile(path, sha256_file(path)) for path in paths]
     features = store.images(files)
-    seen = store.for_encoder(
-        fingerprint("views", classifier.fingerprint), lambda: _Views(classifier)
+    by_classifier = store.for_encoder(
+        fingerprint("views", classifier.fingerprint), lambda: _ClassifierOutputs(classifier)
     )
-    views = seen.images(files)
+    outputs = by_classifier.images(files)
     width = len(classifier.class_names)
     encoded = EncodedSet(
         image_set.name,
         image_set.group,
         features,
-        np.ascontiguousarray(views[:, :width]),
+        np.ascontiguousarray(outputs[:, :width]),
         labels=labels_of(index, class_names) if image_set.group == "id" else None,
-        pictures=None if encoder is None else Pictures(index.records, classifier, encoder),
+        images=None if encoder is None else SetImages(index.records, classifier, encoder),
     )
-    if views.shape[1] == width:
+    if outputs.shape[1] == width:
         return encoded
-    return encoded.with_penultimate(np.ascontiguousarray(views[:, width:]))
+    return encoded.with_penultimate(np.ascontiguousarray(outputs[:, width:]))
 
 
-class _Views:
+class _ClassifierOutputs:
     """A classifier in an encoder's place: each image's logits, and its penultimate features.
 
     A network without penultimate features gives its logits alone.
@@ -211,10 +213,10 @@ class _Views:
         parts = []
         with torch.no_grad():
             for pixels in pixel_batches(images):
-                parts.append(self._views(pixels).float().cpu().numpy())
+                parts.append(self._outputs(pixels).float().cpu().numpy())
         return np.concatenate(parts)
 
-    def _views(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _outputs(self, pixels: torch.Tensor) -> torch.Tensor:
         import torch
 
         try:
@@ -250,7 +252,7 @@ def labels_of(index: ImageIndex, class_names: Sequence[str] | None = None) -> ND
     return np.array([place.get(record.label or "", -1) for record in index.records], np.int64)
 
 
-def classify(images: Sequence[Image.Image], classifier: Guide) -> NDArray[np.float32]:
+def image_logits(images: Sequence[Image.Image], classifier: Guide) -> NDArray[np.float32]:
     """Return the logits (N, C) of a classifier or another guide for RGB images of any sizes."""
     import torch
 

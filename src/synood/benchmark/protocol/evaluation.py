@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from synood.images.sources import ImageIndex
     from synood.progress import Progress
 
-BATCH = 64  # pictures decoded at a time
+BATCH = 64  # images decoded at a time
 
 
 @dataclass(frozen=True)

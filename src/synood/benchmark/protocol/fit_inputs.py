@@ -41,7 +41,7 @@ class FitInputs:
 
     `train` and `validation` are in-distribution, their `labels` index `class_names`.
     `validation_ood` may be empty: a system then keeps its published settings. `run` is a finished
-    run directory of the same training images, whose synthetic pictures SynOOD and others tune on;
+    run directory of the same training images, whose synthetic images SynOOD and others tune on;
     `outlier_names` are imagined by whoever likes, for EOE.
     Networks and words are loaded and encoded when first asked for; `store` keeps what was encoded.
     """
@@ -96,10 +96,10 @@ class FitInputs:
         return self.store.texts([(prompt,) for prompt in prompts], no_progress)
 
     def finished_run(self) -> Path:
-        """Return the run whose synthetic pictures are tuned on; without one an `InputError`."""
+        """Return the run whose synthetic images are tuned on; without one an `InputError`."""
         if self.run is None:
             raise InputError(
-                "this system is tuned on synthetic pictures: give a finished run of the suite's "
+                "this system is tuned on synthetic images: give a finished run of the suite's "
                 "training images"
             )
         return self.run

@@ -1,4 +1,4 @@
-"""`scores.jsonl`: what the saved detector of a run says of every test picture, one line each.
+"""`scores.jsonl`: what the saved detector of a run says of every test image, one line each.
 
 The page's histograms, ROC curves and mistakes are drawn from it, so that a page can be made again
 without any model.
@@ -31,7 +31,7 @@ Side = Literal["id", "near", "far"]
 
 @dataclass(frozen=True)
 class ScoredImage:
-    """One test picture: its set, its score in [0, 1], and the nearest texts of either kind.
+    """One test image: its set, its score in [0, 1], and the nearest texts of either kind.
 
     `image` is its place in the set's folder, `label` its class where it has one; the nearest class
     and negative label are those of highest cosine.
@@ -47,7 +47,7 @@ class ScoredImage:
 
 
 def judge(detector: OODDetector, item: ImageSet, seen: EncodedSet) -> list[ScoredImage]:
-    """Say what a detector says of each picture of a set, in the order of its listing."""
+    """Say what a detector says of each image of a set, in the order of its listing."""
     projection = detector.projection
     rows = seen.features if projection is None else projection.apply(seen.features)
     negatives = nearest_negative(rows, detector.negative_features)
@@ -67,7 +67,7 @@ def judge(detector: OODDetector, item: ImageSet, seen: EncodedSet) -> list[Score
 
 
 def write_predictions(path: Path, judged: Iterable[ScoredImage]) -> None:
-    """Write one line per picture, whole or not at all."""
+    """Write one line per image, whole or not at all."""
     write_jsonl(path, (asdict(item) for item in judged))
 
 

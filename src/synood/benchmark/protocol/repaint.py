@@ -33,7 +33,7 @@ def repaint(
 ) -> list[Synthetic]:
     """Paint each of the run's images under `settings`, or find them painted in their folder `name`.
 
-    Prompts and seeds are the run's own, so pictures differ by the guidance alone. A target that is
+    Prompts and seeds are the run's own, so images differ by the guidance alone. A target that is
     a quantile is one of these images' energies, by whoever guides.
     """
     orders = repainting_orders(settings, pairs, inputs)

@@ -1,6 +1,6 @@
-"""A finished run, taken up again: tune it under other seeds, or on other pictures.
+"""A finished run, taken up again: tune it under other seeds, or on other images.
 
-Everything but the pictures and the seed is the run's own: the choice of images, prompts, mined
+Everything but the images and the seed is the run's own: the choice of images, prompts, mined
 negatives, recipe. So what two detectors made here differ in is what they were meant to differ in.
 """
 
@@ -50,36 +50,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImagePair:
-    """One image of the run: the in-distribution picture and the synthetic one made of it."""
+    """One image of the run: the in-distribution image and the synthetic one made of it."""
 
-    picture: Picture
+    source: Picture
     synthetic: Synthetic
     negative_prompt: str
 
     def order(self) -> Order:
-        """Return what was ordered when the synthetic picture was painted."""
-        made, source = self.synthetic, self.picture
+        """Return what was ordered when the synthetic image was painted."""
+        made, source = self.synthetic, self.source
         return Order(made.id, source.path, source.sha256, made.prompt, made.seed, made.inputs)
 
 
 def read_pairs(run: Path, index: ImageIndex) -> list[ImagePair]:
     """Read what a run painted, in the order of its choice of images."""
     paths = {record.id: record.path for record in index.records}
-    pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
+    images = [_image(row, paths) for row in read_jsonl(run / "select.jsonl")]
     made = {item.id: item for item in read_synthetic(run / "synthesize").values()}
     prompts = {row["id"]: row["prompt"] for row in read_jsonl(run / "assign.jsonl")}
     return [
-        ImagePair(picture, made[picture.id], prompts[picture.id])
-        for picture in pictures
-        if "tune" in picture.uses and picture.id in made  # others were lost on the way
+        ImagePair(image, made[image.id], prompts[image.id])
+        for image in images
+        if "tune" in image.uses and image.id in made  # others were lost on the way
     ]
 
 
 def read_class_images(run: Path, index: ImageIndex) -> list[Picture]:
     """Read which images a run's projection learnt the classes from, in the order of its choice."""
     paths = {record.id: record.path for record in index.records}
-    pictures = [_picture(row, paths) for row in read_jsonl(run / "select.jsonl")]
-    return [picture for picture in pictures if is_learnt(picture)]
+    images = [_image(row, paths) for row in read_jsonl(run / "select.jsonl")]
+    return [image for image in images if is_learnt(image)]
 
 
 def paint_control(
@@ -88,7 +88,7 @@ def paint_control(
     synthesizer: Callable[[], ControlSynthesizer],
     workspace: Workspace,
 ) -> list[Synthetic]:
-    """Paint a control's pictures, one for each of the run's, or find them painted in its folder.
+    """Paint a control's images, one for each of the run's, or find them painted in its folder.
 
     `synthesizer` is opened only when there is something to paint.
     """
@@ -100,7 +100,7 @@ def paint_control(
 
 
 def control_synthesizer(inputs: FitInputs) -> ControlSynthesizer:
-    """Return where controls are painted as the run's own pictures were."""
+    """Return where controls are painted as the run's own images were."""
     recipe, models = inputs.recipe, inputs.models
     guide = guide_of(recipe, models, inputs.store, inputs.class_names, inputs.classifier)
     return ControlSynthesizer(models, guide, recipe.guidance, pipeline.BATCH_SIZE)
@@ -113,7 +113,7 @@ def guide_of(
     class_names: tuple[str, ...],
     classifier: Classifier,
 ) -> Guide:
-    """Return what judges pictures under a recipe: the classifier, or the encoder's margin."""
+    """Return what judges images under a recipe: the classifier, or the encoder's margin."""
     if recipe.guidance.objective != "margin":
         return classifier
     mining = recipe.mining
@@ -140,7 +140,7 @@ class Retuner:
         class_images: Sequence[Picture] | None = None,
     ) -> None:
         self._painted = pairs
-        self._learnt = [item.picture for item in pairs] if class_images is None else class_images
+        self._learnt = [item.source for item in pairs] if class_images is None else class_images
         self._class_names = class_names
         self._models = models
         self._store = store
@@ -157,7 +157,7 @@ class Retuner:
     def detector(self, stand_ins: Sequence[Synthetic], seed: int, tune: Tune = tune) -> OODDetector:
         """Tune on `stand_ins`, one per image of the run and in its order, under `seed`.
 
-        The run's own synthetic pictures under its own seed give the run's own detector; `tune` is
+        The run's own synthetic images under its own seed give the run's own detector; `tune` is
         another way of tuning.
         """
         data = self._data(stand_ins)
@@ -173,7 +173,7 @@ class Retuner:
         return TuningData(
             id_features=np.concatenate([self.features(self._learnt, view) for view in views]),
             id_targets=np.array(
-                [self._class_names.index(picture.label) for _ in views for picture in self._learnt],
+                [self._class_names.index(image.label) for _ in views for image in self._learnt],
                 np.int64,
             ),
             synthetic_features=features,
@@ -188,13 +188,13 @@ class Retuner:
         )
 
     def features(
-        self, pictures: Sequence[Picture] | Sequence[Synthetic], view: int = 0
+        self, images: Sequence[Picture] | Sequence[Synthetic], view: int = 0
     ) -> NDArray[np.float32]:
-        """Return the encoder's features (N, D) of pictures, not normalised, each encoded once."""
-        return self._store.images([ImageFile(p.path, p.sha256, view) for p in pictures])
+        """Return the encoder's features (N, D) of images, not normalised, each encoded once."""
+        return self._store.images([ImageFile(p.path, p.sha256, view) for p in images])
 
 
-def _picture(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:
+def _image(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:
     return Picture(
         id=row["id"],
         path=paths[row["id"]],

@@ -80,7 +80,7 @@ def encode_suite(
 ) -> EncodedSuite:
     """Send every validation and test image through the networks, once.
 
-    With the `encoder` the sets keep their pictures, which methods that look at more than features
+    With the `encoder` the sets keep their images, which methods that look at more than features
     and logits need. A suite without validation images has an empty validation set.
     """
     chosen = [suite.one("validation"), *suite.ood("validation")] if suite.validated else []
@@ -125,7 +125,7 @@ def gather(
     """View a whole suite: what systems may learn from, and what they are scored on.
 
     `run` is a finished run on the suite's training images, for the systems that are tuned on
-    synthetic pictures. `train_per_class` bounds how many training images of each class are seen;
+    synthetic images. `train_per_class` bounds how many training images of each class are seen;
     `outlier_names` are for EOE.
     """
     train = suite.one("train")

@@ -16,20 +16,11 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from synood.benchmark.report.report import Distribution
     from synood.benchmark.results.comparisons import Comparison
 
 NAMES = {"auroc": "AUROC", "fpr95": "FPR95"}
 LONGEST = 46  # characters of a name in a chart
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """The scores of one detector on one OOD set, beside those of the in-distribution test set."""
-
-    name: str
-    group: str
-    in_distribution: np.ndarray
-    ood: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -101,8 +92,8 @@ def _set_chart(item: Distribution, axis: svg.Axis, threshold: float) -> dict[str
     kept = float(np.mean(item.in_distribution >= threshold))
     accepted = float(np.mean(item.ood >= threshold))
     label = (
-        f"Scores on {item.name}: {100 * kept:.0f} % of in-distribution pictures and "
-        f"{100 * accepted:.0f} % of OOD pictures lie above the threshold"
+        f"Scores on {item.name}: {100 * kept:.0f} % of in-distribution images and "
+        f"{100 * accepted:.0f} % of OOD images lie above the threshold"
     )
     chart = svg.mirrored_histogram(item.in_distribution, item.ood, axis, threshold, label)
     roc = roc_of(item.in_distribution, item.ood)

@@ -1,4 +1,4 @@
-"""The page of a finished demo: which pictures are shown, and the page's sentences."""
+"""The page of a finished demo: which images are shown, and the page's sentences."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from synood.benchmark.protocol.methods import SYNOOD
 from synood.benchmark.protocol.predictions import SCORES, read_predictions, scores_by_set
 from synood.benchmark.protocol.retune import read_pairs
 from synood.benchmark.report.records import comparisons_of, methods_of
-from synood.benchmark.report.report import Distribution, Mistake, Mistakes, Pair, Report, Strip
-from synood.benchmark.report.summary import read_numbers
+from synood.benchmark.report.report import Distribution, Mistake, Mistakes, Report, ShownPair, Strip
+from synood.benchmark.report.summary import summarise_run
 from synood.benchmark.report.thumbnails import evenly, thumbnail
 from synood.benchmark.results.tables import title_of
 from synood.benchmark.suites.suite import read_suite
@@ -47,7 +47,7 @@ def run_report(run: Path, results: Results) -> Report:
         results=results,
         methods=methods,
         comparisons=comparisons,
-        reading=read_numbers(results.rows, comparisons, methods),
+        summary=summarise_run(results.rows, comparisons, methods),
         distributions=tuple(
             Distribution(title_of(item.name), item.group, scores[own.name], scores[item.name])
             for item in suite.ood("test")
@@ -58,12 +58,13 @@ def run_report(run: Path, results: Results) -> Report:
         facts=_facts(results.run, suite, pairs),
         notes=_notes(results.run),
         mistakes=tuple(
-            worst(item, judged, threshold) for item in (*suite.ood("test"), suite.one("test"))
+            worst_mistakes(item, judged, threshold)
+            for item in (*suite.ood("test"), suite.one("test"))
         ),
     )
 
 
-def worst(item: ImageSet, judged: Sequence[ScoredImage], threshold: float) -> Mistakes:
+def worst_mistakes(item: ImageSet, judged: Sequence[ScoredImage], threshold: float) -> Mistakes:
     """Return a set's most confident mistakes: OOD that scores highest, classes that score lowest.
 
     Of equal scores the first in the listing comes first.
@@ -75,7 +76,7 @@ def worst(item: ImageSet, judged: Sequence[ScoredImage], threshold: float) -> Mi
     paths = {record.id: record.path for record in item.index().records}
     lacking = next((one.image for one in own[:WORST] if one.image not in paths), None)
     if lacking is not None:
-        raise InputError(f"{SCORES}: the set {item.name!r} has no picture {lacking!r}")
+        raise InputError(f"{SCORES}: the set {item.name!r} has no image {lacking!r}")
     shown = tuple(
         Mistake(
             thumbnail(paths[one.image]),
@@ -91,12 +92,12 @@ def worst(item: ImageSet, judged: Sequence[ScoredImage], threshold: float) -> Mi
     return Mistakes(title_of(item.name), item.group, sum(wrong), len(own), shown)
 
 
-def _pair(item: ImagePair) -> Pair:
+def _pair(item: ImagePair) -> ShownPair:
     made = item.synthetic
-    return Pair(
-        source=thumbnail(item.picture.path),
+    return ShownPair(
+        source=thumbnail(item.source.path),
         synthetic=thumbnail(made.path),
-        label=item.picture.label,
+        label=item.source.label,
         prompt=made.prompt,
         negative_label=item.negative_prompt,
         source_energy=made.source_energy,
@@ -107,18 +108,16 @@ def _pair(item: ImagePair) -> Pair:
 
 def _strips(run: Path, pairs: Sequence[ImagePair]) -> tuple[Strip, ...]:
     """Show some sources as the synthesis and each control repainted them."""
-    made = {SYNOOD.title: {item.picture.id: item.synthetic for item in pairs}}
+    made = {SYNOOD.title: {item.source.id: item.synthetic for item in pairs}}
     for control in CONTROLS:
         found = read_synthetic(run / "controls" / control.name).values()
         made[control.title] = {item.id: item for item in found}
     strips = []
     for item in evenly(pairs, STRIPS):
-        name = item.picture.id
-        pictures = [("source", thumbnail(item.picture.path))]
-        pictures += [
-            (title, thumbnail(own[name].path)) for title, own in made.items() if name in own
-        ]
-        strips.append(Strip(item.picture.label, tuple(pictures)))
+        name = item.source.id
+        images = [("source", thumbnail(item.source.path))]
+        images += [(title, thumbnail(own[name].path)) for title, own in made.items() if name in own]
+        strips.append(Strip(item.source.label, tuple(images)))
     return tuple(strips)
 
 
@@ -130,9 +129,9 @@ def _facts(run: Mapping[str, Any], suite: Suite, pairs: Sequence[ImagePair]) -> 
         "eyebrow": f"{suite.name} world, {suite.split} split · bundle {run['models']['bundle']} · "
         f"recipe {run['recipe']['name']}",
         "lede": f"{len(suite.one('train').index().class_names)} known classes with "
-        f"{suite.one('test').n:,} test pictures, against {sum(item.n for item in ood):,} pictures "
+        f"{suite.one('test').n:,} test images, against {sum(item.n for item in ood):,} images "
         f"of other things in {near} near and {len(ood) - near} far sets. SynOOD was tuned on "
-        f"{len(pairs):,} in-distribution pictures and as many painted from them.",
+        f"{len(pairs):,} in-distribution images and as many painted from them.",
         "intervals": f"± is the 95 % interval of the mean over {len(run['seeds'])} tuning seeds "
         "(Student’s t); a method without randomness has none.",
         "pairs": f"{shown} of {len(pairs):,} pairs, evenly spaced through the list, not picked "
@@ -143,13 +142,13 @@ def _facts(run: Mapping[str, Any], suite: Suite, pairs: Sequence[ImagePair]) -> 
 def _notes(run: Mapping[str, Any]) -> tuple[str, ...]:
     neglabel, mcm = run["choices"]["neglabel"], run["choices"]["mcm"]
     return (
-        f"Chosen on validation pictures alone: NegLabel keeps {100 * neglabel['share']:.0f} % of "
+        f"Chosen on validation images alone: NegLabel keeps {100 * neglabel['share']:.0f} % of "
         f"the candidate words at temperature {neglabel['temperature']:g}, MCM scores at "
         f"temperature {mcm['temperature']:g}. SynOOD and the controls take over NegLabel’s "
-        "choice as it is. Test pictures were only scored.",
+        "choice as it is. Test images were only scored.",
         "One synthesis serves all seeds: the intervals hold what the tuning draws at random, not "
         "what the painting draws. The controls stand on the same images, negative labels and "
-        "tuning; only the pictures differ.",
+        "tuning; only the images differ.",
         "The world is small and mostly drawn. The figures show how the parts work together here; "
         "they say nothing about ImageNet.",
     )

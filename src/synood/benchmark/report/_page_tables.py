@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 METRICS = ("auroc", "fpr95")
 MORE = ("fpr95_ood_positive", "aupr_in", "aupr_out")
-CONTROLS = "Controls: the same tuning on other pictures"
+CONTROLS = "Controls: the same tuning on other images"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def blocks(
 def interval_blocks(
     rows: Sequence[Row], methods: Sequence[Method], layout: Sequence[tables.Column]
 ) -> list[Block]:
-    """Return AUROC's and FPR95's intervals over test pictures for the sets of `layout`, in percent.
+    """Return AUROC's and FPR95's intervals over test images for the sets of `layout`, in percent.
 
     Of a method with several seeds the ends are averaged over them.
     """
@@ -117,7 +117,7 @@ def interval_blocks(
             ]
             heading = "" if kind == "inductive" else "Test-time methods"
             sections += [Section(heading, tuple(lines))] if lines else []
-        direction = "from – to, for other test pictures (95 %, bootstrap)"
+        direction = "from – to, for other test images (95 %, bootstrap)"
         found.append(Block(tables.HEADINGS[metric].title, direction, tuple(sections)))
     return found
 

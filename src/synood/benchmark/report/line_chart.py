@@ -60,8 +60,8 @@ def in_words(
 ) -> str:
     """Say what a line chart shows, every point of it.
 
-    >>> in_words({"tuned": [(1, 0.5), (10, 0.25)]}, "pictures", "FPR95, %")
-    'FPR95, % over pictures. tuned: 50.0 at 1, 25.0 at 10.'
+    >>> in_words({"tuned": [(1, 0.5), (10, 0.25)]}, "images", "FPR95, %")
+    'FPR95, % over images. tuned: 50.0 at 1, 25.0 at 10.'
     """
     told = [
         f" {name}: {', '.join(f'{scale * y:.1f} at {x:,g}' for x, y in points)}."

@@ -1,4 +1,4 @@
-"""From what lies on disk to a page: a finished run with its pictures, or a results file alone."""
+"""From what lies on disk to a page: a finished run with its images, or a results file alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from synood.benchmark.protocol.predictions import SCORES
 from synood.benchmark.report._page_run import run_report
 from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import comparisons_of, methods_of
-from synood.benchmark.report.report import Pair, Picture, Report
-from synood.benchmark.report.summary import read_comparisons
+from synood.benchmark.report.report import Figure, Report, ShownPair
+from synood.benchmark.report.summary import summarise_comparisons
 from synood.benchmark.report.thumbnails import evenly
 from synood.benchmark.results.results import read_results
 from synood.errors import InputError
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["evenly", "load_report"]
 
 RESULTS = "results.json"
-LARGEST_FILE = 2**24  # bytes of a chart or picture beside a results file
+LARGEST_FILE = 2**24  # bytes of a chart or image beside a results file
 
 
 def load_report(path: Path) -> Report:
     """Read what a page shows, from a results file or the directory that holds `results.json`.
 
-    Beside the results of a demo lie its test scores and pictures, beside those of an experiment
+    Beside the results of a demo lie its test scores and images, beside those of an experiment
     its charts; a results file by itself gives the tables, the comparisons and the record. Raises
     `InputError` for a file that is not as this version writes it.
     """
@@ -61,12 +61,12 @@ def _results_report(place: Path, results: Results) -> Report:
         results=results,
         methods=methods,
         comparisons=comparisons,
-        reading=read_comparisons(results.rows, comparisons, titles(methods), headline),
+        summary=summarise_comparisons(results.rows, comparisons, titles(methods), headline),
         pairs=_pairs(place, run.get("details", {})),
         facts=_facts(results),
         notes=tuple(str(note) for note in (*run.get("notes", ()), *run.get("remarks", ()))),
-        pictures=tuple(
-            Picture(str(item["file"]), str(item["words"]), _beside(place, item["file"]))
+        figures=tuple(
+            Figure(str(item["file"]), str(item["words"]), _beside(place, item["file"]))
             for item in run.get("shown", ())
         ),
         text="\n\n".join(
@@ -108,11 +108,11 @@ def _named(kind: str, name: object) -> str:
     return f"{kind} {name}" if name else ""
 
 
-def _pairs(place: Path, details: Mapping[str, Any]) -> tuple[Pair, ...]:
-    """Return the pairs that an experiment lists, where their pictures lie beside the results."""
+def _pairs(place: Path, details: Mapping[str, Any]) -> tuple[ShownPair, ...]:
+    """Return the pairs that an experiment lists, where their images lie beside the results."""
     listed = details.get("pairs", ())
     return tuple(
-        Pair(
+        ShownPair(
             source=_beside(place, row["source"]),
             synthetic=_beside(place, row["synthetic"]),
             label=str(row["class"]),

@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page with the table, its reading, the scores and the pictures.
+"""`report.html`: one self-contained page with the table, its reading, the scores and the images.
 
 Nothing on the page is loaded from elsewhere and no script runs; the same input gives the same
 bytes.
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from synood.benchmark.report import _page_charts, _page_tables, svg
-from synood.benchmark.report._page_charts import Distribution
 from synood.benchmark.report.records import published_of
 from synood.benchmark.results import tables
 from synood.benchmark.results.published import sources
@@ -24,12 +23,13 @@ from synood.files import write_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from synood.benchmark.protocol.methods import Method
-    from synood.benchmark.report.summary import Reading
+    from synood.benchmark.report.summary import Summary
     from synood.benchmark.results.comparisons import Comparison
     from synood.benchmark.results.results import Results
-
-__all__ = ["Distribution", "Mistake", "Mistakes", "Pair", "Picture", "Report", "Strip"]
 
 FINDINGS = 12  # shown at once, the others behind a fold
 _STOPS = {
@@ -41,8 +41,18 @@ _KINDS = {b"\x89PNG": "png", b"RIFF": "webp", b"<svg": "svg+xml"}
 
 
 @dataclass(frozen=True)
-class Pair:
-    """An in-distribution picture and what the synthesis made of it, both PNG or WebP bytes.
+class Distribution:
+    """The scores of one detector on one OOD set, beside those of the in-distribution test set."""
+
+    name: str
+    group: str
+    in_distribution: NDArray[np.float32]
+    ood: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """An in-distribution image and what the synthesis made of it, both PNG or WebP bytes.
 
     `source_energy` and `energies` (one per round) are energies: higher is further out.
     """
@@ -59,20 +69,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Strip:
-    """The same source as each tuning set shows it: titles and encoded pictures, as shown."""
+    """The same source as each tuning set shows it: titles and encoded images, as shown."""
 
     label: str
-    pictures: tuple[tuple[str, bytes], ...]
+    images: tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test picture of which the detector is surer than it should be; `label` is its true class.
+    """A test image of which the detector is surer than it should be; `label` is its true class.
 
     `wrong` says whether it lies on the wrong side of the threshold.
     """
 
-    picture: bytes
+    thumbnail: bytes
     image: str
     score: float
     nearest_class: str
@@ -83,7 +93,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The worst pictures of one set, the most confident first; `count` of `total` are wrong."""
+    """The worst images of one set, the most confident first; `count` of `total` are wrong."""
 
     name: str
     group: str
@@ -93,8 +103,8 @@ class Mistakes:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A chart or picture by itself: its file name, what it shows in words, and its bytes."""
+class Figure:
+    """A chart or image by itself: its file name, what it shows in words, and its bytes."""
 
     name: str
     words: str
@@ -108,15 +118,15 @@ class Report:
     results: Results
     methods: tuple[Method, ...]
     comparisons: tuple[Comparison, ...]
-    reading: Reading
+    summary: Summary
     distributions: tuple[Distribution, ...] = ()
     threshold: float = 0.0
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[ShownPair, ...] = ()
     strips: tuple[Strip, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     mistakes: tuple[Mistakes, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    figures: tuple[Figure, ...] = ()
     text: str = ""  # a table that has no OOD sets for columns, as plain text
 
 
@@ -146,7 +156,7 @@ def render(report: Report) -> str:
         gains=_page_charts.gain_plots(report.comparisons, titles),
         sets=_page_charts.set_charts(report.distributions, report.threshold),
         mistakes=[_mistakes(item) for item in report.mistakes],
-        pictures=[(item.name, item.words, data_uri(item.data)) for item in report.pictures],
+        figures=[(item.name, item.words, data_uri(item.data)) for item in report.figures],
         pairs=[_pair(pair) for pair in report.pairs],
         strips=[_strip(strip) for strip in report.strips],
         settings=flatten({k: v for k, v in report.results.run.items() if k not in _ELSEWHERE}),
@@ -192,7 +202,7 @@ def _plain(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _pair(pair: Pair) -> dict[str, object]:
+def _pair(pair: ShownPair) -> dict[str, object]:
     path = ", ".join(f"{energy:.1f}" for energy in pair.energies)
     label = f"Energy of the source {pair.source_energy:.1f}, then round by round {path}"
     return {
@@ -209,15 +219,13 @@ def _pair(pair: Pair) -> dict[str, object]:
 
 
 def _strip(strip: Strip) -> dict[str, object]:
-    pictures: Sequence[tuple[str, str]] = [
-        (title, data_uri(data)) for title, data in strip.pictures
-    ]
-    return {"label": strip.label, "pictures": pictures}
+    images: Sequence[tuple[str, str]] = [(title, data_uri(data)) for title, data in strip.images]
+    return {"label": strip.label, "images": images}
 
 
 def _mistakes(item: Mistakes) -> dict[str, object]:
     shown = [
-        {**vars(one), "uri": data_uri(one.picture), "score": _score(one.score)}
+        {**vars(one), "uri": data_uri(one.thumbnail), "score": _score(one.score)}
         for one in item.shown
     ]
     return {**vars(item), "shown": shown}
@@ -237,5 +245,5 @@ def data_uri(data: bytes) -> str:
     """Return an image as a data URI, its kind read from its first bytes: PNG, WebP or SVG."""
     kind = _KINDS.get(data[:4])
     if kind is None:
-        raise InputError("a picture of the page is neither PNG, WebP nor SVG")
+        raise InputError("an image of the page is neither PNG, WebP nor SVG")
     return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")

@@ -30,23 +30,23 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Summary:
     """A headline and the findings under it."""
 
     headline: str
     findings: tuple[Finding, ...]
 
 
-def read_numbers(
+def summarise_run(
     rows: Sequence[Row], comparisons: Sequence[Comparison], methods: Sequence[Method]
-) -> Reading:
+) -> Summary:
     """Say whether SynOOD beats NegLabel and the controls on these rows, where, and where not.
 
     "Clear" means that the 95 % interval of `compare` lies on one side of zero.
     """
     by_key = {(c.other, c.column, c.metric): c for c in comparisons}
     controls = [m for m in methods if m.is_control]
-    return Reading(
+    return Summary(
         _headline(by_key, controls),
         (
             *(_average_finding(rows, by_key, metric) for metric in _NAMES),
@@ -58,12 +58,12 @@ def read_numbers(
     )
 
 
-def read_comparisons(
+def summarise_comparisons(
     rows: Sequence[Row],
     comparisons: Sequence[Comparison],
     titles: Mapping[str, str],
     headline: str,
-) -> Reading:
+) -> Summary:
     """Say which method is best, and of every comparison over all sets which way it went.
 
     SynOOD's own comparisons come first, then gains, what is even, and losses. Inductive and
@@ -86,7 +86,7 @@ def read_comparisons(
         text = f"{names[0]} against {names[1]}, all sets: {gains}."
         told.append((method, Finding(_joint(found[0].verdict, found[-1].verdict), text)))
     told.sort(key=lambda item: (item[0] != OURS, _ORDER.index(item[1].verdict)))
-    return Reading(headline, (*findings, *(finding for _, finding in told)))
+    return Summary(headline, (*findings, *(finding for _, finding in told)))
 
 
 _ByKey = Mapping[tuple[str, str, str], "Comparison"]

@@ -100,7 +100,7 @@ def gain_plot(rows: Sequence[tuple[str, float, float, float, str]], label: str) 
 
 
 def energy_path(source: float, energies: Sequence[float], label: str) -> Markup:
-    """Draw the energy of the source and of each round's picture as a small line, higher = up."""
+    """Draw the energy of the source and of each round's image as a small line, higher = up."""
     values = [source, *energies]
     low, high = min(values), max(values)
     span = (high - low) or 1.0

@@ -1,4 +1,4 @@
-"""Small pictures for pages: which of many are shown, and how they are encoded."""
+"""Small images for pages: which of many are shown, and how they are encoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-LARGEST = 128  # pixels a side of an embedded picture
+LARGEST = 128  # pixels a side of an embedded image
 QUALITY = 85  # of WebP; a 64 px scene then has about 2 KB, a quarter of its PNG
 
 
@@ -31,9 +31,9 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return a picture as WebP bytes, of at most `LARGEST` pixels a side."""
-    picture = read_image(path)
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    """Return an image as WebP bytes, of at most `LARGEST` pixels a side."""
+    image = read_image(path)
+    image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "WEBP", quality=QUALITY, method=6)
+    image.save(file, "WEBP", quality=QUALITY, method=6)
     return file.getvalue()

@@ -27,7 +27,7 @@ _SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\
 Form = Literal["md", "tex", "text"]
 
 
-def whole(results: Results, form: Form) -> str:
+def all_tables(results: Results, form: Form) -> str:
     """Return all tables of a results file in one form, under its title where it has one.
 
     Published figures that the file holds stand under their methods' lines, with their sources.
@@ -70,8 +70,8 @@ def markdown(
 
 
 def _markdown_lines(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    whole = [head, ["---", *("---:" for _ in head[1:])], *lines]
-    return "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in whole)
+    rows = [head, ["---", *("---:" for _ in head[1:])], *lines]
+    return "".join("| " + " | ".join(map(_escaped, line)) + " |\n" for line in rows)
 
 
 def _sheet_markdown(sheet: ExtraTable) -> str:

@@ -32,7 +32,7 @@ class Row:
     `fpr95` is the share of OOD images accepted when 95 % of in-distribution ones are kept;
     `fpr95_ood_positive` is the share of in-distribution images rejected when 95 % of OOD is
     caught. `ci95` holds one (low, high) per metric: a bootstrap over the test images, so it
-    says how far the figure would move with other pictures, not with another seed. `stream` says in
+    says how far the figure would move with other images, not with another seed. `stream` says in
     which order a test-time method saw the images; other methods have none.
     """
 

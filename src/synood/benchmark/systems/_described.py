@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 def describe_set(
     describer: Describer, encoded: EncodedSet, class_names: Sequence[str]
 ) -> list[str]:
-    """Describe each picture of a set; a tagger needs but the features that are there already."""
+    """Describe each image of a set; a tagger needs only the features, which are there already."""
     from synood.models.describer import Tagger  # loads torch
 
     if isinstance(describer, Tagger):
         return describer.describe_features(encoded.features, class_names)
-    pictures, texts = encoded.seen(), list[str]()
-    ids = [record.id for record in pictures.records]
-    for images in pictures.images():
+    files, texts = encoded.require_images(), list[str]()
+    ids = [record.id for record in files.records]
+    for images in files.batches():
         part = slice(len(texts), len(texts) + len(images))
         described = describer.describe(images, class_names[part], ids[part])
         texts += [text if isinstance(text, str) else "" for text in described]

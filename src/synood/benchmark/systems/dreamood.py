@@ -1,6 +1,6 @@
-"""DreamOOD-style: pictures of what is not known, painted from text, and a head that tells them.
+"""DreamOOD-style: images of what is not known, painted from text, and a head that tells them.
 
-The paper searches prompts between the classes, paints 100,000 pictures with Stable Diffusion and
+The paper searches prompts between the classes, paints 100,000 images with Stable Diffusion and
 trains a network. Here the prompts are the run's negative labels ("Neg Image" of SynOOD's table 4),
 the painter is the bundle's, and a head on frozen features is trained.
 """
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 DREAMOOD = Method(
     "dreamood",
     "DreamOOD-style",
-    "after Du et al., NeurIPS 2023, arXiv 2309.13415: pictures of negative labels, a head on them",
+    "after Du et al., NeurIPS 2023, arXiv 2309.13415: images of negative labels, a head on them",
     "inductive",
     (ENCODER, NAMES, WORDS, IMAGES, "an in-painting model"),
 )
 
 
 def fit_dreamood(inputs: FitInputs, seed: int) -> Fitted:
-    """Paint the pictures into the run's folder of controls, or find them; train the head."""
+    """Paint the images into the run's folder of controls, or find them; train the head."""
     from synood.benchmark.protocol.controls import NEG_IMAGE  # they load torch
     from synood.benchmark.protocol.retune import control_synthesizer, paint_control, read_pairs
 
     run = inputs.finished_run()
-    index = ImageIndex(Path(), inputs.class_names, inputs.train.seen().records)
+    index = ImageIndex(Path(), inputs.class_names, inputs.train.require_images().records)
     pairs, synthesizer = read_pairs(run, index), partial(control_synthesizer, inputs)
     made = paint_control(NEG_IMAGE, pairs, synthesizer, Workspace(run))
     outliers = inputs.store.images([ImageFile(image.path, image.sha256) for image in made])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.encoding import Pictures
+    from synood.benchmark.protocol.encoding import SetImages
     from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.system import Scorer
     from synood.models.classifier import Classifier
@@ -35,25 +35,25 @@ def fit_odin(inputs: FitInputs, seed: int) -> Fitted:
     """Choose the size of the step on validation images, the temperature as published."""
 
     def scorer(step: float) -> Scorer:
-        return lambda encoded: odin(encoded.seen(), TEMPERATURE, step)
+        return lambda encoded: odin(encoded.require_images(), TEMPERATURE, step)
 
     options = [Option({"temperature": TEMPERATURE, "step": s}, scorer(s)) for s in STEPS]
     return best_of(inputs, options)
 
 
-def odin(pictures: Pictures, temperature: float, step: float) -> NDArray[np.float32]:
-    """Score pictures after a step towards the class they are taken for: (N,) in (0, 1].
+def odin(images: SetImages, temperature: float, step: float) -> NDArray[np.float32]:
+    """Score images after a step towards the class they are taken for: (N,) in (0, 1].
 
-    The step is taken on the pictures as they are, before the classifier's own resizing: where that
+    The step is taken on the images as they are, before the classifier's own resizing: where that
     shrinks them, the pixels that become one pixel move together, nearly as if it had been moved.
     """
     import torch
 
     parts = []
-    for pixels in pictures.pixels():
-        moved = stepped(pixels, pictures.classifier, temperature, step) if step else pixels
+    for pixels in images.pixels():
+        moved = stepped(pixels, images.classifier, temperature, step) if step else pixels
         with torch.no_grad():
-            logits = pictures.classifier.logits(moved).double().cpu().numpy()
+            logits = images.classifier.logits(moved).double().cpu().numpy()
         parts.append(scores.msp(logits, temperature))
     return np.concatenate(parts)
 

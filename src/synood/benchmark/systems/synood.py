@@ -1,4 +1,4 @@
-"""SynOOD itself: a detector tuned on a finished run's synthetic pictures."""
+"""SynOOD itself: a detector tuned on a finished run's synthetic images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def fit_synood(inputs: FitInputs, seed: int) -> Fitted:
-    """Tune on the run's own synthetic pictures under `seed`; all else is as the recipe says.
+    """Tune on the run's own synthetic images under `seed`; all else is as the recipe says.
 
     What the recipe takes over from NegLabel's choice on validation images is whoever gathers the
     material's business, so that the run was painted and is tuned under one recipe.
@@ -27,7 +27,7 @@ def fit_synood(inputs: FitInputs, seed: int) -> Fitted:
     )
 
     run = inputs.finished_run()
-    index = ImageIndex(Path(), inputs.class_names, inputs.train.seen().records)
+    index = ImageIndex(Path(), inputs.class_names, inputs.train.require_images().records)
     pairs = read_pairs(run, index)
     retuner = Retuner(
         pairs,

@@ -39,7 +39,7 @@ GAP = 0.5
 SEEN = 20_000  # scores that the threshold is drawn from
 LASTING = 0.95  # alpha: weight of the queue beside the image itself, for batches of one
 THRESHOLDS = np.arange(100) / 100
-NOISES = 3  # pictures of each of five kinds of noise
+NOISES = 3  # images of each of five kinds of noise
 
 
 def fit_tanl(inputs: FitInputs, seed: int) -> FittedStream:
@@ -49,7 +49,7 @@ def fit_tanl(inputs: FitInputs, seed: int) -> FittedStream:
     words = inputs.candidates(mining)
     kept = negatives_of_share(words, inputs.class_names, mined.classes, mining, 1.0)
     encoder = inputs.encoder
-    noise = encoder.encode_images(noise_pictures(encoder.image_size, seed))
+    noise = encoder.encode_images(noise_images(encoder.image_size, seed))
     scorer = Tanl(mined.classes, words.features[kept], noise, mined.score.temperature, seed)
     return FittedStream(
         scorer,
@@ -65,7 +65,7 @@ def fit_tanl(inputs: FitInputs, seed: int) -> FittedStream:
 class Tanl:
     """The classes' share in a softmax with the labels that unknown images activate most.
 
-    At the start the class names stand for known images and pictures of noise for unknown ones.
+    At the start the class names stand for known images and images of noise for unknown ones.
     The authors' code takes 256 images at once; here each is scored before the next one arrives.
     """
 
@@ -173,8 +173,8 @@ def otsu(values: Sequence[float]) -> float:
     return float(THRESHOLDS[best[len(best) // 2]])
 
 
-def noise_pictures(size: int, seed: int) -> list[Image.Image]:
-    """Draw Gaussian, uniform, Poisson, gamma and salt-and-pepper noise as RGB pictures."""
+def noise_images(size: int, seed: int) -> list[Image.Image]:
+    """Draw Gaussian, uniform, Poisson, gamma and salt-and-pepper noise as RGB images."""
     rng = np.random.default_rng(seed)
     shape = (NOISES, size, size, 3)
     kinds = (
@@ -184,11 +184,11 @@ def noise_pictures(size: int, seed: int) -> list[Image.Image]:
         rng.gamma(2.0, size=shape),
         rng.integers(0, 2, shape),
     )
-    pictures = []
+    images = []
     for kind in kinds:
         whole = (kind - kind.min()) / (kind.max() - kind.min())
-        pictures += [Image.fromarray(one) for one in (255 * whole).round().astype(np.uint8)]
-    return pictures
+        images += [Image.fromarray(one) for one in (255 * whole).round().astype(np.uint8)]
+    return images
 
 
 SYSTEMS = (StreamSystem(TANL, fit_tanl),)

@@ -46,7 +46,7 @@ def fit_zoc(inputs: FitInputs, seed: int) -> Fitted:
 
 
 class _Namer:
-    """Names what else may be in each picture, and holds the class names against these."""
+    """Names what else may be in each image, and holds the class names against these."""
 
     def __init__(self, inputs: FitInputs) -> None:
         self._material = inputs
@@ -55,7 +55,7 @@ class _Namer:
         self._seen: WeakKeyDictionary[EncodedSet, list[tuple[str, ...]]] = WeakKeyDictionary()
 
     def class_share(self, encoded: EncodedSet, temperature: float) -> NDArray[np.float32]:
-        """Share of the class names in a softmax with the names generated for each picture."""
+        """Share of the class names in a softmax with the names generated for each image."""
         similar = scores.cosine_similarity(encoded.features, self._material.class_features)
         if encoded not in self._seen:
             self._seen[encoded] = self._names(encoded, similar)
@@ -63,7 +63,7 @@ class _Namer:
         return scores.neglabel(similar, others, temperature, groups=None)
 
     def _names(self, encoded: EncodedSet, similar: NDArray[np.float32]) -> list[tuple[str, ...]]:
-        """Describe each picture as if it were of the class that it is most like."""
+        """Describe each image as if it were of the class that it is most like."""
         classes = self._material.class_names
         likeliest = [classes[row] for row in similar.argmax(axis=1)]
         texts = describe_set(self._describer, encoded, likeliest)
@@ -72,7 +72,7 @@ class _Namer:
     def _similarity(
         self, features: NDArray[np.float32], own: Sequence[tuple[str, ...]]
     ) -> NDArray[np.float32]:
-        """Cosines (N, M) with each picture's own names, -inf where it has fewer than others."""
+        """Cosines (N, M) with each image's own names, -inf where it has fewer than others."""
         distinct = sorted({name for names in own for name in names})
         padded = np.full((len(own), max(map(len, own), default=0) or 1), -np.inf, np.float32)
         if distinct:
