@@ -11,3 +11,11 @@ class InputError(SynoodError, ValueError):
 
 class CheckpointError(InputError):
     """A detector or model directory lacks a file, holds an altered one, or is of another format."""
+
+
+class SynoodWarning(UserWarning):
+    """Root of all warnings of this package. The command line prints them as one line."""
+
+
+class EmulatedPrecisionWarning(SynoodWarning):
+    """A precision was asked for that the CPU only emulates, which is slow."""

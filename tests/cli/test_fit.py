@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -177,3 +178,17 @@ def test_bundle_and_device_that_are_not_there(refused, images, tmp_path):
     assert "bundle.json" in refused("fit", images, "--models", tmp_path, *out)
     bundle = tiny_bundle(tmp_path / "bundle")
     assert "'quantum'" in refused("fit", images, "--models", bundle, "--device", "quantum", *out)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="a limit of x86 alone")
+def test_a_precision_that_the_cpu_emulates_is_warned_of_before_any_work(
+    bundle, images, tmp_path, in_process
+):
+    models = f"{bundle}+inpainter.dtype=bfloat16"
+    words = ("fit", images, "--models", models, "--out", tmp_path / "run", *QUICKLY)
+    result = in_process(*words, env={"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    assert result.returncode == 0
+    first, *others = result.stderr.splitlines()
+    assert first.startswith("warning: dtype bfloat16: this CPU only emulates bfloat16")
+    assert any(line.startswith("synthesize") for line in others)
+    assert not any("emulates" in line for line in others)

@@ -14,7 +14,7 @@ from synood import __version__
 from synood.cli.benchmark import benchmark
 from synood.cli.cache import cache
 from synood.cli.calibrate import calibrate
-from synood.cli.console import use_any_text
+from synood.cli.console import own_warnings_as_lines, use_any_text
 from synood.cli.demo import demo
 from synood.cli.evaluate import evaluate
 from synood.cli.exits import DONE, INPUT_FAULT, OUR_FAULT, STOPPED, TERMINATED
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(library, "error")
     use_any_text()
     try:
-        with terminable():
+        with terminable(), own_warnings_as_lines():
             code = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
             )

@@ -7,10 +7,14 @@ import io
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Literal, Protocol
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
+
+from synood.errors import SynoodWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -144,6 +148,33 @@ def deliver(text: str, out: Path | None = None) -> None:
 def warn(sentence: str) -> None:
     """Print a warning to standard error."""
     print(f"warning: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def own_warnings_as_lines() -> Iterator[None]:
+    """Print each warning of this package as one line, once; leave those of libraries to Python."""
+    shown: set[str] = set()
+    as_python_does = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, SynoodWarning):
+            as_python_does(message, category, filename, lineno, file, line)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            warn(str(message))
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = as_python_does
 
 
 def warn_of_unreadable(reasons: Sequence[str], name: str) -> None:

@@ -62,6 +62,14 @@ class Models:
             )
         if find_spec("diffusers") is None:
             raise InputError("in-painting needs diffusers: pip install 'synood[synth]'")
+        self.check_precision()
+
+    def check_precision(self) -> None:
+        """Refuse an unknown precision, and warn of one that is slow here, before any work."""
+        from synood.models.precision import chosen_dtype
+
+        for part in self.bundle.parts:
+            chosen_dtype(self.bundle.spec[part].get("dtype", "auto"), self.device)
 
     @cached_property
     def describer_fingerprint(self) -> str:
