@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS := $(VENV)/.installed-for-tests
 
-.PHONY: demo test slow fuzz lint types format clean
+.PHONY: demo test numerics slow fuzz lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/synood demo --out $(OUT)
@@ -17,6 +17,13 @@ demo: $(STAMP)
 # one thread a worker: on shared cores two workers of one thread beat one of two
 test: $(TESTS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+# the numerical tests again with the kernels of older processors: without AVX2, without AVX-512
+numerics: $(TESTS)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "numerical and not slow"
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "numerical and not slow"
 
 # one worker: the demo takes both cores
 slow: $(TESTS)

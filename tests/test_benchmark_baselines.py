@@ -14,6 +14,8 @@ from synood.labels.mining import mine_negatives
 from synood.labels.wordnet import Word
 from synood.settings import MiningSettings, Recipe, ScoreSettings
 
+pytestmark = pytest.mark.numerical
+
 NAMES = ("red", "green")
 WORDS = tuple(
     Word(text, "noun", "") for text in ("blue", "cyan", "magenta", "Red", "yellow", "grey", "sea")

@@ -30,6 +30,8 @@ from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from tiny import tiny_inpainting, tiny_resnet
 
+pytestmark = pytest.mark.numerical
+
 SETTINGS = GuidanceSettings(num_inference_steps=4, rounds=3, step_size=1e3, target=5.0)
 
 

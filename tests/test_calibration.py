@@ -13,6 +13,8 @@ from scipy.stats import binomtest
 from synood.detector.calibration import ENOUGH_IMAGES, calibrate_threshold, wilson_interval
 from synood.errors import InputError
 
+pytestmark = pytest.mark.numerical
+
 SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=60)
 SHARES = st.integers(1, 100).map(lambda percent: percent / 100)
 

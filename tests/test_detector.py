@@ -21,6 +21,8 @@ from synood.models.bundles import Bundle, load_bundle
 from synood.settings import ScoreSettings
 from synood.tuning.projection import Projection
 
+pytestmark = pytest.mark.numerical
+
 CLASSES, NEGATIVES = ("red", "green"), ("blue", "yellow", "magenta", "cyan")
 
 

@@ -20,6 +20,8 @@ from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import OBJECTIVES, energy, energy_hinge, uniformity
 
+pytestmark = pytest.mark.numerical
+
 OF_CLASSIFIERS = ("energy", "uniformity")  # the margin has tests/test_margin.py
 PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 GENTLE = GuidanceSettings(

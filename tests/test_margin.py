@@ -34,6 +34,8 @@ from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import margin_energy, margin_hinge
 
+pytestmark = pytest.mark.numerical
+
 TEMPERATURE = 0.1
 MARGIN = "guidance.objective=margin"
 GUIDED = (MARGIN, "guidance.target_quantile=0.9", "guidance.step_size=300")

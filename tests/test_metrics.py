@@ -16,6 +16,8 @@ from awkward import rates, scores
 from synood import metrics
 from synood.errors import InputError
 
+pytestmark = pytest.mark.numerical
+
 # The oracle: every definition spelled out over all pairs or all thresholds, in fractions.
 
 

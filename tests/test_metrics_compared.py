@@ -17,6 +17,8 @@ from awkward import AWKWARD, scores
 from synood import metrics
 from synood.errors import InputError
 
+pytestmark = pytest.mark.numerical
+
 # AURC: the definition over every order of the ties, in fractions.
 
 

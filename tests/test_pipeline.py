@@ -28,6 +28,8 @@ from synood.scores import cosine_similarity
 from synood.tuning.negatives import tune_negatives
 from synood.tuning.projection import tune_projection
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

@@ -15,6 +15,8 @@ from synood import metrics, scores
 from synood.errors import InputError
 from synood.scores import _rows
 
+pytestmark = pytest.mark.numerical
+
 CLASSES, NEGATIVES, WIDTH = 12, 70, 32
 
 

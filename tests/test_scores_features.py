@@ -15,6 +15,8 @@ from synood import metrics, scores
 from synood.benchmark.systems.odin import stepped
 from synood.errors import InputError
 
+pytestmark = pytest.mark.numerical
+
 CLASSES, WIDTH = 6, 16
 INSIDE = np.random.default_rng(9).random(500) < 0.7
 CONFIDENCE = INSIDE + np.random.default_rng(10).normal(size=500)

@@ -26,6 +26,8 @@ from synood.labels.wordnet import Word
 from synood.models.describer import FileDescriber, Tagger
 from synood.settings import MiningSettings, Recipe, ScoreSettings
 
+pytestmark = pytest.mark.numerical
+
 NAMES = ("red", "green", "blue")
 OTHERS = ("yellow", "cyan", "magenta")
 # on a run's images: tests/test_demo_slow.py, tests/test_experiments.py

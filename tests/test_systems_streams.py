@@ -14,6 +14,8 @@ from synood.benchmark.systems import find_system, tanl
 from synood.benchmark.systems.adaneg import MEMORY, Memory
 from synood.benchmark.systems.tanl import noise_images, otsu
 
+pytestmark = pytest.mark.numerical
+
 STREAMED = ("adaneg", "tanl")
 
 

@@ -30,6 +30,8 @@ from synood.models.loaded import Models
 from synood.pipeline.recipe import resolve_recipe
 from synood.progress import no_progress
 
+pytestmark = pytest.mark.numerical
+
 TRAINED = ("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos")
 
 

@@ -13,6 +13,8 @@ from hypothesis.extra.numpy import arrays
 from synood.errors import InputError
 from synood.tuning.assignment import compact, nearest_negative
 
+pytestmark = pytest.mark.numerical
+
 assignments = arrays(np.int64, st.integers(0, 40), elements=st.integers(0, 60))
 
 

@@ -15,6 +15,8 @@ from synood.settings import NegativeSettings
 from synood.tuning.assignment import compact
 from synood.tuning.negatives import tune_negatives
 
+pytestmark = pytest.mark.numerical
+
 SETTINGS = NegativeSettings(epochs=5, batch_size=16)
 
 

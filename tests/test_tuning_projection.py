@@ -19,6 +19,8 @@ from synood.settings import ProjectionSettings
 from synood.tuning.loop import cosine_rate, epoch_count
 from synood.tuning.projection import Projection, tune_projection
 
+pytestmark = pytest.mark.numerical
+
 C, M, D = 5, 7, 24
 SETTINGS = ProjectionSettings(epochs=3, batch_size=32)
 

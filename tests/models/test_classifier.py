@@ -17,6 +17,8 @@ from synood.models._pixels import PixelPreprocess, preprocess_from_config
 from synood.models.classifier import ProbeClassifier, TransformersClassifier, train_probe
 from tiny_classifiers import PROCESSORS, tiny_classifier
 
+pytestmark = pytest.mark.numerical
+
 CLASSES = ["cat", "dog", "fox"]
 HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 

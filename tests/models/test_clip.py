@@ -16,6 +16,8 @@ from synood.errors import CheckpointError, InputError
 from synood.images.presets import PREPROCESS
 from synood.models.clip import ClipEncoder, ImageTextEncoder
 
+pytestmark = pytest.mark.numerical
+
 PROMPTS = ["a photo of a cat", "tree", "the nice zebra crossing", "This is a [doric photo", ""]
 
 

@@ -17,6 +17,8 @@ from synood.models.bundles import load_bundle
 from synood.models.clip import ClipEncoder
 from synood.models.precision import chosen_dtype
 
+pytestmark = pytest.mark.numerical
+
 PROMPTS = ["the nice cat", "the nice tree", "a photo of a zebra crossing the only river", "dog"]
 
 

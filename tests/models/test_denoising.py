@@ -12,6 +12,8 @@ import torch
 from synood.models._prompting import Embedding
 from synood.models.denoising import Conditioning, denoised, last_timesteps
 
+pytestmark = pytest.mark.numerical
+
 SHAPE = (2, 4, 3, 3)
 STABLE_DIFFUSION = {
     "beta_start": 0.00085,

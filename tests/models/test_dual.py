@@ -15,6 +15,8 @@ from synood.models.bundles import EMBEDDED
 from synood.models.dual import DualEncoder, pack_rows, unpack_rows
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
 
+pytestmark = pytest.mark.numerical
+
 ROWS = "embeddings.word_embeddings.weight"
 
 

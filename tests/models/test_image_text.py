@@ -18,6 +18,8 @@ from synood.models.bundles import load_bundle
 from synood.models.describer import NoDescription
 from synood.models.image_text import ImageTextDescriber
 
+pytestmark = pytest.mark.numerical
+
 MAKERS = {"llava": tiny_chat.tiny_llava, "qwen": tiny_chat.tiny_qwen}
 
 

@@ -15,6 +15,8 @@ import tiny
 from synood.errors import CheckpointError, InputError
 from synood.models.inpainting import Inpainter
 
+pytestmark = pytest.mark.numerical
+
 SCHEDULERS = ("DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler")
 PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 CHANNEL_STATISTICS = {

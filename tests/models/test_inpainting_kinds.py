@@ -16,6 +16,8 @@ from synood.errors import CheckpointError, InputError
 from synood.models.denoising import guidance_scale_embedding
 from synood.models.inpainting import Inpainter
 
+pytestmark = pytest.mark.numerical
+
 PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 KINDS = {
     "sdxl": {"sdxl": True},

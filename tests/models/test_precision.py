@@ -14,6 +14,8 @@ import torch
 from synood.errors import EmulatedPrecisionWarning
 from synood.models.precision import chosen_dtype, cpu_emulates
 
+pytestmark = pytest.mark.numerical
+
 HALF = ("bfloat16", "float16")
 x86 = pytest.mark.skipif(
     platform.machine().lower() not in ("x86_64", "amd64"), reason="ONEDNN_MAX_CPU_ISA is of x86"

@@ -17,6 +17,8 @@ from synood.models.bundles import load_bundle
 from synood.models.resnet_clip import ResNetClipEncoder
 from tiny_resnet_clip import tiny_resnet_clip
 
+pytestmark = pytest.mark.numerical
+
 PROMPTS = ["a photo of a cat", "tree", "the nice zebra", ""]
 WEIGHTS = "open_clip_model.safetensors"
 

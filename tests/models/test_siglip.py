@@ -17,6 +17,8 @@ from synood.pipeline.recipe import resolve_recipe
 from synood.scores import neglabel, normalise
 from tiny_encoders import tiny_siglip
 
+pytestmark = pytest.mark.numerical
+
 PROMPTS = ["a photo of a cat", "tree", "a nice tree", "the only river"]
 CONTEXT = 32
 

@@ -90,9 +90,9 @@ def run_demo(
 
     Writes into `out` everything of a run (`detector/` and all that led to it), the suite, the
     controls' images, `results.json`, `scores.jsonl` and `report.html`. `seeds` (at least 3)
-    tunings share one synthesis. The same call gives the same bytes; interrupted, it goes on where
-    it stopped. `resamples` bound the figures for other test images; `writer` draws the suite in
-    place of the mini world.
+    tunings share one synthesis. On one machine the same call gives the same bytes; interrupted, it
+    goes on where it stopped. `resamples` bound the figures for other test images; `writer` draws
+    the suite in place of the mini world.
 
     Raises `InputError` for fewer seeds, and for an `out` that holds other things or another suite.
     """
