@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from side_by_side import compare
 
-from synood.images.sources import read_imglist
+from synood.images.imglist import read_imglist
 
 LINES = 1_281_167
 CLASSES = tuple(f"class {number}" for number in range(1000))

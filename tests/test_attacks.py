@@ -22,7 +22,7 @@ from bundling import tiny_bundle
 from fuzzing.doors import doors
 from synood.errors import InputError
 from synood.images.decoding import read_image
-from synood.images.sources import read_imglist
+from synood.images.imglist import read_imglist
 from synood.models.bundles import load_bundle
 from synood.pipeline.rundir.shards import read_synthetic
 
@@ -34,7 +34,8 @@ from synood import OODDetector
 from synood.benchmark.results.results import read_results
 from synood.errors import InputError
 from synood.images.decoding import read_image
-from synood.images.sources import read_class_names, read_imglist
+from synood.images.imglist import read_imglist
+from synood.images.sources import read_class_names
 from synood.labels.lists import read_labels
 from synood.models.bundles import load_bundle
 from synood.models.describer import FileDescriber

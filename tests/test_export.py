@@ -17,7 +17,8 @@ from small_run import PER_CLASS, contents, make_pictures, run
 from synood import InputError
 from synood.cli.app import main
 from synood.files import read_jsonl, sha256_bytes, sha256_file
-from synood.images.sources import folder_per_class, read_imglist
+from synood.images.imglist import read_imglist
+from synood.images.sources import folder_per_class
 from synood.pipeline.export.formats import folder_names
 from synood.pipeline.export.images import export_pictures
 from synood.pipeline.rundir.shards import read_synthetic

@@ -26,7 +26,8 @@ from synood.detector.backbone import Backbone
 from synood.errors import InputError
 from synood.files import sha256_bytes, sha256_file
 from synood.images.decoding import image_size, read_image
-from synood.images.sources import read_class_names, read_imglist
+from synood.images.imglist import read_imglist
+from synood.images.sources import read_class_names
 from synood.labels.lists import label_line, read_labels
 from synood.labels.wordnet import read_wordnet
 from synood.models.bundles import load_bundle

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -17,6 +18,10 @@ from PIL import Image
 from synood.errors import InputError
 from synood.images import decoding
 from synood.images.decoding import image_size, read_image
+from synood.images.kinds import READ
+from synood.images.png import without_large_texts
+from synood.images.presets import PREPROCESS
+from synood.images.views import view_of
 
 # One dark corner, so that every turn and mirror of it looks different.
 CORNER = np.full((6, 9, 3), 200, np.uint8)
@@ -216,7 +221,7 @@ def test_broken_exif_counts_as_none(tmp_path, exif):
     assert pixels(path).shape == NOISE.shape
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", READ)
 @pytest.mark.parametrize("kept", [0.95, 0.5])
 def test_a_file_cut_off_is_refused(tmp_path, kind, kept):
     data = encoded(kind)
@@ -292,7 +297,7 @@ def test_a_link_is_followed(tmp_path):
     assert (pixels(link) == NOISE).all()
 
 
-FILES = {kind: encoded(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")}
+FILES = {kind: encoded(kind) for kind in READ}
 
 
 @settings(max_examples=400, deadline=None)
@@ -315,3 +320,98 @@ def test_changed_bytes_give_an_image_or_an_input_error(
         image = read_image(path)
         assert image.mode == "RGB"
         assert min(image.size) > 0
+
+
+def with_chunk(name, body):
+    """A PNG of NOISE with one more chunk before its pixels, checksum and all."""
+    data = encoded("PNG")
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return data[:33] + chunk + data[33:]
+
+
+LARGE = b"metadata " * 200_000  # 1.8 MB
+CHUNKS = {
+    "text": (b"tEXt", b"Comment\0" + LARGE),
+    "packed text": (b"zTXt", b"Comment\0\0" + zlib.compress(LARGE)),
+    "international": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + LARGE),
+    "packed international": (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(LARGE)),
+    "profile": (b"iCCP", b"icc\0\0" + zlib.compress(LARGE)),
+    "all texts": (b"tEXt", b"Comment\0" + b"x" * 2**26),
+    "damaged": (b"zTXt", b"Comment\0\0" + LARGE),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(CHUNKS))
+def test_a_png_with_large_metadata_is_read(tmp_path, kind):
+    path = tmp_path / "a.png"
+    path.write_bytes(with_chunk(*CHUNKS[kind]))
+
+    assert (pixels(path) == NOISE).all()
+    assert image_size(path) == (60, 40)
+
+
+def test_a_text_that_would_unpack_to_gigabytes_is_not_unpacked(tmp_path):
+    packer = zlib.compressobj(9)
+    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(500)) + packer.flush()
+    path = tmp_path / "a.png"
+    path.write_bytes(with_chunk(b"zTXt", b"Comment\0\0" + bomb))
+    tracemalloc.start()
+
+    assert (pixels(path) == NOISE).all()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * 2**20
+
+
+def test_metadata_that_pillow_reads_stay_and_say_which_way_is_up(tmp_path):
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    data = with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+
+    assert without_large_texts(data) is data
+    assert (pixels(path) == UPRIGHT[6](NOISE)).all()
+
+
+def test_kinds_of_the_phone_and_the_web(tmp_path):
+    smooth = Image.fromarray(NOISE).resize((8, 8)).resize((64, 48))
+    first, second = smooth, Image.new("RGB", smooth.size)
+    first.save(tmp_path / "a.mpo", save_all=True, append_images=[second], quality=95)
+    smooth.save(tmp_path / "a.avif", quality=95)
+    smooth.save(tmp_path / "a.jp2")
+    smooth.save(tmp_path / "a.jfif", "JPEG", quality=95)
+
+    for name in ("a.mpo", "a.avif", "a.jp2", "a.jfif"):
+        found = pixels(tmp_path / name)
+        assert image_size(tmp_path / name) == (64, 48)
+        assert np.abs(found.astype(int) - np.asarray(smooth)).mean() < 5, name
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), "HEIC"),
+        ("a.heif", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200), "HEIC"),
+        ("a.jxl", b"\xff\x0a" + bytes(200), "JPEG XL"),
+        ("a.psd", b"8BPS\0\1" + bytes(200), "Photoshop"),
+        ("scan", bytes(128) + b"DICM" + bytes(200), "DICOM"),
+    ],
+)
+def test_a_kind_that_is_not_read_is_named_with_the_fix(tmp_path, name, data, kind):
+    (tmp_path / name).write_bytes(data)
+
+    for read in (read_image, image_size):
+        with pytest.raises(InputError, match=f"{name}: a {kind} image, .* convert it to JPEG or"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [(1200, 4), (4, 1200), (1, 20_000), (20_000, 1), (1, 1)])
+def test_strips_are_read(tmp_path, size):
+    path = save(tmp_path / "strip.png", Image.new("RGB", size, (9, 8, 7)))
+
+    assert read_image(path).size == image_size(path) == size
+    assert (
+        PREPROCESS["clip"].pixels(read_image(path)).round(4)
+        == np.float32([[[0.0353]], [[0.0314]], [[0.0275]]])
+    ).all()
+    assert view_of(read_image(path), "0" * 64, 1).size[0] <= 512

@@ -56,7 +56,23 @@ CHAINS = {
 
 @pytest.mark.parametrize("name", sorted(PREPROCESS))
 @pytest.mark.parametrize(
-    "size", [(224, 224), (500, 375), (333, 500), (224, 227), (227, 224), (700, 101)]
+    "size",
+    [
+        (224, 224),
+        (500, 375),
+        (333, 500),
+        (224, 227),
+        (227, 224),
+        (700, 101),
+        (1200, 4),
+        (4, 1200),
+        (7, 300),
+        (199, 2000),
+        (2000, 199),
+        (600, 5000),
+        (1, 90),
+        (5000, 600),
+    ],
 )
 def test_presets_equal_the_chain_bit_for_bit(name, size):
     image = picture(*size)

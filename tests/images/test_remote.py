@@ -14,9 +14,10 @@ from small_run import contents, make_pictures, run
 from synood import InputError, OODDetector
 from synood.cli.app import main
 from synood.images.decoding import image_size, read_image
+from synood.images.imglist import read_imglist
 from synood.images.remote import RemotePath, as_path
 from synood.images.selection import bytes_per_pixel
-from synood.images.sources import find_images, folder_per_class, read_class_names, read_imglist
+from synood.images.sources import find_images, folder_per_class, read_class_names
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synood.errors import InputError
+from synood.files import readable
 from synood.images._records import Records, read_lines
+from synood.images.imglist import read_imglist
 from synood.images.sources import (
     ImageIndex,
     ImageRecord,
     find_images,
     folder_per_class,
     read_class_names,
-    read_imglist,
-    readable,
 )
 
 
@@ -81,7 +81,7 @@ def test_names_for_folders_as_pairs_and_as_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("files", "classes", "message"),
     [
-        (["a.png"], None, "has no class folders; put each class in one of its own"),
+        (["a.png"], None, "has no class folders; put each class in its own"),
         (["bee/1.jpg", "ant/notes.txt"], None, "ant: the class 'ant' holds no images"),
         (["bee/1.jpg", "Bee/1.jpg"], None, "folders 'Bee' and 'bee' are both the class 'bee'"),
         (["a_b/1.jpg", "a b/1.jpg"], None, "'a b' and 'a_b' are both the class 'a b'"),
@@ -144,7 +144,7 @@ def test_nothing_to_find_is_said(tmp_path):
 
     with pytest.raises(InputError, match="no images given"):
         find_images([])
-    with pytest.raises(InputError, match=r"empty: holds no images \(\.bmp, "):
+    with pytest.raises(InputError, match=r"empty: holds no images; put some \(JPEG, "):
         find_images([tmp_path / "empty"])
 
 
@@ -180,7 +180,7 @@ def test_names_outside_utf8_open_and_can_be_stored(tmp_path):
 def test_two_names_that_look_alike_as_text_are_refused(tmp_path):
     plant(tmp_path, os.fsdecode(b"\xff.png"), r"\xff.png")
 
-    with pytest.raises(InputError, match="is there twice"):
+    with pytest.raises(InputError, match="is listed twice"):
         find_images([tmp_path])
 
 
@@ -230,7 +230,7 @@ def test_imglist_without_names_uses_the_numbers(tmp_path):
     ("text", "message"),
     [
         ("a.png 0\nb.png 2\n", "line 2: class 2 has no name"),
-        ("a.png 0\nb.png 1\na.png 0\n", "'a.png' is there twice"),
+        ("a.png 0\nb.png 1\na.png 0\n", "'a.png' is listed twice"),
         (" \n\n", "lists no images"),
     ],
 )
@@ -330,7 +330,7 @@ def test_long_names_of_one_end_are_told_apart(tmp_path):
     (tmp_path / "list.txt").write_text(f"a{end}.png 0\nb{end}.png 0\n")
     assert len(read_imglist(tmp_path / "list.txt", tmp_path).records) == 2
     (tmp_path / "list.txt").write_text(f"a{end}.png 0\nb{end}.png 0\na{end}.png 1\n")
-    with pytest.raises(InputError, match="is there twice"):
+    with pytest.raises(InputError, match="is listed twice"):
         read_imglist(tmp_path / "list.txt", tmp_path)
 
 
@@ -339,7 +339,7 @@ def test_two_spellings_of_a_path_are_one_image(tmp_path):
     (record,) = read_imglist(tmp_path / "list.txt", tmp_path).records
     assert (record.id, record.path) == ("a/b.png", tmp_path / "a/b.png")
     (tmp_path / "list.txt").write_text("./a//b.png 0\na/b.png 0\n")
-    with pytest.raises(InputError, match=r"'a/b\.png' is there twice"):
+    with pytest.raises(InputError, match=r"'a/b\.png' is listed twice"):
         read_imglist(tmp_path / "list.txt", tmp_path)
 
 
@@ -365,3 +365,65 @@ def test_classes_without_images_are_not_used(tmp_path):
     index = read_imglist(tmp_path / "list.txt", tmp_path, ["ant", "bee", "cat"])
     assert index.used_class_names() == ("ant", "cat")
     assert ImageIndex(tmp_path, ("bee", "ant"), index.records[2:]).used_class_names() == ("ant",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_class_names_as_editors_and_shells_write_them(tmp_path, encoding, end):
+    (tmp_path / "a.txt").write_bytes(end.join(["caf\u00e9", "fire_truck", ""]).encode(encoding))
+    (tmp_path / "a.json").write_bytes('{"x": "cafe\u0301"}'.encode(encoding))
+
+    assert read_class_names(tmp_path / "a.txt") == ["caf\u00e9", "fire truck"]
+    assert read_class_names(tmp_path / "a.json") == {"x": "caf\u00e9"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("cat\ncaf\u00e9".encode("latin-1"), r"line 2: byte 7 \(0xe9\) is not UTF-8"),
+        ("cat\ndog".encode("utf-16-le"), "byte 1 is NUL"),
+        (b"c\0a\0t\0", "byte 1 is NUL"),
+        (b"cat, dog, horse\n", "its one line, .* write one name per line"),
+        (b"cat;dog", "its one line"),
+        (b"cat\tdog", "its one line"),
+    ],
+)
+def test_class_names_that_would_be_others_are_refused(tmp_path, data, message):
+    (tmp_path / "names.txt").write_bytes(data)
+
+    with pytest.raises(InputError, match=rf"names\.txt.*{message}"):
+        read_class_names(tmp_path / "names.txt")
+
+
+def test_names_with_commas_are_names_where_they_are_several(tmp_path):
+    (tmp_path / "names.txt").write_text("tench, Tinca tinca\ngoldfish, Carassius auratus\n")
+    (tmp_path / "names.json").write_text('["tench, Tinca tinca"]')
+
+    assert len(read_class_names(tmp_path / "names.txt")) == 2
+    assert read_class_names(tmp_path / "names.json") == ["tench, Tinca tinca"]
+
+
+def test_a_folder_is_named_in_either_spelling_of_its_accents(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    plant(tmp_path, f"{apart}/1.jpg", "dog/1.jpg")
+
+    assert folder_per_class(tmp_path).class_names == (composed, "dog")
+    named = folder_per_class(tmp_path, {composed: "coffee", "dog": "dog"})
+    assert named.class_names == ("coffee", "dog")
+    plant(tmp_path, f"{composed}/1.jpg")
+    with pytest.raises(InputError, match=r"both the class .* \(their accents are encoded diff"):
+        folder_per_class(tmp_path)
+
+
+def test_imglists_in_utf_16_and_their_class_names(tmp_path):
+    (tmp_path / "list.txt").write_bytes("a.png 0\r\nb.png 1\r\n".encode("utf-16"))
+
+    index = read_imglist(tmp_path / "list.txt", tmp_path, ["cafe\u0301", "fire_truck"])
+
+    assert [(r.id, r.label) for r in index.records] == [
+        ("a.png", "caf\u00e9"),
+        ("b.png", "fire truck"),
+    ]
+    (tmp_path / "list.txt").write_bytes("a.png 0".encode("utf-16-le"))
+    with pytest.raises(InputError, match=r"list\.txt: byte 1 is NUL"):
+        read_imglist(tmp_path / "list.txt", tmp_path)

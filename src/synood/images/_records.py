@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from synood.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -218,6 +220,12 @@ def first_repeat(names: Sequence[_Name]) -> _Name | None:
             return name
         seen.add(name)
     return None
+
+
+def refuse_repeat(repeated: str | None, source: str) -> None:
+    """Raise an `InputError` where an id of `source` came twice."""
+    if repeated is not None:
+        raise InputError(f"{source}: the image {repeated!r} is listed twice")
 
 
 def _is_text(data: bytes) -> bool:

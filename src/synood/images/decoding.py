@@ -1,11 +1,12 @@
 """From an image file to RGB pixels.
 
-What is read: 8-bit RGB, with the EXIF orientation applied, transparency laid over white, 16 bits
-cut to the upper 8, the first frame of an animation, CMYK and palettes converted; the kind of file
-shows in its bytes, whatever its suffix says; colour profiles are left aside, as all the encoders'
-training did. What is refused, each time as an `InputError` that names the file: an empty, damaged
-or cut-off file, another kind of file, a folder, pipe, socket or device whatever its name, more
-than `MAX_PIXELS` or `MAX_BYTES`, and numbers without a fixed range.
+Read as 8-bit RGB: with the EXIF orientation applied, transparency laid over white, 16 bits cut to
+the upper 8, the first frame of an animation, CMYK and palettes converted. The kind of file shows in
+its bytes, whatever its suffix says. Colour profiles are ignored, as in the encoders' training.
+
+Refused, with an `InputError` that names the file: an empty, damaged or cut-off file, another kind
+of file (`kinds.py`), a folder, pipe, socket or device whatever its name, more than `MAX_PIXELS` or
+`MAX_BYTES`, and numbers without a fixed range.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from PIL import Image, UnidentifiedImageError
 
 from synood.errors import InputError
 from synood.files import readable, sha256_bytes
+from synood.images.kinds import HEAD, READ, kind_of
+from synood.images.png import SIGNATURE, without_large_texts
 from synood.images.remote import RemotePath
 
 if TYPE_CHECKING:
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of decompression bombs
 MAX_BYTES = 2**30  # more than MAX_PIXELS take uncompressed with 16 bits and transparency
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 # What Pillow's decoders raise on damaged files: the first three under random changes of bytes,
 # the others in rarer corners of its readers.
@@ -66,7 +68,7 @@ def read_image(path: Path, sha256: str | None = None) -> Image.Image:
 
 def decode(data: bytes, path: Path) -> Image.Image:
     """Decode the bytes of an image file; `path` is for what errors say."""
-    name = readable(path)
+    name, data = readable(path), without_large_texts(data)
     with _header(io.BytesIO(data), len(data), name) as image:
         image.load()
         return _upright(_to_rgb(image, name), image)
@@ -74,8 +76,12 @@ def decode(data: bytes, path: Path) -> Image.Image:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) as stored, from the file's header alone; refuses as `read_image`."""
-    with _opened(path) as (file, size), _header(file, size, readable(path)) as image:
-        return image.size
+    with _opened(path) as (file, size):
+        if file.read(len(SIGNATURE)) == SIGNATURE:
+            file = io.BytesIO(without_large_texts(SIGNATURE + file.read()))
+        file.seek(0)
+        with _header(file, size, readable(path)) as image:
+            return image.size
 
 
 def image_bytes(path: Path) -> bytes:
@@ -116,21 +122,31 @@ def _header(file: BinaryIO, size: int, name: str) -> Iterator[Image.Image]:
     """Yield the opened image; what goes wrong in the block is the file's damage."""
     try:
         # Pillow warns of odd metadata, which do not matter here, and of sizes, refused below.
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=READ) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _too_large(name, f"{image.width} x {image.height}")
             yield image
     except UnidentifiedImageError:
         if size == 0:
             raise InputError(f"{name}: the file is empty (0 bytes)") from None
-        kinds = ", ".join(FORMATS)
-        raise InputError(f"{name}: not an image, or of a kind not read here ({kinds})") from None
+        raise InputError(f"{name}: {_not_read(file)}") from None
     except Image.DecompressionBombError:
         raise _too_large(name, f"over {2 * MAX_PIXELS}") from None
     except InputError:
         raise
     except _DAMAGE as error:
         raise InputError(f"{name}: the image is damaged or cut off ({error})") from None
+
+
+def _not_read(file: BinaryIO) -> str:
+    """Say why Pillow does not know a file."""
+    file.seek(0)
+    kind = kind_of(file.read(HEAD))
+    if kind is None:
+        return f"not an image, or of a kind not read here ({', '.join(READ)})"
+    if kind in READ:
+        return f"the image is damaged or cut off (its {kind} header)"
+    return f"a {kind} image, a kind that is not read here; convert it to JPEG or PNG"
 
 
 def _too_large(name: str, found: str) -> InputError:

@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 
 from synood.errors import InputError
+from synood.images.decoding import MAX_PIXELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-_LONGEST = 8  # sides; a strip of one pixel must not become gigabytes when it is resized
 _FILTERS = {filter_.name.lower(): filter_ for filter_ in Image.Resampling}
 
 
@@ -25,10 +25,11 @@ class Preprocess:
     """Resize, crop and normalise: what an image encoder was trained with.
 
     The shorter side becomes `resize` (`size` when None) and the middle `size` x `size` is cut out:
-    with `crop` "center" at the place of torchvision, with "center_floor" at that of transformers,
-    half a pixel further up and left where the margin is odd. "squash" takes the whole image
-    without regard to its shape. `interpolation` is a filter of Pillow, by name; `mean` and `std`
-    are for red, green, blue in [0, 1].
+    with `crop` "center" as torchvision does it, with "center_floor" as transformers does it,
+    half a pixel further up and left where the margin is odd. "squash" resizes the whole image
+    whatever its shape. `interpolation` is a filter of Pillow, by name; `mean` and `std` are for
+    red, green, blue in [0, 1]. Pixels are bit for bit those of torchvision and transformers on the
+    same Pillow, but for strips that resize to more than `MAX_PIXELS` (over 1,700:1 for 224).
 
     >>> PREPROCESS["clip"].apply(Image.new("RGB", (640, 480))).shape
     (3, 224, 224)
@@ -75,10 +76,11 @@ class Preprocess:
         width, height = (int(edge * side / short) for side in image.size)
         left, top = (self._start(side - self.size) for side in (width, height))
         right, bottom = left + self.size, top + self.size
-        if max(width, height) <= _LONGEST * edge:
+        if width * height <= MAX_PIXELS:
             return image.resize((width, height), filter_).crop((left, top, right, bottom))
-        # The same crop without the rest in memory; not always, since Pillow then goes over rows
-        # and columns in another order, which shifts rounded pixels.
+        # A strip of one pixel must not become gigabytes, so only the crop is made. Not always: for
+        # a crop Pillow may go over rows and columns in another order than for the whole, and as it
+        # rounds in between, pixels differ by some grey levels.
         x, y = image.width / width, image.height / height
         box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
         return image.resize(square, filter_, box=box)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 BLOCK = 2**18  # bytes fetched at least when a file is opened: the headers, and most pictures whole
 _ROOTED = ("file:", "local:")  # their paths begin at the root of the machine
@@ -65,11 +65,23 @@ class RemotePath(PosixPath):
             file: BinaryIO = system.open(path, "rb", block_size=BLOCK)
         return file
 
-    def below(self) -> list[str]:
-        """List the files at any depth below this folder, by their paths below it."""
+    def below(self) -> dict[str, int]:
+        """List the files at any depth below this folder: path below it -> size in bytes."""
         with self._reached():
             system, root = self._system()
-            return [_tail(name, root) for name in system.find(root)]
+            found = system.find(root, detail=True)
+        return {_tail(name, root): int(entry.get("size") or 0) for name, entry in found.items()}
+
+    def heads(self, names: Sequence[str], count: int) -> dict[str, bytes | None]:
+        """Fetch the first bytes of files below this folder, many at once; None where that fails."""
+        if not names:
+            return {}
+        with self._reached():
+            system, root = self._system()
+            paths = [f"{root.rstrip('/')}/{name}" for name in names]
+            found = system.cat_ranges(paths, 0, count, on_error="return")
+        heads = (head if isinstance(head, bytes) else None for head in found)
+        return dict(zip(names, heads, strict=True))
 
     def folders(self) -> list[str]:
         """List the folders in this folder by name, sorted."""

@@ -1,14 +1,15 @@
-"""Which images there are: a folder per class, plain files and folders, or an OpenOOD imglist.
+"""Which images there are: a folder per class, or files and folders; imglists have their own module.
 
-Each may lie in an object store, by its URL (`places.py`). Every listing is sorted, so an index does
-not depend on the file system. Names that begin with a dot are passed over, links are followed (not
-back to a folder above), suffixes count in any case.
+Each may lie in an object store, by its URL (`remote.py`). Every listing is sorted, so an index does
+not depend on the file system; `scanning.py` says what counts as an image.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -17,15 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
-from synood.files import read_bounded, read_json, readable
-from synood.images._records import (
-    BOM,
-    ImageRecord,
-    Records,
-    first_repeat,
-    read_lines,
-)
+from synood.files import read_json, read_text, readable, text_lines
+from synood.images._records import ImageRecord, Records, first_repeat, refuse_repeat
 from synood.images.remote import RemotePath, as_path
+from synood.images.scanning import class_folders, exists, sorted_images
+from synood.labels.class_names import class_key, class_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,14 +33,10 @@ __all__ = [
     "find_images",
     "folder_per_class",
     "read_class_names",
-    "read_imglist",
-    "readable",
 ]
 
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-_KINDS = ", ".join(sorted(SUFFIXES))
+_SEVERAL = re.compile(r"[,;|\t]")
+_KINDS = "JPEG, PNG, WebP, TIFF, ..."
 
 
 @dataclass(frozen=True)
@@ -80,20 +73,20 @@ def folder_per_class(
 ) -> ImageIndex:
     """List the images of a folder that holds one folder per class, at any depth below it.
 
-    Classes stand in the order of their sorted folder names. Their names are those of the folders
-    with `_` for a space, or come from `classes`: folder name -> class name, or names in the
-    folders' order. Files beside the class folders are passed over.
+    Classes are in the order of their sorted folder names. Their names are those of the folders or
+    come from `classes`: folder name -> class name, or names in the folders' order; in each, "_" is
+    a space (`synood.labels.class_names`). Files beside the class folders are passed over.
 
     Raises `InputError` when the folder is missing or has no class folders, when a class is empty,
     when two classes have one name, and when `classes` does not fit the folders.
     """
     root = as_path(root)
-    folders = _class_folders(root)
+    folders = class_folders(root)
     names = _names_of(root, [readable(Path(folder.name)) for folder in folders], classes)
     found: list[tuple[str, str]] = []
     labels: list[int] = []
     for label, (folder, name) in enumerate(zip(folders, names, strict=True)):
-        below = _sorted_names(folder, f"{folder.name}/")
+        below = sorted_images(folder, f"{folder.name}/")
         if not below:
             raise InputError(
                 f"{readable(folder)}: the class {name!r} holds no images ({_KINDS}); "
@@ -116,56 +109,24 @@ def find_images(paths: Sequence[Path]) -> ImageIndex:
         raise InputError("no images given; name at least one file or folder")
     paths = [as_path(path) for path in paths]
     for path in paths:
-        if not _exists(path):
+        if not exists(path):
             raise InputError(f"{readable(path)}: no such file or folder")
     if len(paths) == 1 and paths[0].is_dir():
-        found = _sorted_names(paths[0])
+        found = sorted_images(paths[0])
         _refuse_none(paths[0], found)
         return _index_of_folder(_absolute(paths[0]), paths[0], found, [-1] * len(found), ())
     return _find_in_several(paths)
 
 
-def read_imglist(path: Path, root: Path, class_names: Sequence[str] | None = None) -> ImageIndex:
-    """Read an OpenOOD list: a path below `root` and a class number on each line, in its order.
-
-    Labels are `class_names` by number, or the numbers as text when no names are given; a line with
-    -1 or without a number has no label. Paths may hold spaces. Whether a file is there shows when
-    it is read: the lists have up to a million lines.
-
-    Raises `InputError` that names the line for a number without a name, a path listed twice, and
-    one that leads out of `root`.
-    """
-    path, root = as_path(path), as_path(root)
-    data = read_bounded(path)
-    starts, ends, numbers, lines = read_lines(data)
-    if not len(lines):
-        raise InputError(f"{readable(path)}: lists no images")
-    _refuse_outside(path, data, starts, ends, lines)
-    if class_names is None:
-        used = np.unique(numbers[numbers >= 0])
-        names, labels = [str(number) for number in used], np.searchsorted(used, numbers)
-        labels = np.where(numbers < 0, -1, labels)
-    else:
-        names, labels = list(class_names), numbers
-        _refuse_nameless(path, names, numbers, lines)
-    if b"//" in data or b"./" in data:  # may be one path in two spellings
-        tidy = [_tidied(data[start:end]) for start, end in zip(starts, ends, strict=True)]
-        records = Records.of_names(root, tidy, labels, names)
-    else:
-        records = Records(root, data, starts, ends, labels, names)
-    _refuse_repeat(records.first_repeat(), str(readable(path)))
-    return ImageIndex(root, tuple(names), records)
-
-
 def read_class_names(path: Path) -> dict[str, str] | list[str]:
     """Read class names: a JSON object folder -> name, a JSON list, or text with one name a line.
 
-    Raises `InputError` for another kind of file, another shape, and an empty name or list.
+    Raises `InputError` for another kind of file, another shape, an empty name or list, and several
+    names on the one line of a text.
     """
     path = as_path(path)
     if path.suffix.lower() == ".txt":
-        lines = read_bounded(path).removeprefix(BOM).decode("utf-8", "surrogateescape").split("\n")
-        names: object = [line.strip() for line in lines if line.strip()]
+        names: object = _one_a_line(path)
     elif path.suffix.lower() == ".json":
         names = read_json(path)
     else:
@@ -174,37 +135,33 @@ def read_class_names(path: Path) -> dict[str, str] | list[str]:
     if not isinstance(values, list) or not values:
         raise InputError(f"{readable(path)}: needs a list of class names or folder: name pairs")
     for value in values:
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not class_name(value) or "\0" in value:
             raise InputError(f"{readable(path)}: {value!r} is not a class name")
-    return names if isinstance(names, dict) else values
+    if isinstance(names, dict):
+        return {folder: class_name(name) for folder, name in names.items()}
+    return [class_name(name) for name in values]
 
 
-def _class_folders(root: Path) -> list[Path]:
-    if not _exists(root):
-        raise InputError(f"{readable(root)}: no such folder")
-    if not root.is_dir():
-        raise InputError(f"{readable(root)}: is a file, not a folder with one folder per class")
-    folders: list[Path]
-    if isinstance(root, RemotePath):
-        folders = [root / name for name in root.folders() if not name.startswith(".")]
-    else:
-        folders = [root / entry.name for entry in _entries(root) if entry.is_dir()]
-    if not folders:
+def _one_a_line(path: Path) -> list[str]:
+    names = [line.strip() for line in text_lines(read_text(path)) if line.strip()]
+    if len(names) == 1 and _SEVERAL.search(names[0]):
         raise InputError(
-            f"{readable(root)}: has no class folders; put each class in one of its own"
+            f"{readable(path)}: its one line, {names[0]!r}, looks like several class names; write "
+            "one name per line (one class of this name: a JSON list)"
         )
-    return folders
+    return names
 
 
 def _names_of(
     root: Path, folders: Sequence[str], classes: Mapping[str, str] | Sequence[str] | None
 ) -> list[str]:
-    """Return the class name of each folder, with single spaces; none empty, no two alike."""
+    """Return the class name of each folder; none empty, no two alike."""
     if classes is None:
-        given = [folder.replace("_", " ") for folder in folders]
+        given = list(folders)
     elif isinstance(classes, Mapping):
-        _refuse_unequal(root, folders, classes)
-        given = [classes[folder] for folder in folders]
+        named = {_composed(folder): name for folder, name in classes.items()}
+        _refuse_unequal(root, [_composed(folder) for folder in folders], named)
+        given = [named[_composed(folder)] for folder in folders]
     elif len(classes) != len(folders):
         raise InputError(
             f"{readable(root)}: has {len(folders)} class folders, but {len(classes)} names are "
@@ -212,18 +169,29 @@ def _names_of(
         )
     else:
         given = list(classes)
-    names = [" ".join(name.split()) for name in given]
+    names = [class_name(name) for name in given]
     first: dict[str, str] = {}
     for folder, name in zip(folders, names, strict=True):
         if not name:
             raise InputError(f"{readable(root / folder)}: its class name is empty")
-        other = first.setdefault(name.casefold(), folder)
+        other = first.setdefault(class_key(name), folder)
         if other != folder:
             raise InputError(
                 f"{readable(root)}: the folders {other!r} and {folder!r} are both the class "
-                f"{name!r}; merge them or name them apart"
+                f"{name!r}; merge them or rename one{_hint(other, folder)}"
             )
     return names
+
+
+def _hint(first: str, second: str) -> str:
+    """Say why two folders that look alike are two."""
+    if _composed(first) != _composed(second):
+        return ""
+    return " (their accents are encoded differently: as NFC and NFD)"
+
+
+def _composed(folder: str) -> str:
+    return unicodedata.normalize("NFC", folder)
 
 
 def _refuse_unequal(root: Path, folders: Sequence[str], classes: Mapping[str, str]) -> None:
@@ -246,7 +214,7 @@ def _find_in_several(paths: Sequence[Path]) -> ImageIndex:
     for path in paths:
         start = _absolute(path)
         if path.is_dir():
-            names = _sorted_names(path)
+            names = sorted_images(path)
             _refuse_none(path, names)
             found = [path / name for _, name in names]
         else:
@@ -258,7 +226,7 @@ def _find_in_several(paths: Sequence[Path]) -> ImageIndex:
         (readable(Path(*path.parts[len(root.parts) :])), file) for path, file in files.items()
     )
     records = [ImageRecord(id_, file, None) for id_, file in pairs]
-    _refuse_repeat(first_repeat([record.id for record in records]), readable(root))
+    refuse_repeat(first_repeat([record.id for record in records]), readable(root))
     return ImageIndex(root, (), tuple(records))
 
 
@@ -273,40 +241,8 @@ def _index_of_folder(
     names = [os.fsencode(name) for _, name in found]
     records = Records.of_names(base, names, np.array(labels, np.int64), class_names)
     if not all(name.isascii() for _, name in found):
-        _refuse_repeat(records.first_repeat(), readable(root))
+        refuse_repeat(records.first_repeat(), readable(root))
     return ImageIndex(root, tuple(class_names), records)
-
-
-def _sorted_names(folder: Path, prefix: str = "") -> list[tuple[str, str]]:
-    """Return (id, name) of the images below a folder, sorted, both with `prefix` before them."""
-    names = (prefix + name for name in _names_below(folder))
-    return sorted((readable(Path(name)) if not name.isascii() else name, name) for name in names)
-
-
-def _names_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-    """Yield names of image files; `above` are the folders on the way here, by device and inode."""
-    if isinstance(folder, RemotePath):
-        yield from (name for name in folder.below() if _is_image(name))
-        return
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for entry in _entries(folder):
-        if entry.is_dir():
-            inside = _names_below(folder / entry.name, above | {here})
-            yield from (f"{entry.name}/{name}" for name in inside)
-        # A pipe or a link to nothing is listed too: reading tells what it is, leaving it out would
-        # hide it.
-        elif _is_image(entry.name):
-            yield entry.name
-
-
-def _is_image(name: str) -> bool:
-    """Judge a path below a folder by its suffix, and by names in it that begin with a dot."""
-    # Not Path.suffix, which takes seconds for a million names.
-    known = os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
-    return known and not (name.startswith(".") or "/." in name)
 
 
 def _above_all(starts: Sequence[Path]) -> Path:
@@ -320,67 +256,10 @@ def _above_all(starts: Sequence[Path]) -> Path:
     return RemotePath(*common)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(f"{readable(folder)}: cannot be listed ({error.strerror})") from None
-    return [entry for entry in entries if not entry.name.startswith(".")]
-
-
-def _exists(path: Path) -> bool:
-    """Say whether there is something at `path`; False for what cannot be a path as well."""
-    try:
-        path.stat()
-    except InputError:  # of a store that cannot be reached
-        raise
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def _absolute(path: Path) -> Path:
     return path if isinstance(path, RemotePath) else Path(os.path.normpath(path.absolute()))
 
 
-def _tidied(name: bytes) -> bytes:
-    return os.fsencode(Path(os.fsdecode(name)).as_posix())
-
-
-def _refuse_outside(
-    path: Path,
-    data: bytes,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    lines: NDArray[np.int64],
-) -> None:
-    """Refuse names that lead out of the root: absolute ones, and those that climb."""
-    climbing = np.full(len(starts), b".." in data)
-    suspects = np.flatnonzero(climbing | (np.frombuffer(data, np.uint8)[starts] == ord("/")))
-    for row in suspects:
-        name = Path(os.fsdecode(data[starts[row] : ends[row]]))
-        if name.is_absolute() or ".." in name.parts:
-            where = f"{readable(path)}, line {lines[row]}"
-            raise InputError(f"{where}: {readable(name)!r} is outside the root")
-
-
-def _refuse_nameless(
-    path: Path, names: Sequence[str], numbers: NDArray[np.int64], lines: NDArray[np.int64]
-) -> None:
-    beyond = np.flatnonzero(numbers >= len(names))
-    if len(beyond):
-        row = beyond[0]
-        raise InputError(
-            f"{readable(path)}, line {lines[row]}: class {numbers[row]} has no name, "
-            f"{len(names)} names are given and the first is number 0"
-        )
-
-
 def _refuse_none(folder: Path, found: Sequence[object]) -> None:
     if not found:
-        raise InputError(f"{readable(folder)}: holds no images ({_KINDS})")
-
-
-def _refuse_repeat(repeated: str | None, source: str) -> None:
-    if repeated is not None:
-        raise InputError(f"{source}: the image {repeated!r} is there twice")
+        raise InputError(f"{readable(folder)}: holds no images; put some ({_KINDS}) in it")

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from synood.labels.class_names import class_key
+from synood.labels.forms import alike
 from synood.labels.imagenet import imagenet_classes
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ def class_name_warnings(names: Sequence[str]) -> list[str]:
     """Say what makes names look like something other than names of classes, each with its fix.
 
     Looked for are parts of a dataset ("train"), numbers, WordNet ids, several names in one
-    ("cat, dog"), and what a list was written with ("1. cat", "cat.png 0").
+    ("cat, dog"), what a list was written with ("1. cat", "cat.png 0"), and forms of one name
+    ("dog", "dogs").
 
     >>> class_name_warnings(["cat, dog"])
     ["class name 'cat, dog': several names in one? Give each its own line"]
     """
-    checks = (_parts, _numbers, _wordnet_ids, _several_in_one, _marked)
+    checks = (_parts, _numbers, _wordnet_ids, _several_in_one, _marked, _alike)
     return [warning for check in checks if (warning := check(names))]
 
 
@@ -78,6 +80,14 @@ def _marked(names: Sequence[str]) -> str:
     if len(found) < len(names):  # a name may end in a number; all names do in a list of files
         return ""
     return f"{listed(found)}: more than names? Leave out numbers, quotation marks and commas"
+
+
+def _alike(names: Sequence[str]) -> str:
+    pairs = [f"{first!r} and {second!r}" for first, second in alike(names)]
+    if not pairs:
+        return ""
+    more = ", ..." if len(pairs) > _SHOWN else ""
+    return f"class names {', '.join(pairs[:_SHOWN])}{more}: one class in two forms? Merge them"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -96,6 +96,23 @@ class NameForms:
         return word.text in self
 
 
+def alike(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the pairs of names that are forms of one, each with the plural last.
+
+    >>> alike(["dogs", "cat", "dog", "hot-dog", "hot dog"])
+    [('dog', 'dogs'), ('hot-dog', 'hot dog')]
+    """
+    first: dict[str, str] = {}
+    pairs = []
+    for name in names:
+        other = first.setdefault(joined(name), name)
+        if other != name:
+            pairs.append((other, name))
+    for key, name in first.items():
+        pairs += [(first[form], name) for form in _singulars(key) if form in first]
+    return sorted(set(pairs))
+
+
 @lru_cache(maxsize=2**17)
 def joined(name: str) -> str:
     """Return a name in lower case without its accents, spaces and punctuation.

@@ -9,7 +9,8 @@ from synood.benchmark.suites.catalog import MINI, find_benchmark
 from synood.benchmark.suites.suite import ROLES, ImageSet, Suite
 from synood.errors import InputError
 from synood.files import cache_folder, readable
-from synood.images.sources import find_images, folder_per_class, read_imglist
+from synood.images.imglist import read_imglist
+from synood.images.sources import find_images, folder_per_class
 from synood.labels.imagenet import class_names_by_wnid
 
 if TYPE_CHECKING:
