@@ -154,7 +154,7 @@ def test_given_negatives_that_are_classes_are_left_out():
         (["red", ""], "number 2 is empty"),
         (["red", "  "], "number 2 is empty"),
         (["red", "green", "red"], r"'red' is listed twice \(numbers 1 and 3\)"),
-        (["Dark red", "dark  Red"], r"there twice \(numbers 1 and 2\)"),
+        (["Dark red", "dark  Red"], r"is listed twice \(numbers 1 and 2\)"),
         ("red", "not the one text 'red'"),
     ],
 )
