@@ -19,9 +19,9 @@ from synood.errors import CheckpointError
 from synood.models._spec import VARIANTS
 from synood.models.bundles import load_bundle
 from synood.models.catalog import catalog, known_files, pinned
-from synood.models.checkpoints import cached_commit
 from synood.models.classifier import TransformersClassifier
 from synood.models.clip import ClipEncoder
+from synood.models.hub import cached_commit
 from synood.models.loaded import Models
 from synood.models.parts import PARTS
 from synood.pipeline.rundir import runfile as _runfile

@@ -175,7 +175,9 @@ def test_the_papers_bundle_without_a_hub_is_one_sentence():
     bundle = load_bundle("paper")
     assert bundle.prompt_set == "neglabel"
     for load in (bundle.encoder, bundle.classifier, lambda: bundle.describer(None)):
-        with pytest.raises(CheckpointError, match="no complete checkpoint there") as caught:
+        with pytest.raises(
+            CheckpointError, match="no complete checkpoint in the local cache"
+        ) as caught:
             load()
         assert "\n" not in str(caught.value)
 

@@ -8,8 +8,8 @@ import pytest
 import hub_cache
 import tiny
 from synood.errors import CheckpointError
-from synood.models.checkpoints import cached_commit
 from synood.models.clip import ClipEncoder
+from synood.models.hub import cached_commit
 from synood.models.inpainting import Inpainter
 
 

@@ -11,6 +11,7 @@ import synood
 from synood.errors import CheckpointError
 from synood.files import read_json
 from synood.models.catalog import pinned
+from synood.models.hub import HubError
 from synood.models.parts import PARTS, Kind
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def configuration(source: str, revision: str | None) -> Mapping[str, Any]:
     for name in _CONFIGS:
         try:
             config = read_json(load_file(source, name, revision))
+        except HubError:
+            raise
         except CheckpointError:
             continue
         return config if isinstance(config, dict) else {}

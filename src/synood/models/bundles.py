@@ -37,7 +37,7 @@ from synood.models._spec import EMBEDDED, configuration, find_spec
 from synood.models.parts import PARTS, Kind, named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from synood.labels.wordnet import Word
     from synood.models._prompt_limits import PromptLimits
@@ -180,6 +180,13 @@ class Bundle:
         folder = Path(self.spec.get(key, {}).get("id", ""))
         return _hashes_below(folder) if folder.is_absolute() else {}
 
+    def check_available(self, parts: Iterable[str]) -> None:
+        """Raise one `HubError` that names all parts that cannot be fetched and are not cached."""
+        from synood.models.hub import check_available
+
+        named = [self.spec[part] for part in parts if "id" in self.spec.get(part, {})]
+        check_available([(part["id"], part.get("revision")) for part in named])
+
     def from_hub(self, key: str) -> dict[str, Any]:
         """Commit and SHA-256 of the weights of a part that the local hub cache holds, or nothing.
 
@@ -188,7 +195,7 @@ class Bundle:
         part = self.spec.get(key, {})
         if "id" not in part or Path(part["id"]).is_dir():
             return {}
-        from synood.models.checkpoints import cached_commit, cached_weights
+        from synood.models.hub import cached_commit, cached_weights
 
         weights = cached_weights(part["id"], part.get("revision"))
         commit = cached_commit(part["id"], part.get("revision"))

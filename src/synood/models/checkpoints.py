@@ -8,22 +8,22 @@ the catalog knows only a pickle: that is hashed first and read by torch's reader
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from httpx2 import HTTPError
+
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_json, sha256_file
 from synood.models.catalog import known_files, pinned
+from synood.models.hub import PICKLE, cached_commit, cached_files, explained, hub_access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 FINGERPRINTED = frozenset({".json", ".txt", ".safetensors"})
-PICKLE = "pytorch_model.bin"
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def load_model(
@@ -125,10 +125,14 @@ def load_part(
     revision: str | None = None,
     **options: Any,  # noqa: ANN401 - passed on to the loader
 ) -> Any:  # noqa: ANN401
-    """Call a library's loader, without its bars and reports; a failure is a `CheckpointError`.
+    """Call a library's loader, without its progress bars and reports.
 
     Where no `revision` is asked for, it is the one that the catalog pins.
+
+    Raises:
+        CheckpointError: there is no complete checkpoint; as a `HubError` where the hub is to blame.
     """
+    from huggingface_hub.errors import EntryNotFoundError
     from safetensors import SafetensorError
 
     revision = pinned(source, revision)
@@ -137,9 +141,16 @@ def load_part(
     if subfolder:
         options["subfolder"] = subfolder
     try:
-        with _quiet():
+        with _quiet(), hub_access(source, revision):
             return loader(str(source), **options)
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+    except CheckpointError:
+        raise
+    except (
+        *(OSError, ValueError, RuntimeError, ImportError),
+        *(SafetensorError, EntryNotFoundError, HTTPError),
+    ) as error:
+        if (of_hub := explained(error, source, revision)) and not Path(source).is_dir():
+            raise of_hub from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         place = _place(source, subfolder)
         raise CheckpointError(f"{place}: no complete checkpoint there ({reason})") from error
@@ -163,48 +174,6 @@ def checkpoint_fingerprint(
         if path.suffix in FINGERPRINTED
     ]
     return fingerprint(files)
-
-
-def cached_commit(repo_id: str, revision: str | None = None) -> str | None:
-    """Return the commit that `revision` names in the local hub cache.
-
-    None means the catalog's, else the default branch. Neither library says any longer which commit
-    it loaded, and a branch alone would let two versions of a checkpoint pass for one. A revision
-    the cache has no name for is a commit itself.
-    """
-    revision = pinned(repo_id, revision)
-    name = _cache_folder(repo_id) / "refs" / (revision or "main")
-    return name.read_text(encoding="ascii").strip() if name.is_file() else revision
-
-
-def cached_files(repo_id: str, revision: str | None = None) -> dict[str, Path]:
-    """Return the files of a hub repository that lie in the local cache, by name, sorted."""
-    root = _cache_folder(repo_id) / "snapshots" / (cached_commit(repo_id, revision) or "")
-    found = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path for path in found}
-
-
-def cached_weights(repo_id: str, revision: str | None = None) -> dict[str, str]:
-    """Return the SHA-256 of each file of weights that lies in the local cache, by name.
-
-    A large file is stored there under its SHA-256; others are hashed.
-    """
-    weights = {
-        name: path.resolve()
-        for name, path in cached_files(repo_id, revision).items()
-        if name.endswith((".safetensors", PICKLE))
-    }
-    return {
-        name: path.name if _SHA256.fullmatch(path.name) else sha256_file(path)
-        for name, path in weights.items()
-    }
-
-
-def _cache_folder(repo_id: str) -> Path:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type="model")
 
 
 def _refuse_altered(source: str | Path, subfolder: str, revision: str | None) -> None:
@@ -241,10 +210,10 @@ def _refuse_gaps(place: str, gaps: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the libraries' bars and reports off the screen: what matters becomes an error here."""
+    """Silence the libraries' progress bars and reports: what matters becomes an error here."""
     from transformers.utils import logging as bars
 
-    loggers = [logging.getLogger(name) for name in ("transformers", "diffusers")]
+    loggers = [logging.getLogger(name) for name in ("transformers", "diffusers", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()

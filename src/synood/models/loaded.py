@@ -71,6 +71,11 @@ class Models:
         for part in self.bundle.parts:
             chosen_dtype(self.bundle.spec[part].get("dtype", "auto"), self.device)
 
+    def check_available(self) -> None:
+        """Raise an `InputError` now for parts that are neither cached nor within reach."""
+        parts = ["encoder", "inpainter", "classifier"]
+        self.bundle.check_available(parts if self._describer else [*parts, "describer"])
+
     @cached_property
     def describer_fingerprint(self) -> str:
         """As `part_fingerprint`, for whoever describes: it depends on the encoder as well."""

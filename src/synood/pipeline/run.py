@@ -113,6 +113,8 @@ def fit(
         raise InputError(f"batch size: must be at least 1, not {batch_size}")
     models = Models(bundle, pick_device(device), describer)
     models.check_parts()
+    if not (Path(run_dir) / "detector" / "config.json").is_file():  # a finished run loads nothing
+        models.check_available()
     listed = None if negatives is None else given_labels(negatives)
     with opened(Path(run_dir), progress) as workspace, mirrored(workspace, mirror):
         if not overwrite:
