@@ -1,0 +1,112 @@
+"""Warnings about a set of training images: what is likely to be a mistake, each with its fix."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.files import sha256_bytes, sha256_file
+from synood.images.remote import RemotePath
+from synood.labels.checks import class_name_warnings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from synood.images.sources import ImageIndex, ImageRecord
+
+MOST = 100_000  # images that are compared: of more, opening the files takes minutes
+ENDS = 4096  # bytes at the beginning and the end of a file that are compared before the whole
+_SHOWN = 5  # names that a warning lists
+
+
+def dataset_warnings(index: ImageIndex) -> list[str]:
+    """Say what about the classes and images of an index is likely to be a mistake.
+
+    Odd class names (`class_name_warnings`), classes with one image, an image in two classes, and an
+    image that is there several times. Images are compared by content: of files of one size the
+    ends are read, and of those that agree in these the whole. Images at URLs and those of an index
+    of more than `MOST` are not compared.
+    """
+    few, groups = _one_image(index), _repeats(index)
+    across = [group for group in groups if len({record.label for record in group}) > 1]
+    within = [group for group in groups if len({record.label for record in group}) == 1]
+    warnings = class_name_warnings(index.class_names)
+    if few:
+        shown = ", ".join(repr(name) for name in few[:_SHOWN]) + _and_more(len(few))
+        warnings.append(f"one image only for each of {len(few):,} classes ({shown}); add images")
+    if across:
+        warnings.append(
+            f"{_images(len(across))} in two classes, such as {_named(across[0])}; keep each in one"
+        )
+    if within:
+        copies = sum(len(group) - 1 for group in within)
+        warnings.append(
+            f"{_images(len(within))} several times within a class ({copies:,} copies), such as "
+            f"{_named(within[0])}; remove the copies"
+        )
+    return warnings
+
+
+def repeats(records: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
+    """Return the groups of images that are the same file, byte for byte, in the order given."""
+    groups = _parted([list(records)], _size)
+    for key in (_ends, sha256_file):
+        groups = _parted(groups, key)
+    return groups
+
+
+def _repeats(index: ImageIndex) -> list[list[ImageRecord]]:
+    if len(index.records) > MOST:
+        return []
+    return repeats(record for record in index.records if not isinstance(record.path, RemotePath))
+
+
+def _parted(
+    groups: list[list[ImageRecord]], key: Callable[[Path], object]
+) -> list[list[ImageRecord]]:
+    """Part each group by a key of its images' files; groups of one and unreadable files go."""
+    parted = []
+    for group in groups:
+        by_key: dict[object, list[ImageRecord]] = defaultdict(list)
+        for record in group:
+            try:
+                by_key[key(record.path)].append(record)
+            except OSError:  # reading the image says why
+                continue
+        parted += [members for members in by_key.values() if len(members) > 1]
+    return parted
+
+
+def _size(path: Path) -> int:
+    status = path.stat()
+    if not path.is_file():
+        raise OSError
+    return status.st_size
+
+
+def _ends(path: Path) -> str:
+    with path.open("rb") as file:
+        first = file.read(ENDS)
+        file.seek(max(0, path.stat().st_size - ENDS))
+        return sha256_bytes(first + file.read(ENDS))
+
+
+def _one_image(index: ImageIndex) -> list[str]:
+    labels = index.label_indices()
+    counts = np.bincount(labels[labels >= 0], minlength=len(index.class_names))
+    return [name for name, count in zip(index.class_names, counts, strict=True) if count == 1]
+
+
+def _images(count: int) -> str:
+    return "one image is" if count == 1 else f"{count:,} images are"
+
+
+def _named(group: list[ImageRecord]) -> str:
+    return " and ".join(record.id for record in group[:2])
+
+
+def _and_more(count: int) -> str:
+    return f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
