@@ -53,6 +53,7 @@ class Setup:
     """
 
     workspace: Workspace
+    detector: OODDetector
     suite: Suite
     inputs: FitInputs
     encoded: scoring.EncodedSuite
@@ -104,9 +105,15 @@ class Setup:
         return [item.synthetic for item in self.pairs]
 
     def paint(self, control: Method) -> list[Synthetic]:
-        """Paint a control's images, one for each of the run's, or find them painted."""
+        """Make a control's images, one for each of the run's, or find them made."""
+        report = self.workspace.stage(f"control: {control.title}")
+
+        def progress(stage: str, done: int, total: int, message: str) -> None:
+            report(done, total, message)
+
         synthesizer = partial(control_synthesizer, self.inputs)
-        return paint_control(control, self.pairs, synthesizer, self.workspace)
+        own = Workspace(self.workspace.root, progress)
+        return paint_control(control, self.pairs, synthesizer, own)
 
     def repaint(self, name: str, guidance: GuidanceSettings) -> list[Synthetic]:
         """Paint the run's images under another guidance, or find them painted.
@@ -180,7 +187,10 @@ def prepare(
     models = Models(bundle, device)
     with opened(out, progress) as workspace:
         store = FeatureStore(
-            out / "features", models.part_fingerprint("encoder"), lambda: models.encoder
+            out / "features",
+            models.part_fingerprint("encoder"),
+            lambda: models.encoder,
+            device=models.device,
         )
         inputs, encoded = scoring.gather(
             suite, models, store, recipe, workspace.stage("view"), None, TRAIN_PER_CLASS
@@ -192,9 +202,12 @@ def prepare(
         chosen, select=replace(chosen.select, per_class=images_factor * chosen.select.per_class)
     )
     index = suite.one("train").index()
-    pipeline.fit(index, bundle, chosen, out, progress=progress, device=device, overwrite=overwrite)
+    detector = pipeline.fit(
+        index, bundle, chosen, out, progress=progress, device=device, overwrite=overwrite
+    )
     return Setup(
         Workspace(out, progress),
+        detector,
         suite,
         replace(inputs, recipe=chosen, run=out),
         encoded,

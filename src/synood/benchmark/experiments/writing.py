@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: results.json, a page, the table as text, Markdown and LaTeX."""
+"""Writes an experiment's results: results.json, a page, the table as text, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 def write_outcome(place: Path, experiment: Experiment, setup: Setup, outcome: Outcome) -> str:
-    """Write everything into `place`, a page to look at among it; return what is to be printed."""
+    """Write everything to `place`, the page included; return the text to print."""
     others = published(setup.suite.name, [method.name for method in outcome.methods])
-    text = told(experiment, outcome, others)
+    text = outcome_text(experiment, outcome, others)
     results = Results(
         _record(experiment, setup, outcome), outcome.rows, tuple(row.to_json() for row in others)
     )
@@ -46,10 +46,10 @@ def write_outcome(place: Path, experiment: Experiment, setup: Setup, outcome: Ou
     return text
 
 
-def told(experiment: Experiment, outcome: Outcome, others: Sequence[Published] = ()) -> str:
-    """Return the table, what is clearly better or worse on average, and the notes, as text.
+def outcome_text(experiment: Experiment, outcome: Outcome, others: Sequence[Published] = ()) -> str:
+    """Return the table, the comparisons on average and the notes, as text.
 
-    `others` are published figures, which stand under their methods' own with their sources.
+    `others` are published figures, printed below their methods' own, with their sources.
     """
     parts = [f"{experiment.title}\n{experiment.asks}"]
     if outcome.table is not None:
@@ -78,22 +78,34 @@ def _sentence(item: Comparison, named: dict[str, str] | Any) -> str:  # noqa: AN
     return f"FPR95, all sets: {method} is {verdict[item.verdict]} {other} ({points})"
 
 
-def _record(experiment: Experiment, setup: Setup, outcome: Outcome) -> dict[str, Any]:
+def run_record(setup: Setup) -> dict[str, Any]:
+    """Return what every results.json says of the run, the suite and the choices."""
     run = tomllib.loads(read_text(setup.workspace.root / "run.toml"))
     del run["schema"]  # of run.toml; results.json has its own
+    suite = setup.suite
+    return {
+        **run,
+        "seeds": list(setup.seeds),
+        "suite": {
+            "name": suite.name,
+            "seed": suite.seed,
+            "split": suite.split,
+            "sets": [
+                {"name": item.name, "group": item.group, "role": item.role, "n": item.n}
+                for item in suite.sets
+            ],
+            "fingerprint": suite.fingerprint(),
+        },
+        "choices": dict(setup.choices),
+    }
+
+
+def _record(experiment: Experiment, setup: Setup, outcome: Outcome) -> dict[str, Any]:
     return {
         "experiment": experiment.name,
         "title": experiment.title,
         "asks": experiment.asks,
-        **run,
-        "seeds": list(setup.seeds),
-        "suite": {
-            "name": setup.suite.name,
-            "seed": setup.suite.seed,
-            "split": setup.suite.split,
-            "fingerprint": setup.suite.fingerprint(),
-        },
-        "choices": dict(setup.choices),
+        **run_record(setup),
         "titles": dict(titles(outcome.methods)),
         "methods": methods_to_json(outcome.methods),
         "comparisons": comparisons_to_json(outcome.comparisons),

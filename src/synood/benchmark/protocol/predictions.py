@@ -46,48 +46,50 @@ class ScoredImage:
     label: str | None = None
 
 
-def judge(detector: OODDetector, item: ImageSet, seen: EncodedSet) -> list[ScoredImage]:
-    """Say what a detector says of each image of a set, in the order of its listing."""
+def score_images(detector: OODDetector, item: ImageSet, encoded: EncodedSet) -> list[ScoredImage]:
+    """Return what a detector says of each image of a set, in the order of its listing."""
     projection = detector.projection
-    rows = seen.features if projection is None else projection.apply(seen.features)
+    rows = encoded.features if projection is None else projection.apply(encoded.features)
     negatives = nearest_negative(rows, detector.negative_features)
-    verdicts = detector.predict_features(seen.features)
+    predictions = detector.predict_features(encoded.features)
     return [
         ScoredImage(
             item.name,
             item.group,
             record.id,
-            float(f"{verdict.score:.9g}"),  # as many digits as a float32 has
-            verdict.label,
+            float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
+            prediction.label,
             detector.negative_prompts[negative],
             record.label,
         )
-        for record, verdict, negative in zip(item.index().records, verdicts, negatives, strict=True)
+        for record, prediction, negative in zip(
+            item.index().records, predictions, negatives, strict=True
+        )
     ]
 
 
-def write_predictions(path: Path, judged: Iterable[ScoredImage]) -> None:
+def write_predictions(path: Path, images: Iterable[ScoredImage]) -> None:
     """Write one line per image, whole or not at all."""
-    write_jsonl(path, (asdict(item) for item in judged))
+    write_jsonl(path, (asdict(item) for item in images))
 
 
 def read_predictions(path: Path) -> list[ScoredImage]:
     """Read `scores.jsonl`; an `InputError` names the line and the field that is off."""
     return [
-        _judged(row, f"{readable(path)}, line {number}")
+        _scored_image(row, f"{readable(path)}, line {number}")
         for number, row in enumerate(read_jsonl(path), start=1)
     ]
 
 
-def scores_by_set(judged: Sequence[ScoredImage]) -> dict[str, np.ndarray]:
+def scores_by_set(images: Sequence[ScoredImage]) -> dict[str, np.ndarray]:
     """Return the scores (N,) float32 of each set, in the order of the lines."""
     found: dict[str, list[float]] = {}
-    for item in judged:
+    for item in images:
         found.setdefault(item.set, []).append(item.score)
     return {name: np.array(values, np.float32) for name, values in found.items()}
 
 
-def _judged(row: Mapping[str, Any], where: str) -> ScoredImage:
+def _scored_image(row: Mapping[str, Any], where: str) -> ScoredImage:
     for name in ("set", "image", "nearest_class", "nearest_negative"):
         if not isinstance(row.get(name), str) or not row[name]:
             raise InputError(f"{where}: {name!r} must be a text, not {row.get(name)!r}")
