@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
@@ -13,39 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figures import METHODS, SETS, png, report_of
+from html_page import Page
 from synood.benchmark.report import svg
 from synood.benchmark.report.report import flatten, render, write_report
 from synood.benchmark.results import tables
 
 QUALITY = {"synood": 2.6, "neglabel": 1.5, "jigsaw": 2.6, "unguided": 2.0}
-VOID = {"meta", "img", "br", "line", "circle", "polyline", "path"}
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text, and checks that tags close in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.text = [], [], ""
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from figures import METHODS, SETS, comparisons_of, planted_scores, png, report_of, rows_of
+from html_page import Page
 from synood.benchmark.protocol.predictions import ScoredImage, read_predictions, write_predictions
 from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_of as summarise_comparisons
@@ -23,7 +24,6 @@ from synood.benchmark.report.svg_curves import roc_chart, roc_of
 from synood.benchmark.results.results import Results, read_results, write_results
 from synood.cli.app import main
 from synood.errors import InputError
-from test_report import Page
 
 QUALITY = {"synood": 2.6, "neglabel": 1.5, "jigsaw": 2.6, "unguided": 2.0}
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.numerical
 
 NAMES = ("red", "green", "blue")
 OTHERS = ("yellow", "cyan", "magenta")
-# on a run's images: tests/test_demo_slow.py, tests/test_experiments.py
+# on a run's images: tests/benchmark/experiments/
 TUNED_ON_PICTURES = {"synood", "dreamood"}
 TRAINED = {
     "coop",
@@ -40,7 +40,7 @@ TRAINED = {
     "clipn",
     "vos",
     "npos",
-}  # tests/test_systems_trained.py
+}  # test_trained.py
 
 
 class PatchedEncoder(ColourEncoder):
@@ -155,7 +155,7 @@ UNTOLD = {"gradnorm"}
 FITTED_HERE = [
     system.method.name
     for system in registry()
-    if isinstance(system, System)  # test-time ones: tests/test_systems_streams.py
+    if isinstance(system, System)  # test-time ones: test_streams.py
     and system.method.name not in {*TUNED_ON_PICTURES, *TRAINED}
 ]
 
