@@ -18,7 +18,7 @@ from sklearn import metrics as sk
 from synood.metrics import (
     bootstrap_interval,
     delong_test,
-    everything,
+    full_metrics,
     ood_metrics,
     ood_metrics_by_set,
 )
@@ -30,7 +30,7 @@ N_ID, N_OOD, RESAMPLES = 50_000, 10_000, 10
 
 
 def scikit_learn(ids: np.ndarray, oods: np.ndarray) -> tuple[float, ...]:
-    """Compute the same five figures; a curve a side, as scikit-learn has no FPR at a TPR."""
+    """Compute the same five metrics; a curve a side, as scikit-learn has no FPR at a TPR."""
     y = np.r_[np.ones(ids.size, int), np.zeros(oods.size, int)]
     joined = np.r_[ids, oods]
     fprs = []
@@ -90,24 +90,24 @@ def main() -> None:
         print(peers.MISSING)
     for name, kind in (("double", np.float64), ("half, many ties", np.float16)):
         sides = ids.astype(kind), oods.astype(kind)
-        ours = everything(*sides)
-        np.testing.assert_allclose(astuple(ours.figures), scikit_learn(*sides), atol=1e-12, rtol=0)
+        ours = full_metrics(*sides)
+        np.testing.assert_allclose(astuple(ours.metrics), scikit_learn(*sides), atol=1e-12, rtol=0)
         others = {"scikit-learn, the five": lambda sides=sides: scikit_learn(*sides)}
         if peer is not None:
-            five = ours.figures
+            five = ours.metrics
             same = (five.auroc, ours.aupr_in_trapezoid, ours.aupr_out_trapezoid)
             expected = (*same, five.fpr95_ood_positive)
             np.testing.assert_allclose(expected, peer(*sides), atol=1e-12, rtol=0)
             others["pytorch-ood, its four"] = lambda sides=sides: peer(*sides)
         compare(
-            f"five figures, two more areas, DeLong's interval; {N_ID} + {N_OOD} scores, {name}",
-            lambda sides=sides: everything(*sides),
+            f"five metrics, two more areas, DeLong's interval; {N_ID} + {N_OOD} scores, {name}",
+            lambda sides=sides: full_metrics(*sides),
             others,
             runs,
         )
     sets = {str(shift): rng.normal(shift / 5, 1, N_OOD) for shift in range(7)}
     compare(
-        f"five figures on seven sets of {N_OOD}",
+        f"five metrics on seven sets of {N_OOD}",
         lambda: ood_metrics_by_set(ids, sets),
         {"one call a set": lambda: [ood_metrics(ids, scores) for scores in sets.values()]},
         runs,

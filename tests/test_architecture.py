@@ -17,7 +17,7 @@ PACKAGE = Path(synood.__file__).parent
 TOOLS = Path(__file__).parents[1] / "tools"
 
 ROOMS = (
-    "errors", "settings", "files", "progress",
+    "errors", "arrays", "settings", "files", "progress",
     "metrics", "scores", "labels", "images", "mini", "models", "features", "synthesis", "tuning",
     "detector", "pipeline", "benchmark", "serving", "deploy", "cli",
 )  # fmt: skip

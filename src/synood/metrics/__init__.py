@@ -1,12 +1,19 @@
-"""How well one score separates in-distribution (ID) from out-of-distribution (OOD) images.
+"""How well a score separates in-distribution (ID) from out-of-distribution (OOD) images.
 
-Convention: a higher score means more in-distribution. Both sets are sorted once and merged into
-integer counts per distinct score; every figure is derived from those counts, so ties, dtype and
-magnitude cannot change a result. All figures are fractions in [0, 1].
+A higher score means more in-distribution. Both sets are sorted once and merged into integer counts
+per distinct score; every metric is computed from those counts, so ties, dtype and magnitude cannot
+change a result. All metrics are fractions in [0, 1].
 """
 
-from synood.metrics._curve import Places, Side, places_of
-from synood.metrics._figures import (
+from synood.metrics._curve import Ranks, Side, ranks_of
+from synood.metrics._intervals import (
+    FullMetrics,
+    bootstrap_interval,
+    delong_interval,
+    full_metrics,
+)
+from synood.metrics._ood_metrics import (
+    MetricName,
     OODMetrics,
     PrecisionArea,
     aupr,
@@ -14,25 +21,19 @@ from synood.metrics._figures import (
     checked_rate,
     fpr_at_tpr,
     ood_metrics,
-    redrawn_figure,
+    resampled_metric,
 )
-from synood.metrics._intervals import (
-    Everything,
-    bootstrap_interval,
-    delong_interval,
-    everything,
-)
-from synood.metrics._paired import Figure, PairedTest, bootstrap_test, delong_test
+from synood.metrics._paired import PairedTest, bootstrap_test, delong_test
 from synood.metrics._risk import aurc, aurc_with_ood
 from synood.metrics._sets import SetMetrics, ood_metrics_by_set
 
 __all__ = [
-    "Everything",
-    "Figure",
+    "FullMetrics",
+    "MetricName",
     "OODMetrics",
     "PairedTest",
-    "Places",
     "PrecisionArea",
+    "Ranks",
     "SetMetrics",
     "Side",
     "aupr",
@@ -44,10 +45,10 @@ __all__ = [
     "checked_rate",
     "delong_interval",
     "delong_test",
-    "everything",
     "fpr_at_tpr",
+    "full_metrics",
     "ood_metrics",
     "ood_metrics_by_set",
-    "places_of",
-    "redrawn_figure",
+    "ranks_of",
+    "resampled_metric",
 ]

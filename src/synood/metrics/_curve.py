@@ -1,4 +1,4 @@
-"""Scores -> integer counts of both sides per distinct score, from which every figure follows."""
+"""Scores -> integer counts of both sides per distinct score, from which every metric follows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from synood.arrays import to_numpy
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,31 +20,31 @@ Side = Literal["id", "ood"]
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Counts of both classes per distinct score, from the most positive score downwards."""
+    """Counts of positives and negatives per distinct score, from the most positive score down."""
 
     positive: Counts
     negative: Counts
 
     @cached_property
-    def caught(self) -> Counts:
-        """Positives at or above each distinct score."""
+    def tps(self) -> Counts:
+        """True positives when each distinct score is the threshold."""
         return np.cumsum(self.positive)
 
     @cached_property
-    def mistaken(self) -> Counts:
-        """Negatives at or above each distinct score."""
+    def fps(self) -> Counts:
+        """False positives when each distinct score is the threshold."""
         return np.cumsum(self.negative)
 
     @property
     def n_positive(self) -> int:
-        return int(self.caught[-1])
+        return int(self.tps[-1])
 
     @property
     def n_negative(self) -> int:
-        return int(self.mistaken[-1])
+        return int(self.fps[-1])
 
-    def seen_from(self, side: Side) -> Curve:
-        """Return the curve with this side as the positive class; curves are made with ID's."""
+    def with_positive(self, side: Side) -> Curve:
+        """Return the curve with `side` as the positive class; a new curve has ID as positive."""
         if side == "id":
             return self
         if side == "ood":
@@ -52,19 +53,19 @@ class Curve:
 
 
 def curve_of(id_scores: ArrayLike, ood_scores: ArrayLike) -> Curve:
-    """Count both sides per distinct score, ID as the positive class."""
+    """Count both sides per distinct score, with ID as the positive class."""
     return curve_of_sorted(sorted_scores(id_scores, "id_scores"), ood_scores)
 
 
 def sorted_scores(scores: ArrayLike, name: str) -> NDArray[Any]:
-    """Check (N,) scores and sort them upwards, in their own dtype."""
+    """Check (N,) scores and sort them in ascending order."""
     return np.sort(checked(scores, name))
 
 
 def curve_of_sorted(
     id_sorted: NDArray[Any], ood_scores: ArrayLike, name: str = "ood_scores"
 ) -> Curve:
-    """As `curve_of`, for an ID side that is checked and sorted already."""
+    """Count both sides as `curve_of` does, for ID scores already checked and sorted."""
     ids, oods = comparable(id_sorted, checked(ood_scores, name))
     joined = np.concatenate([ids, np.sort(oods)])
     order = np.argsort(joined, kind="stable")  # merges two sorted runs in linear time
@@ -76,38 +77,35 @@ def curve_of_sorted(
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
-    """The place of each sample among the distinct scores, the highest score being place 0.
+class Ranks:
+    """Rank of each sample among the distinct scores of both sides; the highest score has rank 0.
 
-    Samples keep their order, so that a resample names the same images for every method.
+    Samples keep their order, so the same indices resample the same images for every method.
     """
 
     ids: Counts
     oods: Counts
-    size: int
+    n_distinct: int
 
-    def redrawn(self, id_picks: Counts, ood_picks: Counts) -> Curve:
-        """Return the curve of a resample: picked samples, each as often as it is named."""
+    def resampled(self, id_indices: Counts, ood_indices: Counts) -> Curve:
+        """Return the curve of a resample, given the indices drawn on each side."""
         return Curve(
-            np.bincount(self.ids[id_picks], minlength=self.size),
-            np.bincount(self.oods[ood_picks], minlength=self.size),
+            np.bincount(self.ids[id_indices], minlength=self.n_distinct),
+            np.bincount(self.oods[ood_indices], minlength=self.n_distinct),
         )
 
 
-def places_of(id_scores: ArrayLike, ood_scores: ArrayLike) -> Places:
-    """Find each sample's place among the distinct scores of both sides."""
+def ranks_of(id_scores: ArrayLike, ood_scores: ArrayLike) -> Ranks:
+    """Rank the samples of both sides among their distinct scores."""
     ids, oods = comparable(checked(id_scores, "id_scores"), checked(ood_scores, "ood_scores"))
-    distinct, place = np.unique(np.concatenate([ids, oods]), return_inverse=True)
-    place = distinct.size - 1 - place
-    return Places(place[: ids.size], place[ids.size :], distinct.size)
+    distinct, ascending = np.unique(np.concatenate([ids, oods]), return_inverse=True)
+    ranks = distinct.size - 1 - ascending
+    return Ranks(ranks[: ids.size], ranks[ids.size :], distinct.size)
 
 
 def checked(scores: ArrayLike, name: str) -> NDArray[Any]:
-    """Return (N,) real scores without NaN, in their own dtype."""
-    try:
-        array = np.asarray(scores)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: not an array of numbers ({error})") from None
+    """Return (N,) real scores without NaN, with unchanged values."""
+    array = to_numpy(scores, name)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name}: dtype {array.dtype} is not real; give one real number a sample")
     if array.ndim != 1:
@@ -121,7 +119,7 @@ def checked(scores: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def comparable(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Bring both arrays to one dtype without changing any value."""
+    """Cast both arrays to one dtype without changing any value."""
     common = np.result_type(a, b)
     if all(_fits(array, common) for array in (a, b)):
         return a.astype(common, copy=False), b.astype(common, copy=False)
@@ -129,7 +127,7 @@ def comparable(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[
 
 
 def _fits(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
-    """Whether all values survive the cast: integers beyond a float's mantissa do not."""
+    """Return whether the cast keeps all values: a mantissa is too short for large integers."""
     if array.dtype.kind not in "iu" or dtype.kind != "f":
         return True
     limit = 1 << (int(np.finfo(dtype).nmant) + 1)

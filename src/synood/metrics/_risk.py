@@ -1,4 +1,4 @@
-"""Selective prediction: what is wrong among the images that are accepted."""
+"""Selective prediction: the errors among accepted images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 def aurc(scores: ArrayLike, correct: ArrayLike) -> float:
     """Area under the risk-coverage curve (Geifman, Uziel and El-Yaniv, ICLR 2019, equation 1).
 
-    Accept the k images of the highest scores, for each k from 1 to N: the mean over k of the share
-    of wrong ones among them. Where scores tie, k may part them; the mean over their orders is
-    taken, so the result does not depend on the order given. Lower is better; 0 needs no errors.
+    The mean, over k from 1 to N, of the error rate among the k images with the highest scores.
+    Tied scores are averaged over their orders, so the result does not depend on the order of the
+    input. Lower is better; 0 means no errors.
 
     Args:
         scores: (N,) confidences, higher = more likely correct.
-        correct: (N,) whether the classifier was right; booleans, or 0 and 1.
+        correct: (N,) whether the classifier was right: booleans, or 0 and 1.
 
     Raises:
-        InputError: the two differ in length, or `correct` holds anything but 0 and 1.
+        InputError: the lengths differ, or `correct` holds anything but 0 and 1.
     """
     values, right = checked(scores, "scores"), checked(correct, "correct")
     if values.size != right.size:
@@ -38,17 +38,17 @@ def aurc(scores: ArrayLike, correct: ArrayLike) -> float:
     if not right.any():
         return 1.0
     curve = curve_of(values[right], values[~right])
-    accepted = np.append(0, curve.caught + curve.mistaken)
+    accepted = np.append(0, curve.tps + curve.fps)
     k = np.arange(1, values.size + 1)
-    wrong = np.interp(k, accepted, np.append(0, curve.mistaken))  # ties give way evenly
+    wrong = np.interp(k, accepted, np.append(0, curve.fps))  # linear within a tie
     return float(np.mean(wrong / k))
 
 
 def aurc_with_ood(id_scores: ArrayLike, id_correct: ArrayLike, ood_scores: ArrayLike) -> float:
-    """AURC over ID and OOD images together, every accepted OOD image being an error.
+    """AURC over ID and OOD images together; an accepted OOD image is an error.
 
     The evaluation of Jaeger et al., ICLR 2023 (arXiv 2211.15259): a system should accept an image
-    only when its class is right, whatever the reason it would be wrong.
+    only when its predicted class is right, whatever makes it wrong.
 
     Args:
         id_scores: (N,) scores of ID images, higher = more in-distribution.

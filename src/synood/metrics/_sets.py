@@ -9,7 +9,7 @@ import numpy as np
 
 from synood.errors import InputError
 from synood.metrics._curve import curve_of_sorted, sorted_scores
-from synood.metrics._figures import OODMetrics, checked_rate, metrics_of
+from synood.metrics._ood_metrics import OODMetrics, checked_rate, metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +21,10 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class SetMetrics:
-    """The figures of each OOD set, and their plain averages over groups of sets.
+    """The metrics of each OOD set, and their unweighted averages over groups of sets.
 
-    `averages` has an entry for each group in the order in which the sets name them, and "all" over
-    every set. An average is of the figures: every set counts the same, however large.
+    `averages` has an entry for each group, in the order of the sets, and "all" for every set. Every
+    set counts the same, whatever its size.
     """
 
     sets: Mapping[str, OODMetrics]
@@ -42,13 +42,13 @@ def ood_metrics_by_set(
     Args:
         id_scores: (N,) scores of in-distribution images, higher = more in-distribution.
         ood_sets: name -> (M,) scores of that set's images.
-        groups: name -> group ("near", "far") for the averages; sets without one only count in
-            "all".
+        groups: name -> group ("near", "far") for the averages; a set without a group counts only
+            in "all".
         tpr: as in `ood_metrics`.
 
     Raises:
-        InputError: no set is given, one cannot be used (it is named), or `groups` names a set
-            that is not there.
+        InputError: no set is given, a set cannot be used (the message names it), or `groups` names
+            an unknown set.
     """
     groups = groups or {}
     if not ood_sets:
@@ -64,12 +64,12 @@ def ood_metrics_by_set(
         for name, scores in ood_sets.items()
     }
     members: dict[str, list[OODMetrics]] = {}
-    for name, found in sets.items():
+    for name, metrics in sets.items():
         if name in groups:
-            members.setdefault(groups[name], []).append(found)
+            members.setdefault(groups[name], []).append(metrics)
     members[ALL] = list(sets.values())
-    return SetMetrics(sets, {group: _mean(found) for group, found in members.items()})
+    return SetMetrics(sets, {group: _mean(metrics) for group, metrics in members.items()})
 
 
-def _mean(found: list[OODMetrics]) -> OODMetrics:
-    return OODMetrics(*np.mean([astuple(one) for one in found], axis=0).tolist())
+def _mean(metrics: list[OODMetrics]) -> OODMetrics:
+    return OODMetrics(*np.mean([astuple(one) for one in metrics], axis=0).tolist())

@@ -1,4 +1,4 @@
-"""From a classifier's logits to one score per image."""
+"""A classifier's logits -> one score per image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.errors import InputError
-from synood.scores._rows import by_rows, check_temperature, checked, soft_maximum, top_probability
+from synood.scores._rows import by_rows, check_temperature, checked, logsumexp, max_softmax
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -18,14 +18,14 @@ def msp(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
 
     Args:
         logits: (N, C) classifier outputs.
-        temperature: of the softmax; 1 there, 1000 in ODIN.
+        temperature: of the softmax; 1 in the paper, 1000 in ODIN.
     """
     check_temperature(temperature)
-    return by_rows(checked(logits, "logits"), lambda block: top_probability(block, temperature))
+    return by_rows(checked(logits, "logits"), lambda block: max_softmax(block, temperature))
 
 
 def max_logit(logits: ArrayLike) -> NDArray[np.float32]:
-    """Largest logit (Hendrycks et al., 2022), in the logits' own unit.
+    """Largest logit (Hendrycks et al., 2022).
 
     Args:
         logits: (N, C) classifier outputs.
@@ -34,16 +34,14 @@ def max_logit(logits: ArrayLike) -> NDArray[np.float32]:
 
 
 def energy(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
-    """Negative free energy, T * logsumexp(logits / T) (Liu et al., 2020): the -E of that paper.
+    """Negative free energy, T * logsumexp(logits / T) (Liu et al., 2020): -E in the paper.
 
     Args:
         logits: (N, C) classifier outputs.
         temperature: T, in the logits' unit.
     """
     check_temperature(temperature)
-    return by_rows(
-        checked(logits, "logits"), lambda block: soft_maximum(block, temperature).ravel()
-    )
+    return by_rows(checked(logits, "logits"), lambda block: logsumexp(block, temperature))
 
 
 def gen(logits: ArrayLike, gamma: float = 0.1, top: int | None = None) -> NDArray[np.float32]:
@@ -52,8 +50,8 @@ def gen(logits: ArrayLike, gamma: float = 0.1, top: int | None = None) -> NDArra
     Args:
         logits: (N, C) classifier outputs.
         gamma: in (0, 1); 0.1 in the paper.
-        top: how many of the largest probabilities are summed; None is a tenth of the classes, as
-            the paper's 100 of ImageNet's 1,000.
+        top: number of largest probabilities to sum; None is a tenth of the classes, like the
+            paper's 100 of ImageNet's 1,000.
     """
     if not 0.0 < gamma < 1.0:
         raise InputError(f"gamma: {gamma} is not in (0, 1)")
@@ -64,7 +62,9 @@ def gen(logits: ArrayLike, gamma: float = 0.1, top: int | None = None) -> NDArra
         raise InputError(f"top: {top} is not between 1 and the {n_classes} classes")
 
     def score(block: NDArray[Any]) -> NDArray[Any]:
-        block = block.astype(np.float64)  # a sure classifier's 1 - p is lost in single precision
+        block = block.astype(
+            np.float64
+        )  # 1 - p of a confident classifier vanishes in single precision
         powers = np.exp(block - block.max(axis=1, keepdims=True))
         p = powers / powers.sum(axis=1, keepdims=True)
         p = np.partition(p, n_classes - count, axis=1)[:, n_classes - count :]

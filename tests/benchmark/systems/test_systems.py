@@ -149,7 +149,7 @@ def world(tmp_path_factory):
     return inputs, encoded
 
 
-# GradNorm prefers bright images here, whatever their colour; tests/test_scores_features.py plants
+# GradNorm prefers bright images here, whatever their colour; tests/scores/test_features.py plants
 # features of one size for it.
 UNTOLD = {"gradnorm"}
 FITTED_HERE = [

@@ -126,20 +126,20 @@ def _measure(
     rng = np.random.default_rng(seed)
     id_size = len(scores[0].in_distribution)
     values = {name: np.empty((1 + resamples, len(scores), len(sets))) for name in MEASURES}
-    places = [[metrics.places_of(*item.sides(name)) for item in scores] for name in sets]
+    ranks = [[metrics.ranks_of(*item.sides(name)) for item in scores] for name in sets]
     for draw in range(1 + resamples):
-        id_picks = _picks(id_size, draw, rng)
+        id_indices = _indices(id_size, draw, rng)
         for column, name in enumerate(sets):
-            ood_picks = _picks(len(scores[0].ood[name]), draw, rng)
-            for row, placed in enumerate(places[column]):
+            ood_indices = _indices(len(scores[0].ood[name]), draw, rng)
+            for row, of_seed in enumerate(ranks[column]):
                 for metric in MEASURES:
-                    values[metric][draw, row, column] = metrics.redrawn_figure(
-                        placed, metric, id_picks, ood_picks
+                    values[metric][draw, row, column] = metrics.resampled_metric(
+                        of_seed, metric, id_indices, ood_indices
                     )
     return values
 
 
-def _picks(size: int, draw: int, rng: np.random.Generator) -> np.ndarray:
+def _indices(size: int, draw: int, rng: np.random.Generator) -> np.ndarray:
     return np.arange(size) if draw == 0 else rng.integers(size, size=size)
 
 

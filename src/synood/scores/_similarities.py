@@ -1,4 +1,4 @@
-"""From similarities to names, of the classes and of what they are not, to one score per image."""
+"""Similarities of images to class names and negative labels -> one score per image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synood.arrays import to_numpy
 from synood.errors import InputError
 from synood.scores._rows import (
     blocks,
@@ -14,8 +15,8 @@ from synood.scores._rows import (
     check_temperature,
     check_widths,
     checked,
+    max_softmax,
     normalise,
-    top_probability,
     without_nan,
 )
 
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 
 
 def mcm(id_similarity: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
-    """Maximum concept matching (Ming et al., 2022): largest softmax over the class names.
+    """MCM (Ming et al., 2022): largest softmax probability over the class names.
 
     Args:
         id_similarity: (N, C) cosine similarities of images and class prompts.
-        temperature: of the softmax; 1 on raw cosines, as in its eval_ood_detection.py:31.
+        temperature: of the softmax; 1 on raw cosines, as in the authors' eval_ood_detection.py:31.
     """
     check_temperature(temperature)
     similarity = checked(id_similarity, "id_similarity")
-    return by_rows(similarity, lambda block: top_probability(block, temperature))
+    return by_rows(similarity, lambda block: max_softmax(block, temperature))
 
 
 def gl_mcm(
@@ -41,18 +42,18 @@ def gl_mcm(
     temperature: float = 1.0,
     weight: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Global and local maximum concept matching (Miyai et al., IJCV 2025): their weighted sum.
+    """GL-MCM (Miyai et al., IJCV 2025): weighted sum of MCM of the image and of its best patch.
 
     Args:
         id_similarity: (N, C) cosine similarities of images and class prompts.
-        patch_similarity: (N, L, C) of L places in each image and the same prompts.
-        temperature: of both softmaxes; 1 as in its eval_ood_detection.py:25.
-        weight: lambda of the local part; 1 as in its eval_ood_detection.py:33.
+        patch_similarity: (N, L, C) the same of L patches of each image.
+        temperature: of both softmaxes; 1 as in the authors' eval_ood_detection.py:25.
+        weight: lambda of the local part; 1 as in the authors' eval_ood_detection.py:33.
     """
-    patches = np.asarray(patch_similarity)
+    patches = to_numpy(patch_similarity, "patch_similarity")
     if patches.ndim != 3 or 0 in patches.shape[1:]:
         raise InputError(
-            f"patch_similarity: shape {patches.shape} is not (images, places, classes)"
+            f"patch_similarity: shape {patches.shape} is not (images, patches, classes)"
         )
     whole = mcm(id_similarity, temperature)
     if len(whole) != len(patches):
@@ -68,13 +69,13 @@ def eoe(
     temperature: float = 1.0,
     weight: float = 0.25,
 ) -> NDArray[np.float32]:
-    """Envisioned outliers (Cao et al., ICML 2024): largest class less a share of largest outlier.
+    """EOE (Cao et al., ICML 2024): largest class less `weight` times largest outlier probability.
 
     Both are probabilities of one softmax over class names and envisioned outlier names.
 
     Args:
         id_similarity: (N, C) cosine similarities of images and class prompts.
-        outlier_similarity: (N, M) of images and the prompts of envisioned outlier names.
+        outlier_similarity: (N, M) cosine similarities of images and the prompts of outlier names.
         temperature: of the softmax; 1 on raw cosines in the paper.
         weight: beta; 0.25 in the paper.
     """
@@ -98,37 +99,37 @@ def neglabel(
     groups: int | None = 100,
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Share of the class names in a softmax over class names and negative labels, in [0, 1].
+    """Softmax probability of all class names together against the negative labels, in [0, 1].
 
-    With groups=1 or None this is equation 2 of SynOOD. Otherwise the negatives are dealt into
-    groups by `group_order`, the share is taken against each group alone, and the shares are
-    averaged (NegLabel, clip_ood.py:25-49; its ungrouped branch forgets the softmax, this does not).
+    With groups=1 or None this is equation 2 of SynOOD. Otherwise `group_order` splits the negatives
+    into groups, the probability is computed against each group alone and averaged over groups
+    (NegLabel, clip_ood.py:25-49, whose ungrouped branch lacks the softmax).
 
     Args:
         id_similarity: (N, C) cosine similarities of images and class prompts.
         negative_similarity: (N, M) cosine similarities of images and negative labels.
         temperature: tau of the softmax; 0.01 is CLIP's logit scale of 100.
-        groups: number of groups; more groups than negatives means ungrouped.
-        seed: of the permutation that deals the negatives.
+        groups: number of groups; 1, None or more than the negatives means ungrouped.
+        seed: of the permutation that splits the negatives.
     """
     check_temperature(temperature)
     classes, negatives = _same_images(id_similarity, negative_similarity, "negative_similarity")
     order = group_order(negatives.shape[1], groups, seed)
     scores = np.empty(len(classes), np.float32)
     for rows in blocks(len(classes)):
-        dealt = np.take(negatives[rows], order.ravel(), axis=1)
-        scores[rows] = _class_share(classes[rows].copy(), dealt, len(order), temperature)
+        grouped = np.take(negatives[rows], order.ravel(), axis=1)
+        scores[rows] = _class_probability(classes[rows].copy(), grouped, len(order), temperature)
     return without_nan(scores, "id_similarity and negative_similarity")
 
 
 @dataclass(frozen=True, eq=False)
 class NegLabelScorer:
-    """`neglabel` from features: the labels are dealt into groups once, then one product a block.
+    """`neglabel` from features: the labels are grouped once, then each block is one matrix product.
 
     Attributes:
         text: (C + groups * size, D) unit rows: classes, then the negatives group by group.
         n_classes: C.
-        groups: number of groups the negatives form.
+        groups: number of groups of negatives.
         temperature: tau of the softmax.
     """
 
@@ -146,7 +147,7 @@ class NegLabelScorer:
         groups: int | None = 100,
         seed: int = 0,
     ) -> NegLabelScorer:
-        """Prepare (C, D) class and (M, D) negative features; the other arguments as `neglabel`."""
+        """Normalise and group (C, D) class and (M, D) negative features; see `neglabel`."""
         check_temperature(temperature)
         classes = normalise(class_features, "class_features")
         negatives = normalise(negative_features, "negative_features")
@@ -156,23 +157,23 @@ class NegLabelScorer:
         return cls(text, len(classes), len(order), temperature)
 
     def __call__(self, image_features: ArrayLike) -> NDArray[np.float32]:
-        """Score (N, D) image features of any length: (N,) in [0, 1]."""
+        """Score (N, D) image features, which need not be normalised: (N,) in [0, 1]."""
         images = normalise(image_features, "image_features")
         check_widths(images, self.text, "image_features", "the labels")
         scores = np.empty(len(images), np.float32)
         for rows in blocks(len(images)):
             similarity = images[rows] @ self.text.T
             classes, negatives = np.split(similarity, [self.n_classes], axis=1)
-            scores[rows] = _class_share(classes, negatives, self.groups, self.temperature)
+            scores[rows] = _class_probability(classes, negatives, self.groups, self.temperature)
         return scores
 
 
 def group_order(n_negatives: int, groups: int | None, seed: int) -> NDArray[np.int64]:
-    """Deal `n_negatives` labels into equal groups: (groups, size) indices.
+    """Split `n_negatives` labels into equal random groups: (groups, size) indices.
 
-    As in NegLabel the last `n_negatives` mod `groups` labels are dropped and the others permuted,
-    here by NumPy's generator, so that the groups are the same on every device. One group, or more
-    groups than labels, gives one group of all labels in the order given.
+    As in NegLabel, the last `n_negatives` mod `groups` labels are dropped and the others permuted;
+    NumPy's generator makes the groups the same on every device. One group, or more groups than
+    labels, gives one group of all labels in their order.
     """
     if n_negatives < 1:
         raise InputError("negative labels: none given; at least one is needed")
@@ -184,24 +185,24 @@ def group_order(n_negatives: int, groups: int | None, seed: int) -> NDArray[np.i
     return np.random.default_rng(seed).permutation(kept).reshape(groups, -1)
 
 
-def _class_share(
+def _class_probability(
     classes: NDArray[Any], negatives: NDArray[Any], groups: int, temperature: float
 ) -> NDArray[Any]:
     """Mean over groups of sum(exp classes) / (sum(exp classes) + sum(exp group)); overwrites both.
 
-    Everything is measured from the largest class, so the classes' sum lies in [1, C]: it cannot
-    vanish, and a group that overflows to infinity gives the share 0 that it should.
+    The largest class is subtracted first, so the sum over classes lies in [1, C]: it cannot
+    vanish, and a group that overflows to infinity correctly gives 0.
     """
     top = classes.max(axis=1, keepdims=True)
-    with np.errstate(all="ignore"):  # infinity and 0 are right here; NaN shows in the result
+    with np.errstate(all="ignore"):  # infinity and 0 are right here; NaN is found in the result
         for part in (classes, negatives):
             part -= top
             part /= temperature
             np.exp(part, out=part)
         of_classes = classes.sum(axis=1, keepdims=True)
         of_groups = negatives.reshape(len(negatives), groups, -1).sum(axis=2)
-        share: NDArray[Any] = (of_classes / (of_classes + of_groups)).mean(axis=1)
-    return share
+        probability: NDArray[Any] = (of_classes / (of_classes + of_groups)).mean(axis=1)
+    return probability
 
 
 def _same_images(

@@ -1,4 +1,4 @@
-"""The figures of one ID set against one OOD set, each a pure function of the counts."""
+"""The metrics of one ID set against one OOD set, each a pure function of the counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from synood.errors import InputError
-from synood.metrics._curve import Counts, Curve, Places, Side, curve_of
+from synood.metrics._curve import Counts, Curve, Ranks, Side, curve_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 PrecisionArea = Literal["average_precision", "trapezoid"]
+MetricName = Literal["auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_ood_positive"]
 
 
 @dataclass(frozen=True)
 class OODMetrics:
-    """The five figures of one ID set against one OOD set, each a fraction in [0, 1].
+    """The five metrics of one ID set against one OOD set, each a fraction in [0, 1].
 
-    `aupr_in` and `aupr_out` are average precisions with ID, respectively OOD, as the positive
-    class. The two FPR95s are the field's two readings of one name; see `fpr_at_tpr`.
+    `aupr_in` and `aupr_out` are average precisions with ID and OOD as the positive class. The
+    field uses the name FPR95 for both `fpr95` and `fpr95_ood_positive`; see `fpr_at_tpr`.
     """
 
     auroc: float
@@ -34,24 +35,27 @@ class OODMetrics:
 
 
 def ood_metrics(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> OODMetrics:
-    """Compute all figures from one sort.
+    """Compute all five metrics from one sort.
 
     Args:
         id_scores: (N,) scores of in-distribution images, higher = more in-distribution; any real
             dtype, infinities allowed.
         ood_scores: (M,) scores of out-of-distribution images.
-        tpr: share of the positive class that must be caught where a false positive rate is read.
+        tpr: true positive rate at which both false positive rates are read.
 
     Raises:
         InputError: a side is empty, not one-dimensional, not real or holds NaN; tpr not in (0, 1].
+
+    >>> ood_metrics([0.9, 0.8, 0.4], [0.5, 0.1]).auroc
+    0.8333333333333334
     """
     return metrics_of(curve_of(id_scores, ood_scores), checked_rate(tpr))
 
 
 def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
-    """Chance that an ID image scores above an OOD image, a tie counting half (Mann-Whitney).
+    """Probability that an ID image scores above an OOD image; a tie counts half (Mann-Whitney).
 
-    Computed in integers and divided once: the result is the exact value, correctly rounded.
+    Computed in integers with one division at the end, so the result is correctly rounded.
     """
     return auroc_of(curve_of(id_scores, ood_scores))
 
@@ -67,13 +71,13 @@ def aupr(
     Args:
         id_scores: (N,) scores of in-distribution images.
         ood_scores: (M,) scores of out-of-distribution images.
-        positive: the class whose precision and recall are meant.
+        positive: the positive class.
         method: "average_precision" sums precision over steps of recall (scikit-learn's
-            `average_precision_score`; NegLabel and MCM report it); "trapezoid" joins the points
-            by lines, starting at precision 1 (OpenOOD and pytorch-ood report it). They differ in
-            the fifth digit without ties and more with them.
+            `average_precision_score`; reported by NegLabel and MCM); "trapezoid" interpolates
+            linearly, starting at precision 1 (reported by OpenOOD and pytorch-ood). Without ties
+            they differ in the fifth digit, with ties by more.
     """
-    curve = curve_of(id_scores, ood_scores).seen_from(positive)
+    curve = curve_of(id_scores, ood_scores).with_positive(positive)
     if method == "average_precision":
         return average_precision_of(curve)
     if method == "trapezoid":
@@ -84,37 +88,38 @@ def aupr(
 def fpr_at_tpr(
     id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95, positive: Side = "id"
 ) -> float:
-    """False positive rate at the first threshold that catches at least `tpr` of the positives.
+    """False positive rate at the first threshold with a true positive rate of at least `tpr`.
 
-    With positive="id": the share of OOD accepted when `tpr` of ID is kept, the reading of NegLabel,
-    MCM and SynOOD (whose codes take the nearest threshold, not the first). With positive="ood": the
-    share of ID rejected when `tpr` of OOD is caught, as OpenOOD and pytorch-ood report it.
+    positive="id" gives the fraction of OOD accepted when `tpr` of ID is accepted, as reported by
+    NegLabel, MCM and SynOOD (their code takes the nearest threshold instead of the first).
+    positive="ood" gives the fraction of ID rejected when `tpr` of OOD is rejected, as reported by
+    OpenOOD and pytorch-ood.
     """
-    curve = curve_of(id_scores, ood_scores).seen_from(positive)
+    curve = curve_of(id_scores, ood_scores).with_positive(positive)
     return fpr_of(curve, checked_rate(tpr))
 
 
 def metrics_of(curve: Curve, tpr: float) -> OODMetrics:
-    mirrored = curve.seen_from("ood")
+    ood_positive = curve.with_positive("ood")
     return OODMetrics(
         auroc=auroc_of(curve),
         aupr_in=average_precision_of(curve),
-        aupr_out=average_precision_of(mirrored),
+        aupr_out=average_precision_of(ood_positive),
         fpr95=fpr_of(curve, tpr),
-        fpr95_ood_positive=fpr_of(mirrored, tpr),
+        fpr95_ood_positive=fpr_of(ood_positive, tpr),
     )
 
 
 def auroc_of(curve: Curve) -> float:
-    # Twice the positives that beat each negative, a tie counting one: integers, so exact.
-    doubled_wins = 2 * curve.caught - curve.positive
+    # Twice the number of positives above each negative, a tie counting one: exact integers.
+    doubled_wins = 2 * curve.tps - curve.positive
     return int(np.sum(curve.negative * doubled_wins)) / (2 * curve.n_positive * curve.n_negative)
 
 
 def _precision(curve: Curve) -> NDArray[np.float64]:
     """Precision at each distinct score."""
-    accepted = np.maximum(curve.caught + curve.mistaken, 1)  # a resample may lack the top scores
-    precision: NDArray[np.float64] = curve.caught / accepted
+    accepted = np.maximum(curve.tps + curve.fps, 1)  # a resample may lack the top scores
+    precision: NDArray[np.float64] = curve.tps / accepted
     return precision
 
 
@@ -129,32 +134,32 @@ def precision_trapezoid_of(curve: Curve) -> float:
 
 
 def fpr_of(curve: Curve, tpr: float) -> float:
-    at = np.searchsorted(curve.caught, _needed(curve.n_positive, tpr))
-    return int(curve.mistaken[at]) / curve.n_negative
+    at = np.searchsorted(curve.tps, _least_tps(curve.n_positive, tpr))
+    return int(curve.fps[at]) / curve.n_negative
 
 
-def _needed(n: int, tpr: float) -> int:
-    """Smallest number of caught samples, at least one, whose share of `n` is at least `tpr`."""
+def _least_tps(n: int, tpr: float) -> int:
+    """Smallest number of true positives, at least one, that is `tpr` or more of `n` positives."""
     needed = max(1, round(tpr * n))
     while needed / n < tpr:  # the division a reader would make, so 19 of 20 are 0.95
         needed += 1
     return needed
 
 
-FIGURES: Mapping[str, Callable[[Curve, float], float]] = {
+METRICS: Mapping[str, Callable[[Curve, float], float]] = {
     "auroc": lambda curve, _: auroc_of(curve),
     "aupr_in": lambda curve, _: average_precision_of(curve),
-    "aupr_out": lambda curve, _: average_precision_of(curve.seen_from("ood")),
+    "aupr_out": lambda curve, _: average_precision_of(curve.with_positive("ood")),
     "fpr95": fpr_of,
-    "fpr95_ood_positive": lambda curve, tpr: fpr_of(curve.seen_from("ood"), tpr),
+    "fpr95_ood_positive": lambda curve, tpr: fpr_of(curve.with_positive("ood"), tpr),
 }  # how to compute one field of OODMetrics alone
 
 
-def redrawn_figure(
-    places: Places, figure: str, id_picks: Counts, ood_picks: Counts, tpr: float = 0.95
+def resampled_metric(
+    ranks: Ranks, metric: str, id_indices: Counts, ood_indices: Counts, tpr: float = 0.95
 ) -> float:
-    """One field of `OODMetrics` on picked images; the places are found once for many draws."""
-    return FIGURES[figure](places.redrawn(id_picks, ood_picks), tpr)
+    """Compute one field of `OODMetrics` on a resample; many resamples share one `Ranks`."""
+    return METRICS[metric](ranks.resampled(id_indices, ood_indices), tpr)
 
 
 def checked_rate(tpr: float) -> float:

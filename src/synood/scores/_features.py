@@ -1,7 +1,7 @@
-"""Scores that know the training images' features: neighbours, Gaussians, class means, residuals.
+"""Scores fitted to the training images' features: KNN, Mahalanobis, class means, ViM.
 
-Features (N, P) are a classifier's penultimate ones, or any others. Covariances and neighbours are
-scikit-learn's (the extra `bench`), loaded when something is fitted.
+Features (N, P) are usually a classifier's penultimate ones. Covariances and neighbours are
+computed by scikit-learn (the extra `bench`), imported on the first fit.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synood.arrays import to_numpy
 from synood.errors import InputError
-from synood.scores._rows import blocks, by_rows, check_widths, checked, normalise, soft_maximum
+from synood.scores._rows import blocks, by_rows, check_widths, checked, logsumexp, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-# Of the largest variance: features in single precision are off by 1e-7 of values that may be a
-# hundred deviations from zero, so deviations below 1e-5 of the largest are rounding. They are
-# raised to that, not left out: a pseudo-inverse calls an image near however far it is there.
+# As a fraction of the largest variance. Features in single precision have errors of 1e-7 of values
+# that may be a hundred deviations from zero, so deviations below 1e-5 of the largest are rounding.
+# They are raised to that, not dropped: a pseudo-inverse would ignore any distance along them.
 LEAST_VARIANCE = 1e-10
 
 
@@ -31,7 +32,7 @@ LEAST_VARIANCE = 1e-10
 class Neighbours:
     """KNN: minus the distance to the k-th nearest training image (Sun et al., ICML 2022).
 
-    Features are brought to unit length, so a score lies in [-2, 0].
+    Features are normalised to unit length, so scores lie in [-2, 0].
     """
 
     search: Any  # sklearn.neighbors.NearestNeighbors
@@ -39,7 +40,7 @@ class Neighbours:
 
     @classmethod
     def fit(cls, features: ArrayLike) -> Neighbours:
-        """Keep the training images' features (N, P)."""
+        """Store the training images' features (N, P)."""
         _need_sklearn()
         from sklearn.neighbors import NearestNeighbors
 
@@ -47,7 +48,7 @@ class Neighbours:
         return cls(NearestNeighbors(algorithm="brute").fit(rows), len(rows))
 
     def scores(self, features: ArrayLike, ks: Sequence[int]) -> NDArray[np.float32]:
-        """Score (M, P) features for several k at once: (M, len(ks))."""
+        """Score (M, P) features for each k in `ks`: (M, len(ks))."""
         for k in ks:
             if not 1 <= k <= self.size:
                 raise InputError(f"k: {k} is not between 1 and the {self.size} training images")
@@ -60,8 +61,9 @@ class Neighbours:
 class Gaussians:
     """Mahalanobis distances to class means under one shared covariance (Lee et al., NeurIPS 2018).
 
-    `whitening` (P, P) turns them into plain distances between `centres` (C, P) and images, once
-    `middle` (P,) is taken off, without which small distances would be differences of large numbers.
+    Features minus `middle` (P,), times `whitening` (P, P), have Euclidean distances to `centres`
+    (C, P) that are Mahalanobis distances. Without `middle`, small distances would be differences of
+    large numbers.
     """
 
     middle: Doubles
@@ -72,8 +74,8 @@ class Gaussians:
     def fit(cls, features: ArrayLike, labels: ArrayLike) -> Gaussians:
         """Estimate means and covariance from (N, P) features and their classes (N,).
 
-        With all labels equal this is the one background Gaussian of the relative form. Where the
-        training images vary no more than rounding does, an image that does counts as very far.
+        Equal labels give the background Gaussian of the relative form. An image that varies in a
+        direction in which the training images do not is very far away.
         """
         _need_sklearn()
         from sklearn.covariance import EmpiricalCovariance
@@ -92,9 +94,9 @@ class Gaussians:
         return _squared_distances((rows - self.middle) @ self.whitening, self.centres)
 
     def score(self, features: ArrayLike, background: Gaussians | None = None) -> NDArray[Any]:
-        """Minus the least distance (M,); with a background, less the distance to it.
+        """Minus the distance to the nearest class (M,), plus that to a background if given.
 
-        The relative form is Ren et al., 2021: what all images share no longer counts.
+        The relative form is that of Ren et al., 2021.
         """
         rows = checked(features, "features")
         scores = np.empty(len(rows), np.float32)
@@ -107,9 +109,9 @@ class Gaussians:
 
 @dataclass(frozen=True, eq=False)
 class ClassMeans:
-    """Similarity to the nearest class mean (C, P), by the angle or by a radial basis function.
+    """Similarity to the nearest class mean (C, P): cosine or radial basis function.
 
-    `spread` is the mean squared distance of training images to their class's mean.
+    `spread` is the mean squared distance of the training images to their class means.
     """
 
     means: Doubles
@@ -117,12 +119,12 @@ class ClassMeans:
 
     @classmethod
     def fit(cls, features: ArrayLike, labels: ArrayLike) -> ClassMeans:
-        """Average (N, P) features over their classes (N,)."""
+        """Average (N, P) features by their classes (N,)."""
         rows, means, which = _class_means(features, labels)
         return cls(means, float(((rows - means[which]) ** 2).sum(axis=1).mean()))
 
     def cosine(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Largest cosine with a class mean (Ngoc-Hieu et al., 2023), in [-1, 1]."""
+        """Largest cosine similarity to a class mean (Ngoc-Hieu et al., 2023), in [-1, 1]."""
         means = normalise(self.means, "class means")
         cosines: NDArray[np.float32] = (normalise(features) @ means.T).max(axis=1)
         return np.clip(cosines, -1.0, 1.0)
@@ -130,10 +132,12 @@ class ClassMeans:
     def rbf(self, features: ArrayLike) -> NDArray[np.float32]:
         """Largest exp(-d^2 / (2 spread)) (van Amersfoort et al., ICML 2020, eq. 1), in [0, 1].
 
-        Their length scale is learned with the network; here it is the training images' own spread.
+        The paper learns the length scale with the network; here it is `spread`.
         """
         if self.spread <= 0.0:
-            raise InputError("class means: every training image lies on its mean; no length scale")
+            raise InputError(
+                "class means: every training image lies on its class mean; no length scale"
+            )
         rows = checked(features, "features")
 
         def score(block: NDArray[Any]) -> NDArray[Any]:
@@ -146,10 +150,11 @@ class ClassMeans:
 
 @dataclass(frozen=True, eq=False)
 class VirtualLogit:
-    """ViM: the energy less a virtual logit for what the principal space leaves (Wang et al., 2022).
+    """ViM: energy minus a virtual logit, the norm of the residual (Wang et al., 2022).
 
-    `origin` (P,) is where the layer gives zero logits, `rest` (P, R) spans the directions left
-    over, `alpha` scales a residual's length to the size of a logit.
+    The residual is what remains of a feature outside the principal space. `origin` (P,) is the
+    point at which the layer gives zero logits, `rest` (P, R) spans the residual space, `alpha`
+    scales the residual's norm to the size of a logit.
     """
 
     origin: Doubles
@@ -168,8 +173,8 @@ class VirtualLogit:
     ) -> VirtualLogit:
         """Fit to the training images' features (N, P) and the last layer.
 
-        `principal` directions make up the principal space; None is 1,000 of 2,048 or more features
-        and 512 of fewer, as in the authors' benchmark.py, and half of 512 or fewer.
+        `principal` is the dimension of the principal space. None is 1,000 for 2,048 features or
+        more and 512 below, as in the authors' benchmark.py, and half of 512 features or fewer.
         """
         _need_sklearn()
         from sklearn.covariance import EmpiricalCovariance
@@ -180,24 +185,26 @@ class VirtualLogit:
         if principal is None:
             principal = 1000 if width >= 2048 else 512 if width > 512 else width // 2
         if not 0 <= principal < width:
-            raise InputError(f"principal: {principal} of {width} features leave no residual")
-        shift = np.asarray(bias, np.float64)
+            raise InputError(
+                f"principal: {principal} is not in [0, {width}), below the number of features"
+            )
+        shift = to_numpy(bias, "bias").astype(np.float64)
         origin = -np.linalg.pinv(layer) @ shift
         model = EmpiricalCovariance(assume_centered=True).fit(rows - origin)
-        _, vectors = np.linalg.eigh(model.covariance_)  # ascending: the least varied come first
+        _, vectors = np.linalg.eigh(model.covariance_)  # ascending variance
         rest = vectors[:, : width - principal]
         residual = np.linalg.norm((rows - origin) @ rest, axis=1).mean()
         largest = (rows @ layer.T + shift).max(axis=1).mean()
         return cls(origin, rest, float(largest / residual), layer, shift)
 
     def score(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Score (M, P) features: (M,) in the unit of a logit."""
+        """Score (M, P) features: (M,), in the unit of logits."""
 
         def score(block: NDArray[Any]) -> NDArray[Any]:
             residual = np.linalg.norm((block - self.origin) @ self.rest, axis=1)
-            energy = soft_maximum(block @ self.weight.T + self.bias, 1.0).ravel()
-            left: NDArray[Any] = energy - self.alpha * residual
-            return left
+            energy = logsumexp(block @ self.weight.T + self.bias, 1.0)
+            vim: NDArray[Any] = energy - self.alpha * residual
+            return vim
 
         return by_rows(checked(features, "features"), score)
 
@@ -205,12 +212,12 @@ class VirtualLogit:
 def _class_means(
     features: ArrayLike, labels: ArrayLike
 ) -> tuple[Doubles, Doubles, NDArray[np.int64]]:
-    """Features as doubles, the mean of each class that occurs, and each image's row of it."""
-    rows, classes = checked(features, "features").astype(np.float64), np.asarray(labels)
+    """Return features as doubles, the mean of each class, and each image's row among the means."""
+    rows, classes = checked(features, "features").astype(np.float64), to_numpy(labels, "labels")
     if classes.shape != (len(rows),):
         raise InputError(f"labels: shape {classes.shape} for {len(rows)} images")
     if len(rows) == 0:
-        raise InputError("features: no training image")
+        raise InputError("features: no training images")
     _, which = np.unique(classes, return_inverse=True)
     sums = np.zeros((int(which.max()) + 1, rows.shape[1]))
     np.add.at(sums, which, rows)
@@ -218,7 +225,7 @@ def _class_means(
 
 
 def _squared_distances(rows: Doubles, centres: Doubles) -> Doubles:
-    """(N, C) from (N, R) and (C, R) without an array of N x C x R."""
+    """(N, R), (C, R) -> (N, C), without an array of N x C x R."""
     lengths = (rows**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1)
     squared: Doubles = np.maximum(lengths - 2.0 * (rows @ centres.T), 0.0)
     return squared
