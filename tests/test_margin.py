@@ -25,7 +25,7 @@ from synood.errors import InputError
 from synood.files import read_jsonl
 from synood.models.bundles import load_bundle
 from synood.models.clip import ClipEncoder
-from synood.models.guide import LabelMasses
+from synood.models.guide import MarginGuide
 from synood.models.inpainting import Inpainter
 from synood.pipeline.rundir.shards import read_synthetic
 from synood.pipeline.stages.select import Picture
@@ -129,7 +129,7 @@ def test_the_guides_two_logits_are_the_ungrouped_score(kind, clip):
     pictures = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     features = encoder.encode_images([Image.fromarray(picture) for picture in pictures])
     classes, negatives = unit_rows(4, encoder.dim), unit_rows(9, encoder.dim, seed=1)
-    guide = LabelMasses(encoder, classes, negatives, TEMPERATURE)
+    guide = MarginGuide(encoder, classes, negatives, TEMPERATURE)
     pixels = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255).requires_grad_()
     energies = margin_energy(guide.logits(pixels))
     cosines = (scores.cosine_similarity(features, side) for side in (classes, negatives))
@@ -145,7 +145,7 @@ def test_the_gradient_of_the_margin_is_that_of_its_formula(clip):
     classes, negatives = unit_rows(4, clip.dim), unit_rows(9, clip.dim, seed=1)
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     pixels.requires_grad_()
-    guide = LabelMasses(clip, classes, negatives, TEMPERATURE)
+    guide = MarginGuide(clip, classes, negatives, TEMPERATURE)
     (found,) = torch.autograd.grad(margin_hinge(guide.logits(pixels), 50.0).sum(), pixels)
 
     features = clip.encode_pixels(pixels)
@@ -159,7 +159,7 @@ def test_the_gradient_of_the_margin_is_that_of_its_formula(clip):
 def test_the_step_is_the_gradient_through_decoder_and_encoder(painter):
     """The noise after one round, read off the in-painter, against central differences."""
     inpainter = Inpainter.from_pretrained(painter, dtype=torch.float64)
-    guide = LabelMasses(PlainEncoder(), unit_rows(4, 6), unit_rows(9, 6, seed=1), TEMPERATURE)
+    guide = MarginGuide(PlainEncoder(), unit_rows(4, 6), unit_rows(9, 6, seed=1), TEMPERATURE)
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
     options = GuidanceSettings(
         num_inference_steps=4, objective="margin", target=30.0, rounds=2, step_size=0.25
@@ -191,7 +191,7 @@ def test_the_step_is_the_gradient_through_decoder_and_encoder(painter):
 def test_a_picture_at_the_boundary_is_left_alone(painter):
     """`stop_at_target` ends where the margin is met, with the picture that met it."""
     inpainter = Inpainter.from_pretrained(painter)
-    guide = LabelMasses(PlainEncoder(), unit_rows(4, 6), unit_rows(9, 6, seed=1), 1.0)
+    guide = MarginGuide(PlainEncoder(), unit_rows(4, 6), unit_rows(9, 6, seed=1), 1.0)
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
     options = GuidanceSettings(
         num_inference_steps=4, objective="margin", target=5.0, rounds=4, step_size=3.0
@@ -216,7 +216,7 @@ def test_a_picture_at_the_boundary_is_left_alone(painter):
 
 def test_labels_of_another_encoder_are_refused(clip):
     with pytest.raises(InputError, match="16 numbers"):
-        LabelMasses(clip, unit_rows(4, 7), unit_rows(9, 7), TEMPERATURE)
+        MarginGuide(clip, unit_rows(4, 7), unit_rows(9, 7), TEMPERATURE)
 
 
 # whole runs

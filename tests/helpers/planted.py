@@ -53,11 +53,11 @@ class PlantedEncoder:
         means = np.stack([np.asarray(image).mean((0, 1)) for image in images]) / 255
         return np.concatenate([np.tile(means, 3), np.ones((len(means), 3))], 1).astype("f4")
 
-    def word_vectors(self, text):
+    def token_embeddings(self, text):
         generator = torch.Generator().manual_seed(len(text))
         return 0.3 * torch.randn(len(text.split()), DIM, generator=generator)
 
-    def encode_contexts(self, texts, contexts):
+    def encode_with_context(self, texts, contexts):
         names = torch.from_numpy(np.stack([direction(text.strip(".")) for text in texts]))
         return names + contexts.sum(0)
 

@@ -117,10 +117,10 @@ def test_a_part_without_a_type_is_told_by_its_configuration(original, tmp_path):
 
 
 def test_what_no_kind_knows_is_refused(original, tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint there, it has none of open_clip_conf"):
+    with pytest.raises(CheckpointError, match="no checkpoint there; it has none of open_clip_conf"):
         load_bundle(f"{original}+encoder={tmp_path}").encoder()
     tiny.tiny_resnet(tmp_path / "resnet", CLASSES)
-    message = "resnet: its configuration is of no encoder known here; give a `type`, one of clip"
+    message = "resnet: its configuration matches no kind of encoder; give a `type`, one of clip"
     with pytest.raises(CheckpointError, match=message):
         load_bundle(f"{original}+encoder={tmp_path / 'resnet'}").encoder()
 

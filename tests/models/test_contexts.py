@@ -1,4 +1,4 @@
-"""Learned vectors before a text: with the vectors of words they are these words."""
+"""Context vectors before a text: the embeddings of words give the encoding of these words."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def encoder(request, tmp_path_factory):
 
 
 def test_the_vectors_of_words_stand_for_these_words(encoder):
-    vectors = context_encoder(encoder).word_vectors("a photo of a")
-    found = encoder.encode_contexts(NAMES, vectors)
+    vectors = context_encoder(encoder).token_embeddings("a photo of a")
+    found = encoder.encode_with_context(NAMES, vectors)
     assert found.dtype == torch.float32
     expected = encoder.encode_texts([f"a photo of a {name}" for name in NAMES])
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
@@ -39,18 +39,20 @@ def test_the_vectors_of_words_stand_for_these_words(encoder):
 
 def test_other_vectors_mean_something_else_and_leave_nothing_behind(encoder):
     before = encoder.encode_texts(NAMES)
-    vectors = encoder.word_vectors("a photo of a")
-    some = encoder.encode_contexts(NAMES, vectors)
-    assert not np.allclose(encoder.encode_contexts(NAMES, -vectors), some, atol=1e-2)
+    vectors = encoder.token_embeddings("a photo of a")
+    some = encoder.encode_with_context(NAMES, vectors)
+    assert not np.allclose(encoder.encode_with_context(NAMES, -vectors), some, atol=1e-2)
     np.testing.assert_array_equal(encoder.encode_texts(NAMES), before)
 
 
 def test_gradients_reach_the_vectors_and_point_uphill(encoder):
-    vectors = encoder.word_vectors("a photo of a").requires_grad_()
+    vectors = encoder.token_embeddings("a photo of a").requires_grad_()
     aim = torch.nn.functional.normalize(torch.ones(encoder.dim), dim=0)
 
     def value(contexts):
-        return (torch.nn.functional.normalize(encoder.encode_contexts(NAMES, contexts)) @ aim).sum()
+        return (
+            torch.nn.functional.normalize(encoder.encode_with_context(NAMES, contexts)) @ aim
+        ).sum()
 
     here = value(vectors)
     here.backward()
@@ -61,11 +63,13 @@ def test_gradients_reach_the_vectors_and_point_uphill(encoder):
 
 
 def test_a_text_with_no_room_left_is_refused(encoder):
-    vectors = encoder.word_vectors("a photo of a")
+    vectors = encoder.token_embeddings("a photo of a")
     with pytest.raises(InputError, match="learned vectors, and the text tower"):
-        encoder.encode_contexts(["cat"], vectors[:1].expand(600, -1))
+        encoder.encode_with_context(["cat"], vectors[:1].expand(600, -1))
 
 
 def test_an_encoder_without_such_a_tower_is_refused_by_name():
-    with pytest.raises(InputError, match="encoder 'colours': its text tower takes no vectors"):
+    with pytest.raises(
+        InputError, match="encoder 'colours': its text tower takes no context vectors"
+    ):
         context_encoder(ColourEncoder())

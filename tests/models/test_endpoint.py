@@ -504,12 +504,20 @@ def test_a_run_goes_on_without_an_image_that_the_provider_refuses(bundle, tmp_pa
     assert "image too dull" in row["reason"]
 
 
+def test_a_describer_of_a_bundle_that_lacks_a_field_is_named(bundle, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(bundle, own)
+    change_spec(own, describer={"type": "endpoint", "model": "tiny"})
+    with pytest.raises(InputError, match=r"bundle 'tiny', describer: missing .* 'base_url'"):
+        load_bundle(own).describer(None)
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
         ({"type": "tagger"}, "`type` is 'tagger', not one of endpoint, file"),
-        ({"type": "endpoint", "url": "x"}, "no field 'url'; there are base_url, model"),
-        ({"type": "endpoint", "model": "x"}, "missing 1 required positional argument: 'base_url'"),
+        ({"type": "endpoint", "url": "x"}, "unknown field 'url'; the fields are base_url, model"),
+        ({"type": "endpoint", "model": "x"}, "missing a required argument: 'base_url'"),
         ([], "`type` is None"),
     ],
 )

@@ -24,8 +24,7 @@ def models(*bundles: str) -> None:
     bundles
         Names or directories of bundles; the built-in ones if not given.
     """
-    from synood.models._spec import PAPER, VARIANTS
-    from synood.models.bundles import load_bundle
+    from synood.models.bundles import PAPER, VARIANTS, load_bundle
 
     for name in bundles or ("mini", PAPER["name"], *VARIANTS):
         bundle = load_bundle(name)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synood.models._autoencoder import Autoencoder
-    from synood.models._prompting import Prompter
+    from synood.models._prompting import PromptEncoder
 
 _PARTS = {
     "unet": "UNet2DConditionModel",
@@ -104,11 +104,11 @@ def load_scheduler(source: str | Path, revision: str | None) -> Any:  # noqa: AN
     return scheduler
 
 
-def refuse_misfits(
+def check_fit(
     source: str | Path,
     unet: Any,  # noqa: ANN401
     autoencoder: Autoencoder,
-    prompter: Prompter,
+    prompter: PromptEncoder,
 ) -> None:
     """Raise `CheckpointError` when the parts of a checkpoint do not belong together."""
     channels = autoencoder.channels

@@ -33,7 +33,7 @@ class Embedding:
         return Embedding(torch.zeros_like(self.text[:1]), pooled)
 
 
-class Prompter:
+class PromptEncoder:
     """One CLIP text tower (Stable Diffusion 1 and 2) or two side by side (SDXL).
 
     A single tower gives its last hidden state; of two, the last but one of each is taken and the
@@ -45,7 +45,7 @@ class Prompter:
         self._zeros_for_empty = zeros_for_empty
 
     @classmethod
-    def from_pretrained(cls, layout: Layout, device: str, dtype: torch.dtype) -> Prompter:
+    def from_pretrained(cls, layout: Layout, device: str, dtype: torch.dtype) -> PromptEncoder:
         """Load the one tower or the two that a checkpoint has."""
         from transformers import CLIPTextModel, CLIPTextModelWithProjection
 

@@ -1,4 +1,4 @@
-"""What makes up a bundle before anything is loaded: found by name, changed, checked."""
+"""The specification of a bundle: found by name, changed and validated before loading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from synood.errors import CheckpointError
 from synood.files import read_json
 from synood.models.catalog import pinned
 from synood.models.hub import HubError
-from synood.models.parts import PARTS, Kind
+from synood.models.parts import PARTS, PartKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +24,9 @@ _ANY_KIND = {"encoder": {"type", "preprocess"}}  # keys that every kind of a par
 _CONFIGS = ("open_clip_config.json", "model_index.json", "config.json")
 _CHANGE = re.compile(rf"\+(?=(?:{'|'.join(PARTS)})(?:\.\w+)?=)")
 
-# The paper's models (§4.1) on the hub. Its in-painting checkpoint has left its first place in
-# 2025; sd2-community holds the copy. The question put to LLaVA is unpublished; ours stands in
-# models/questions.py.
+# The paper's models (§4.1) on the hub. Its in-painting checkpoint was removed from the hub in 2025;
+# sd2-community has a copy. The authors' question to LLaVA is unpublished; models/questions.py has
+# ours.
 PAPER: dict[str, Any] = {
     "schema": SCHEMA,
     "name": "paper",
@@ -44,7 +44,7 @@ VARIANTS = {
 
 
 def find_spec(name: str) -> tuple[Path | None, dict[str, Any], str]:
-    """Return root, checked spec and changes (as they are repeated) of a bundle's full name."""
+    """Return root, validated spec and normalised changes for a bundle's full name."""
     name, *changes = _CHANGE.split(VARIANTS.get(name, name))
     root, spec, where = _found(name)
     written = "".join("+" + _exchange(spec, change) for change in changes)
@@ -55,7 +55,7 @@ def find_spec(name: str) -> tuple[Path | None, dict[str, Any], str]:
 
 
 def _found(name: str) -> tuple[Path | None, dict[str, Any], str]:
-    """Return a bundle's root, its spec, and how to call it in errors."""
+    """Return a bundle's root, its spec, and its name in errors."""
     if name == PAPER["name"]:
         return None, json.loads(json.dumps(PAPER)), f"bundle {name!r}"
     root = EMBEDDED if name == "mini" else Path(name)
@@ -71,7 +71,7 @@ def _found(name: str) -> tuple[Path | None, dict[str, Any], str]:
 
 
 def _exchange(spec: dict[str, Any], change: str) -> str:
-    """Carry out "part=PLACE" or "part.field=VALUE" in `spec`; return it as it can be repeated."""
+    """Apply "part=PLACE" or "part.field=VALUE" to `spec`; return it with an absolute path."""
     target, _, value = change.partition("=")
     part, _, field = target.partition(".")
     if field in ("", "id", "path"):
@@ -85,7 +85,7 @@ def _exchange(spec: dict[str, Any], change: str) -> str:
 
 
 def _pin(part: dict[str, Any]) -> None:
-    """State the catalog's revision, so that it is recorded and a later one is told apart."""
+    """Set the catalog's revision, so that it is recorded and differs from a later one."""
     revision = pinned(part["id"], part.get("revision")) if "id" in part else None
     if revision is not None:
         part["revision"] = revision
@@ -103,7 +103,7 @@ def configuration(source: str, revision: str | None) -> Mapping[str, Any]:
         except CheckpointError:
             continue
         return config if isinstance(config, dict) else {}
-    raise CheckpointError(f"{source}: no checkpoint there, it has none of {', '.join(_CONFIGS)}")
+    raise CheckpointError(f"{source}: no checkpoint there; it has none of {', '.join(_CONFIGS)}")
 
 
 def _check_spec(spec: object, where: str) -> None:
@@ -125,7 +125,7 @@ def _check_spec(spec: object, where: str) -> None:
             _check_part(key, spec[key], kinds, where)
 
 
-def _check_part(key: str, part: object, kinds: Mapping[str, Kind], where: str) -> None:
+def _check_part(key: str, part: object, kinds: Mapping[str, PartKind], where: str) -> None:
     if not isinstance(part, dict):
         raise CheckpointError(f"{where}: `{key}` must be an object")
     possible = list(kinds.values())

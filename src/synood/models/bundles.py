@@ -12,15 +12,15 @@ A bundle is a directory with a `bundle.json`:
      "files": {"encoder/model.safetensors": "<sha256>", ...}}
 
 Only `schema`, `name` and `encoder` are required. A part has a `path` inside the bundle or the
-`id` of a hub repository; what else it may have says `models/parts.py`. Without a `type` its
-configuration tells which it is. Where `files` is given it must list every file of the parts, and
-each is checked before it is opened.
+`id` of a hub repository; `models/parts.py` lists its other fields. Without a `type`, the type is
+recognised from the checkpoint's configuration. `files`, where given, must list every file of the
+parts, and each is verified before it is opened.
 
-Any encoder may state a `preprocess`, one of the presets "clip", "neglabel" and "openood"; without
-one it does as its checkpoint says.
+An encoder may name a `preprocess`, one of the presets "clip", "neglabel" and "openood"; the default
+is its checkpoint's own.
 
-Any part of any bundle is exchanged in the bundle's name, by a hub id or a folder, and so is a
-single field of one: `paper+encoder=google/siglip-base-patch16-224+encoder.dtype=bfloat16`.
+The bundle's name can replace any part of it by a hub id or a folder, and any single field:
+`paper+encoder=google/siglip-base-patch16-224+encoder.dtype=bfloat16`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_text, sha256_file
-from synood.models._spec import EMBEDDED, configuration, find_spec
-from synood.models.parts import PARTS, Kind, named
+from synood.models._spec import EMBEDDED, PAPER, VARIANTS, configuration, find_spec
+from synood.models.parts import PARTS, PartKind, import_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from synood.models.describer import Describer
     from synood.models.inpainting import Inpainter
 
-__all__ = ["EMBEDDED", "Bundle", "load_bundle"]
+__all__ = ["EMBEDDED", "PAPER", "VARIANTS", "Bundle", "load_bundle"]
 
 _CLIP_SCALE = {
     "score.temperature": 0.01,
@@ -60,8 +60,8 @@ _PAPERS = ("readme", "license", "licence", "notice")  # starts of names that no 
 class Bundle:
     """Checkpoints that belong together; each part is loaded when it is asked for.
 
-    `root` is None where every part comes from the hub. `changes` are the parts exchanged, as they
-    are written after the bundle's name.
+    `root` is None where every part comes from the hub. `changes` are the replaced parts, as written
+    after the bundle's name.
 
     >>> bundle = load_bundle("mini")  # doctest: +SKIP
     >>> bundle.encoder().encode_texts(["a photo of a cat"]).shape  # doctest: +SKIP
@@ -84,14 +84,14 @@ class Bundle:
 
     @property
     def place(self) -> str | None:
-        """What finds a bundle of one's own again; None for those found by name."""
+        """Path and changes that find a user's own bundle again; None for those found by name."""
         if self.root is None or self.root == EMBEDDED:
             return None
         return f"{self.root.resolve()}{self.changes}"
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names of the parts it has, in the order in which a run uses them."""
+        """Names of its parts, in the order in which a run uses them."""
         return tuple(part for part in PARTS if part in self.spec)
 
     @property
@@ -101,9 +101,9 @@ class Bundle:
 
     @property
     def recipe_defaults(self) -> dict[str, Any]:
-        """Recipe fields that suit these models (nested or dotted keys), later ones over earlier."""
+        """Recipe fields that suit these models, with nested or dotted keys; later ones override."""
         own = {"mining.prompt_set": self.prompt_set, **self.spec.get("recipe", {})}
-        # what a bundle states in the unit of its own encoder is not meant for one exchanged for it
+        # fields in the unit of the bundle's own encoder do not apply to its replacement
         return {**own, **self._scale} if self._exchanged else {**self._scale, **own}
 
     @property
@@ -113,13 +113,13 @@ class Bundle:
 
     @cached_property
     def _scale(self) -> dict[str, float]:
-        """Recipe fields in the unit of the encoder's logits, where it is not the recipes' own."""
+        """Recipe fields that depend on the scale of the encoder's logits."""
         part = self._part("encoder")
         kind = self._kind("encoder", part)
         if kind.recipe is None:
             return _CLIP_SCALE if self._exchanged else {}
         place = [self._located(part, key) for key in kind.places if key in part]
-        fields: dict[str, float] = named(kind.recipe)(*place, part.get("revision"))
+        fields: dict[str, float] = import_object(kind.recipe)(*place, part.get("revision"))
         return fields
 
     @property
@@ -127,7 +127,7 @@ class Bundle:
         return "+encoder=" in self.changes
 
     def encoder(self, device: str = "cpu") -> ImageTextEncoder:
-        """Load the image-text encoder, with the preprocessing that the bundle names if it does."""
+        """Load the image-text encoder, with the preprocessing that the bundle names, if any."""
         from synood.models.presets import with_preset
 
         encoder: ImageTextEncoder = self._load("encoder", device=device)
@@ -146,11 +146,11 @@ class Bundle:
         if kind.prompt_limits is None:
             return None
         place = [self._located(part, key) for key in kind.places if key in part]
-        limits: PromptLimits = named(kind.prompt_limits)(*place, part.get("revision"))
+        limits: PromptLimits = import_object(kind.prompt_limits)(*place, part.get("revision"))
         return limits
 
     def classifier(self, device: str = "cpu") -> Classifier | None:
-        """Load the classifier, or None where the bundle has none and a probe must be trained."""
+        """Load the classifier; None where the bundle has none, so that a probe must be trained."""
         if "classifier" not in self.spec:
             return None
         classifier: Classifier = self._load("classifier", device=device)
@@ -176,7 +176,7 @@ class Bundle:
         )
 
     def foreign_files(self, key: str) -> dict[str, str]:
-        """SHA-256 of the files of a part that is a folder of its own, outside the bundle."""
+        """SHA-256 of the files of a part that lies in a folder outside the bundle."""
         folder = Path(self.spec.get(key, {}).get("id", ""))
         return _hashes_below(folder) if folder.is_absolute() else {}
 
@@ -190,7 +190,7 @@ class Bundle:
     def from_hub(self, key: str) -> dict[str, Any]:
         """Commit and SHA-256 of the weights of a part that the local hub cache holds, or nothing.
 
-        So that a run tells what it was made with also where the catalog knows no hash.
+        So that a run records its models even where the catalog has no hash.
         """
         part = self.spec.get(key, {})
         if "id" not in part or Path(part["id"]).is_dir():
@@ -206,10 +206,11 @@ class Bundle:
         kind = self._kind(key, part)
         place = [self._located(part, name) for name in kind.places if name in part]
         options = {name: part[name] for name in kind.options if name in part}
-        return kind.load(*place, **{name: given[name] for name in kind.given}, **options)
+        where = f"bundle {self.name!r}, {key}"
+        return kind.load(where, *place, **{name: given[name] for name in kind.given}, **options)
 
-    def _kind(self, key: str, part: Mapping[str, Any]) -> Kind:
-        """Return the kind of a part: as it says, the only one there is, or as its files show."""
+    def _kind(self, key: str, part: Mapping[str, Any]) -> PartKind:
+        """Return the kind of a part: its `type`, the only kind there is, or as its files show."""
         kinds = PARTS[key]
         if "type" in part or len(kinds) == 1:
             return kinds[part.get("type", next(iter(kinds)))]
@@ -219,7 +220,7 @@ class Bundle:
             if kind.recognises(config):
                 return kind
         raise CheckpointError(
-            f"{source}: its configuration is of no {key} known here; give a `type`, "
+            f"{source}: its configuration matches no kind of {key}; give a `type`, "
             f"one of {', '.join(kinds)}"
         )
 
@@ -257,7 +258,7 @@ class Bundle:
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     def _check(self, path: Path) -> None:
-        """Refuse a file that is missing, altered, unlisted or a link out of the bundle."""
+        """Refuse a file that is missing, altered, not listed, or a link out of the bundle."""
         root = self._root()
         if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name too long
             raise CheckpointError(f"{path}: missing; restore the bundle {self.name!r}")
@@ -288,9 +289,11 @@ class Bundle:
 def load_bundle(name_or_dir: str | Path | Bundle) -> Bundle:
     """Find a bundle: "mini" (embedded), "paper" (hub ids), or a directory with bundle.json.
 
-    "+part=ID" or "+part=FOLDER" after it exchanges a part, "+part.field=VALUE" a field of one.
-    Nothing is loaded yet. An unknown name, or a bundle.json that cannot be used, is a
-    `CheckpointError` naming file and field.
+    "+part=ID" or "+part=FOLDER" after the name replaces a part, "+part.field=VALUE" one field.
+    No model is loaded yet.
+
+    Raises:
+        CheckpointError: the name is unknown or bundle.json is invalid; it names file and field.
 
     >>> load_bundle("paper+encoder=openai/clip-vit-base-patch32").spec["encoder"]["id"]
     'openai/clip-vit-base-patch32'
@@ -307,7 +310,7 @@ def _hashes_below(directory: Path) -> dict[str, str]:
 
 
 def _files_below(directory: Path) -> list[Path]:
-    """Every file that a loader might open, sorted; papers such as README and LICENSE left out."""
+    """Return every file that a loader might open, sorted, without README, LICENSE and the like."""
     return [
         path
         for path in sorted(directory.rglob("*"))

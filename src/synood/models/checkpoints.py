@@ -106,7 +106,7 @@ def load_folder(source: str | Path, names: tuple[str, ...], revision: str | None
     return Path(folder)
 
 
-def optional(library: str, extra: str) -> Any:  # noqa: ANN401 - a library, untyped here
+def import_optional(library: str, extra: str) -> Any:  # noqa: ANN401 - a library, untyped here
     """Import a library that an extra brings; where it does not import, an `InputError` says how."""
     try:
         return import_module(library)

@@ -101,7 +101,7 @@ class ClipEncoder(ContextTowerEncoder):
             )
         return cls(model, tokenizer, preprocess, path_or_id, revision)
 
-    def _word_embedding(self) -> torch.nn.Embedding:
+    def _token_embedding(self) -> torch.nn.Embedding:
         embedding: torch.nn.Embedding = self._model.text_model.embeddings.token_embedding
         return embedding
 

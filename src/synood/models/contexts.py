@@ -1,10 +1,11 @@
-"""Learned vectors in the place of a prompt's first words, for encoders whose text tower takes them.
+"""Context vectors of learned prompts: embeddings that precede a text, as in CoOp.
 
-As in CoOp (Zhou et al., IJCV 2022): after the start token come the vectors, then the text.
+Zhou et al., IJCV 2022: the start token, then the context vectors, then the text.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -21,71 +22,71 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class ContextEncoder(Protocol):
-    """What an image-text encoder has where prompts can be tuned."""
+    """An image-text encoder whose prompts can be learned."""
 
-    def word_vectors(self, text: str) -> torch.Tensor:
-        """Return the vectors (n, W) that the text tower has for the tokens of a text."""
+    def token_embeddings(self, text: str) -> torch.Tensor:
+        """Return the text tower's embeddings (n, W) of the tokens of a text."""
 
-    def encode_contexts(self, texts: Sequence[str], contexts: torch.Tensor) -> torch.Tensor:
-        """Encode texts that vectors stand before: (T, D) float32, not normalised, differentiable.
+    def encode_with_context(self, texts: Sequence[str], contexts: torch.Tensor) -> torch.Tensor:
+        """Encode texts after context vectors (n, W): (T, D) float32, unnormalised, differentiable.
 
-        `contexts` are (n, W), the same for all texts. With the vectors of some words this is the
-        encoding of these words and the text; too long a text is an `InputError`.
+        The embeddings of some words as `contexts` give the encoding of these words and the text. A
+        text that is too long is an `InputError`.
         """
 
 
 def context_encoder(encoder: ImageTextEncoder) -> ContextEncoder:
-    """Return the encoder where its text tower takes vectors, else raise an `InputError`."""
+    """Return the encoder if its prompts can be learned, else raise an `InputError`."""
     if not isinstance(encoder, ContextEncoder):
         raise InputError(
-            f"encoder {encoder.name!r}: its text tower takes no vectors in the place of words, "
-            "which CoOp and LoCoOp learn; choose a CLIP or a dual encoder"
+            f"encoder {encoder.name!r}: its text tower takes no context vectors, which CoOp and "
+            "LoCoOp learn; choose a CLIP or a dual encoder"
         )
     return encoder
 
 
 class ContextTowerEncoder(PatchTowerEncoder):
-    """Towers of CLIP's kind, whose rows of tokens begin with a start token."""
+    """An encoder like CLIP, whose token sequences begin with a start token."""
 
-    def word_vectors(self, text: str) -> torch.Tensor:
+    def token_embeddings(self, text: str) -> torch.Tensor:
         """See `ContextEncoder`."""
-        return vectors_of(self._token_rows([text])[0], self._word_embedding())
+        return embeddings_of(self._token_rows([text])[0], self._token_embedding())
 
-    def encode_contexts(self, texts: Sequence[str], contexts: torch.Tensor) -> torch.Tensor:
+    def encode_with_context(self, texts: Sequence[str], contexts: torch.Tensor) -> torch.Tensor:
         """See `ContextEncoder`."""
-        rows = with_room(self._token_rows(texts), texts, len(contexts), self._context)
-        with standing_in(self._word_embedding(), contexts):
+        rows = with_placeholders(self._token_rows(texts), texts, len(contexts), self._context)
+        with replaced_embeddings(self._token_embedding(), contexts):
             return self._text_features(rows).float()
 
-    def _word_embedding(self) -> torch.nn.Embedding:
-        """The layer that turns token ids into vectors."""
-        raise NotImplementedError
+    @abstractmethod
+    def _token_embedding(self) -> torch.nn.Embedding:
+        """Return the embedding layer of the text tower."""
 
 
-def vectors_of(row: Sequence[int], embedding: torch.nn.Embedding) -> torch.Tensor:
-    """Return the vectors (n, W) of a row of tokens, without its start and end."""
+def embeddings_of(row: Sequence[int], embedding: torch.nn.Embedding) -> torch.Tensor:
+    """Return the embeddings (n, W) of a token sequence without its start and end tokens."""
     return embedding.weight[list(row[1:-1])].detach().float()
 
 
-def with_room(
-    rows: Sequence[Sequence[int]], texts: Sequence[str], room: int, limit: int
+def with_placeholders(
+    rows: Sequence[Sequence[int]], texts: Sequence[str], count: int, limit: int
 ) -> list[list[int]]:
-    """Put `room` more tokens after each row's start; which ones does not matter.
+    """Insert `count` placeholder tokens after the start token of each row.
 
     A row that is then longer than `limit` is an `InputError`.
     """
     for row, text in zip(rows, texts, strict=True):
-        if len(row) + room > limit:
+        if len(row) + count > limit:
             raise InputError(
-                f"{text!r}: takes {len(row)} tokens and {room} learned vectors, and the text tower "
-                f"{limit}; shorten it"
+                f"{text!r}: takes {len(row)} tokens and {count} learned vectors, and the text "
+                f"tower {limit}; shorten it"
             )
-    return [[row[0], *[row[1]] * room, *row[1:]] for row in rows]
+    return [[row[0], *[row[1]] * count, *row[1:]] for row in rows]
 
 
 @contextmanager
-def standing_in(embedding: torch.nn.Embedding, contexts: torch.Tensor) -> Iterator[None]:
-    """Replace the vectors after the first of each row that the layer looks up by `contexts`."""
+def replaced_embeddings(embedding: torch.nn.Embedding, contexts: torch.Tensor) -> Iterator[None]:
+    """Let an embedding layer return `contexts` (n, W) in place of the tokens after the first."""
 
     def replaced(module: Any, ids: Any, found: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
         whole = contexts.to(found).expand(len(found), *contexts.shape)

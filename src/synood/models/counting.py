@@ -1,4 +1,4 @@
-"""How many numbers a model holds."""
+"""Parameter count."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def parameter_count(model: Any) -> int:  # noqa: ANN401 - any adapter or module
-    """Count the parameters of all modules that an adapter holds, each once.
+    """Return the number of parameters in all modules of an adapter, each counted once.
 
     >>> from torch import nn
     >>> parameter_count(nn.Linear(3, 2))

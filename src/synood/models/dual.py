@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_json, sha256_file
-from synood.models.contexts import standing_in, vectors_of, with_room
+from synood.models.contexts import embeddings_of, replaced_embeddings, with_placeholders
 from synood.models.efficientnet_lite import EfficientNetLite0
 
 if TYPE_CHECKING:
@@ -152,15 +152,15 @@ class DualEncoder:
             rows: Tensor = self._towers.text_map(self._text.encode(texts, batch_size))
             return rows.cpu().numpy()
 
-    def word_vectors(self, text: str) -> Tensor:
+    def token_embeddings(self, text: str) -> Tensor:
         """See `models.contexts.ContextEncoder`."""
-        return vectors_of(self._text.token_rows([text])[0], self._text.word_embedding)
+        return embeddings_of(self._text.token_rows([text])[0], self._text.word_embedding)
 
-    def encode_contexts(self, texts: Sequence[str], contexts: Tensor) -> Tensor:
+    def encode_with_context(self, texts: Sequence[str], contexts: Tensor) -> Tensor:
         """See `models.contexts.ContextEncoder`."""
         tower = self._text
-        rows = with_room(tower.token_rows(texts), texts, len(contexts), tower.limit)
-        with standing_in(tower.word_embedding, contexts):
+        rows = with_placeholders(tower.token_rows(texts), texts, len(contexts), tower.limit)
+        with replaced_embeddings(tower.word_embedding, contexts):
             features: Tensor = self._towers.text_map(tower.pooled(rows))
         return features
 

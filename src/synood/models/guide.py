@@ -1,7 +1,7 @@
-"""What judges a picture while it is painted: images in [0, 1] -> logits, differentiable.
+"""Guides of the synthesis: images in [0, 1] -> logits, differentiable.
 
-Every `Classifier` can; so can the image-text encoder itself, by how it shares its softmax between
-class names and negative labels.
+Every `Classifier` is one; so is the image-text encoder, with its margin between class names and
+negative labels.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 class Guide(Protocol):
-    """What the synthesis asks of whoever judges its pictures."""
+    """The interface that guided in-painting needs."""
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, K), differentiable; K is the guide's own."""
+        """(N, 3, H, W) in [0, 1] -> (N, K), differentiable; K depends on the guide."""
 
 
-class LabelMasses:
-    """The encoder as a guide of two logits: class names against negative labels.
+class MarginGuide:
+    """The encoder as a guide with two logits: class names against negative labels.
 
-    The softmax of the two is the score of equation 2 without groups; their difference is the
-    encoder's margin. `class_features` are (C, D) and `negative_features` (M, D), float32 and of
-    unit length, `temperature` is the score's. An encoder's logit bias would cancel out. [ours]
+    Their softmax is the score of equation 2 without groups; their difference is the encoder's
+    margin. `class_features` are (C, D) and `negative_features` (M, D), float32 and of unit length;
+    `temperature` is the score's. An encoder's logit bias would cancel out. [ours]
     """
 
     def __init__(
@@ -57,5 +57,5 @@ class LabelMasses:
         """(N, 3, H, W) in [0, 1] -> (N, 2): log sum exp(cosine / temperature) over each side."""
         features = F.normalize(self._encoder.encode_pixels(pixels), dim=-1)
         cosines = (features @ texts.to(features).T for texts in self._texts)
-        masses = [torch.logsumexp(one / self._temperature, dim=1) for one in cosines]
-        return torch.stack(masses, dim=1)
+        sides = [torch.logsumexp(one / self._temperature, dim=1) for one in cosines]
+        return torch.stack(sides, dim=1)

@@ -17,11 +17,11 @@ from synood.errors import InputError
 from synood.models._autoencoder import Autoencoder
 from synood.models._diffusers_layout import (
     Layout,
+    check_fit,
     load_scheduler,
     read_layout,
-    refuse_misfits,
 )
-from synood.models._prompting import Prompter
+from synood.models._prompting import PromptEncoder
 from synood.models.checkpoints import load_model
 from synood.models.denoising import Conditioning, denoised
 from synood.models.precision import chosen_dtype
@@ -48,7 +48,7 @@ class Inpainter:
         *,
         unet: Any,  # noqa: ANN401 - diffusers is untyped here
         autoencoder: Autoencoder,
-        prompter: Prompter,
+        prompter: PromptEncoder,
         scheduler: Any,  # noqa: ANN401
         layout: Layout,
     ) -> None:
@@ -86,8 +86,8 @@ class Inpainter:
         unet, vae = diffusers.UNet2DConditionModel, diffusers.AutoencoderKL
         unet = load_model(unet, subfolder="unet", torch_dtype=dtype, **model)
         autoencoder = Autoencoder(load_model(vae, subfolder="vae", torch_dtype=exact, **model))
-        prompter = Prompter.from_pretrained(layout, device, dtype)
-        refuse_misfits(path_or_id, unet, autoencoder, prompter)
+        prompter = PromptEncoder.from_pretrained(layout, device, dtype)
+        check_fit(path_or_id, unet, autoencoder, prompter)
         return cls(
             unet=unet,
             autoencoder=autoencoder,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from synood.errors import InputError
-from synood.models.checkpoints import load_folder, load_part, optional
+from synood.models.checkpoints import import_optional, load_folder, load_part
 from synood.models.precision import chosen_dtype
 from synood.models.resnet_clip import open_clip_preprocess
 from synood.models.towers import TowerEncoder
@@ -42,7 +42,7 @@ class OpenClipEncoder(TowerEncoder):
 
         Raises `InputError` where open_clip cannot be imported.
         """
-        library = optional("open_clip", "open-clip")
+        library = import_optional("open_clip", "open-clip")
         name = f"local-dir:{load_folder(path_or_id, FILES, revision)}"
         model = load_part(library.create_model, name, require_pretrained=True)
         model = model.to(device=device, dtype=chosen_dtype(dtype, device))

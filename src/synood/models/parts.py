@@ -1,8 +1,8 @@
-"""The kinds of parts that a bundle may have: one row a kind, naming what loads it.
+"""The kinds of parts that a bundle may have: one row per kind, with its loader.
 
-A new kind is a new row here. The loader is imported when a part is loaded. It is called with
-where the part lies (if the kind has a place at all), with the `given` of "device" and "encoder",
-and with those `options` that the bundle states, by name.
+A new kind is a new row in `PARTS`. The loader is imported when a part is loaded. Its arguments are
+the part's location (if the kind has one), those of "device" and "encoder" that `given` names, and
+the `options` that the bundle sets.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
@@ -22,30 +23,35 @@ Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of a part: what loads it, and which keys it may have in a bundle.json."""
+class PartKind:
+    """One kind of part: its loader, and the keys that it may have in a bundle.json."""
 
     loader: str  # "module:name"
-    places: tuple[str, ...] = ("path", "id")  # keys of which one must say where the part lies
-    options: tuple[str, ...] = ("revision",)  # further keys, handed to the loader
-    given: tuple[str, ...] = ("device",)  # what the loader is handed besides
-    # whether a checkpoint's configuration is of this kind, where a bundle does not say the type
+    places: tuple[str, ...] = ("path", "id")  # keys, one of which must give the location
+    options: tuple[str, ...] = ("revision",)  # further keys, passed to the loader
+    given: tuple[str, ...] = ("device",)  # what the run adds
+    # whether a checkpoint's configuration is of this kind, for bundles that give no type
     recognises: Callable[[Config], bool] = lambda config: False
-    # "module:name" of what tells, from place and revision, the recipe fields that suit such a part
+    # "module:name" of a function: location and revision -> recipe fields that suit the part
     recipe: str | None = None
-    # "module:name" of what tells which prompts fit, from place and revision, without weights
+    # "module:name" of a function: location and revision -> which prompts fit, without weights
     prompt_limits: str | None = None
 
-    def load(self, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
-        """Import the loader and call it."""
-        return named(self.loader)(*place, **options)
+    def load(self, where: str, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
+        """Import the loader and call it; a missing argument is an `InputError` about `where`."""
+        loader = import_object(self.loader)
+        try:
+            signature(loader).bind(*place, **options)
+        except TypeError as error:
+            raise InputError(f"{where}: {error}; see docs/describing.md") from None
+        return loader(*place, **options)
 
 
 def describer_from_json(path: Path) -> Any:  # noqa: ANN401 - a describer
     """Make a describer from a JSON object as it stands in a bundle under "describer".
 
     Raises:
-        InputError: it is of a kind that works with a bundle's other parts, or has an unknown field.
+        InputError: its kind needs a bundle's other parts, or a field is unknown or invalid.
     """
     part = read_json(path)
     kinds = {name for name, kind in PARTS["describer"].items() if not kind.given}
@@ -53,22 +59,21 @@ def describer_from_json(path: Path) -> Any:  # noqa: ANN401 - a describer
     if kind not in kinds:
         raise InputError(
             f"{path}: `type` is {kind!r}, not one of {', '.join(sorted(kinds))}; other describers "
-            "belong into a bundle, or are exchanged in its name: --models paper+describer=ID"
+            "belong in a bundle, or replace its own: --models paper+describer=ID"
         )
     rule = PARTS["describer"][kind]
     place = [part[name] for name in rule.places if name in part]
     options = {name: value for name, value in part.items() if name not in ("type", *rule.places)}
     unknown = sorted(options.keys() - set(rule.options))
     if unknown:
-        raise InputError(f"{path}: no field {unknown[0]!r}; there are {', '.join(rule.options)}")
-    try:
-        return rule.load(*place, **options)
-    except TypeError as error:
-        raise InputError(f"{path}: {error}; see docs/describing.md") from None
+        raise InputError(
+            f"{path}: unknown field {unknown[0]!r}; the fields are {', '.join(rule.options)}"
+        )
+    return rule.load(str(path), *place, **options)
 
 
-def named(name: str) -> Any:  # noqa: ANN401 - whatever it names
-    """Import what "module:name" or "module:class.method" names."""
+def import_object(name: str) -> Any:  # noqa: ANN401 - any object
+    """Import the object at "module:name" or "module:class.method"."""
     module, _, path = name.partition(":")
     found: Any = import_module(module)
     for attribute in path.split("."):
@@ -77,39 +82,39 @@ def named(name: str) -> Any:  # noqa: ANN401 - whatever it names
 
 
 def _layers_are_a_list(config: Config) -> bool:
-    """Whether an `open_clip_config.json` is of a ResNet: it has a number of layers a stage."""
+    """Whether an `open_clip_config.json` describes a ResNet: it lists the layers of each stage."""
     model = config.get("model_cfg", {})
     return isinstance(model.get("vision_cfg", {}).get("layers"), list)
 
 
-PARTS: dict[str, dict[str, Kind]] = {
+PARTS: dict[str, dict[str, PartKind]] = {
     "encoder": {
-        "clip": Kind(
+        "clip": PartKind(
             "synood.models.clip:ClipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: config.get("model_type") == "clip",
         ),
-        "siglip": Kind(
+        "siglip": PartKind(
             "synood.models.siglip:SiglipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: config.get("model_type") == "siglip",
             recipe="synood.models.scale:recipe_defaults",
         ),
-        "resnet-clip": Kind(
+        "resnet-clip": PartKind(
             "synood.models.resnet_clip:ResNetClipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=_layers_are_a_list,
         ),
-        "open-clip": Kind(
+        "open-clip": PartKind(
             "synood.models.open_clip:OpenClipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: "model_cfg" in config,
             recipe="synood.models.scale:recipe_defaults",
         ),
-        "dual": Kind("synood.models.dual:DualEncoder.from_pretrained", ("path",), ()),
+        "dual": PartKind("synood.models.dual:DualEncoder.from_pretrained", ("path",), ()),
     },
     "inpainter": {
-        "diffusers": Kind(
+        "diffusers": PartKind(
             "synood.models.inpainting:Inpainter.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: "_diffusers_version" in config,
@@ -117,24 +122,24 @@ PARTS: dict[str, dict[str, Kind]] = {
         ),
     },
     "classifier": {
-        "timm": Kind(
+        "timm": PartKind(
             "synood.models.timm_classifier:TimmClassifier.from_pretrained",
             recognises=lambda config: "architecture" in config and "pretrained_cfg" in config,
         ),
-        "transformers": Kind(
+        "transformers": PartKind(
             "synood.models.classifier:TransformersClassifier.from_pretrained",
             recognises=lambda config: "model_type" in config,
         ),
     },
     "describer": {
-        "tagger": Kind(
+        "tagger": PartKind(
             "synood.models.describer:Tagger.from_file",
             ("vocabulary",),
             ("tags", "template", "exclude"),
             given=("encoder",),
         ),
-        "file": Kind("synood.models.describer:FileDescriber", ("path",), (), given=()),
-        "endpoint": Kind(
+        "file": PartKind("synood.models.describer:FileDescriber", ("path",), (), given=()),
+        "endpoint": PartKind(
             "synood.models.endpoint:EndpointDescriber",
             places=(),
             options=(
@@ -143,7 +148,7 @@ PARTS: dict[str, dict[str, Kind]] = {
             ),
             given=(),
         ),
-        "image-text": Kind(
+        "image-text": PartKind(
             "synood.models.image_text:ImageTextDescriber.from_pretrained",
             options=("revision", "dtype", "question", "batch_size"),
             recognises=lambda config: "model_type" in config,

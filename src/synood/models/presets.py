@@ -1,4 +1,4 @@
-"""An encoder with one of the field's named preprocessings in place of its checkpoint's own."""
+"""An encoder with a preprocessing preset in place of its checkpoint's own."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 def with_preset(encoder: ImageTextEncoder, name: str) -> ImageTextEncoder:
-    """Return `encoder` with the steps of a preset; the two share their weights.
+    """Return a copy of `encoder` with a preset's preprocessing; the two share their weights.
 
-    Size and normalisation stay the checkpoint's, which a network cannot do without: a preset is
-    about resizing, cropping and interpolation. Raises `InputError` for an unknown preset and for
-    an encoder that shows no steps to replace.
+    A preset changes resizing, cropping and interpolation; size and normalisation stay those that
+    the network was trained with. Raises `InputError` for an unknown preset and for an encoder whose
+    preprocessing cannot be replaced.
     """
     if name not in PREPROCESS:
         raise InputError(f"preprocess {name!r} is unknown; use one of {', '.join(PREPROCESS)}")
     own: Preprocess | None = getattr(encoder, "preprocess", None)
     if own is None:
         raise InputError(f"encoder {encoder.name!r}: its preprocessing cannot be replaced")
-    steps = fitted(PREPROCESS[name], own)
+    steps = adapted_preset(PREPROCESS[name], own)
     changed = copy.copy(encoder)
-    mark = fingerprint("preset", encoder.fingerprint, steps_print(steps))
-    for kept in ("fingerprint", "_on_tensors"):  # what was computed for the old steps
+    mark = fingerprint("preset", encoder.fingerprint, preprocess_fingerprint(steps))
+    for kept in ("fingerprint", "_on_tensors"):  # computed for the old steps
         changed.__dict__.pop(kept, None)
     changed.__dict__.update(preprocess=steps, fingerprint=mark)
     return changed
 
 
-def fitted(preset: Preprocess, own: Preprocess) -> Preprocess:
-    """Return a preset at another encoder's size, with that encoder's normalisation."""
+def adapted_preset(preset: Preprocess, own: Preprocess) -> Preprocess:
+    """Return a preset with the size and the normalisation of an encoder's own preprocessing."""
     resize = preset.resize and round(preset.resize / preset.size * own.size)
     return replace(preset, size=own.size, resize=resize, mean=own.mean, std=own.std)
 
 
-def steps_print(steps: Preprocess) -> str:
-    """Sixteen hex digits of what the steps do, whatever they are called."""
+def preprocess_fingerprint(steps: Preprocess) -> str:
+    """Return sixteen hex digits that change with the steps, but not with their name."""
     return fingerprint(repr(replace(steps, name="")))

@@ -54,7 +54,7 @@ class ResNetClipEncoder(ContextTowerEncoder):
         """
         config = _configuration(path_or_id, revision)
         tensors = _tensors(path_or_id, revision)
-        model = _filled(tensors, bool(config["model_cfg"].get("quick_gelu", False)), path_or_id)
+        model = _model_from(tensors, bool(config["model_cfg"].get("quick_gelu", False)), path_or_id)
         model = model.to(device=device, dtype=chosen_dtype(dtype, device))
         sizes = Sizes.of(tensors)
         preprocess = open_clip_preprocess(
@@ -70,7 +70,7 @@ class ResNetClipEncoder(ContextTowerEncoder):
         features: torch.Tensor = self._model.visual(inputs)
         return features
 
-    def _word_embedding(self) -> torch.nn.Embedding:
+    def _token_embedding(self) -> torch.nn.Embedding:
         embedding: torch.nn.Embedding = self._model.token_embedding
         return embedding
 
@@ -114,7 +114,7 @@ def _tensors(source: str | Path, revision: str | None) -> dict[str, torch.Tensor
     }
 
 
-def _filled(tensors: Mapping[str, torch.Tensor], quick: bool, source: str | Path) -> ResNetClip:
+def _model_from(tensors: Mapping[str, torch.Tensor], quick: bool, source: str | Path) -> ResNetClip:
     try:
         with torch.device("meta"):
             model = ResNetClip(Sizes.of(tensors), quick)

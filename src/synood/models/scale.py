@@ -1,7 +1,7 @@
-"""The scale that an encoder was trained with, as recipe fields, read without loading the encoder.
+"""The logit scale that an encoder was trained with, as recipe fields, read without loading it.
 
-The score of equation 2 is a share of softmax mass: there the scale is one over the temperature, and
-the same in the loss of both tunings.
+In the softmax of the score (equation 2) the temperature is one over the scale; the losses of both
+tunings use the scale itself.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ INDEX = "model.safetensors.index.json"
 
 
 def recipe_defaults(source: str | Path, revision: str | None = None) -> dict[str, float]:
-    """Return the recipe fields that depend on the encoder's scale.
+    """Return the recipe fields that depend on the encoder's logit scale.
 
-    Raises `CheckpointError` where no file of weights holds a scale.
+    Raises `CheckpointError` where the weights have no scale.
     """
-    scale = math.exp(_logarithm(source, revision))
+    scale = math.exp(_log_scale(source, revision))
     return {
         "score.temperature": 1 / scale,
         "projection.logit_scale": scale,
@@ -36,8 +36,8 @@ def recipe_defaults(source: str | Path, revision: str | None = None) -> dict[str
     }
 
 
-def _logarithm(source: str | Path, revision: str | None) -> float:
-    path = _holder(source, revision)
+def _log_scale(source: str | Path, revision: str | None) -> float:
+    path = _scale_file(source, revision)
     try:
         with safe_open(path, "pt") as tensors:
             return float(tensors.get_tensor(NAME))
@@ -45,8 +45,8 @@ def _logarithm(source: str | Path, revision: str | None) -> float:
         raise CheckpointError(f"{source}/{path.name}: holds no {NAME} ({error})") from None
 
 
-def _holder(source: str | Path, revision: str | None) -> Path:
-    """Return the file of weights with the scale, be the weights one file or several."""
+def _scale_file(source: str | Path, revision: str | None) -> Path:
+    """Return the weights file that holds the scale, of one file or several shards."""
     try:
         index = read_json(load_file(source, INDEX, revision))
         return load_file(source, index["weight_map"][NAME], revision)

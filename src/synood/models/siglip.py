@@ -16,7 +16,7 @@ from synood.errors import CheckpointError, InputError
 from synood.models.checkpoints import load_file, load_model, load_part
 from synood.models.clip import load_preprocess
 from synood.models.precision import chosen_dtype
-from synood.models.tokens import refuse_misfit
+from synood.models.tokens import check_vocabulary
 from synood.models.towers import TowerEncoder
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class SiglipEncoder(TowerEncoder):
         tokenizer = _load_tokenizer(**where)
         precision = chosen_dtype(dtype, device)
         model = load_model(SiglipModel, dtype=precision, device=device, **where)
-        refuse_misfit(tokenizer, model.config.text_config.vocab_size, str(path_or_id))
+        check_vocabulary(tokenizer, model.config.text_config.vocab_size, str(path_or_id))
         return cls(model, tokenizer, preprocess, path_or_id, revision)
 
     def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
 from synood.models._pixels import PixelPreprocess
-from synood.models.checkpoints import checkpoint_fingerprint, load_folder, load_part, optional
+from synood.models.checkpoints import (
+    checkpoint_fingerprint,
+    import_optional,
+    load_folder,
+    load_part,
+)
 from synood.models.classifier import TransformersClassifier
 
 if TYPE_CHECKING:
@@ -34,7 +39,7 @@ class TimmClassifier(TransformersClassifier):
 
         Raises `InputError` where timm cannot be imported, or a preprocessing is not known here.
         """
-        library = optional("timm", "timm")
+        library = import_optional("timm", "timm")
         folder = load_folder(path_or_id, FILES, revision)
         model = load_part(library.create_model, f"local-dir:{folder}", pretrained=True)
         steps = preprocess_of(library.data.resolve_model_data_config(model), str(path_or_id))

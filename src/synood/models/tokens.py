@@ -1,4 +1,4 @@
-"""Prompts -> token ids of CLIP's byte-level vocabulary; what does not fit is refused, not cut."""
+"""Prompts -> token ids of CLIP's byte-level vocabulary; a prompt too long is refused, not cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-BYTES = 256  # a byte-level vocabulary holds at least one token for each
+BYTES = 256  # a byte-level vocabulary has at least one token for each
 
 
 def load_tokenizer(
@@ -21,8 +21,8 @@ def load_tokenizer(
 ) -> Any:  # noqa: ANN401 - a transformers tokenizer, untyped here
     """Load a CLIPTokenizer for a text tower with `vocabulary` embeddings.
 
-    Where its files are missing, transformers 5 returns a tokenizer of three tokens without a
-    word; that and a vocabulary larger than the tower's are a `CheckpointError`.
+    Where its files are missing, transformers 5 silently returns a tokenizer of three tokens; that
+    and a vocabulary larger than the tower's are a `CheckpointError`.
     """
     from transformers import CLIPTokenizer
 
@@ -32,12 +32,12 @@ def load_tokenizer(
     place = f"{source}/{subfolder}" if subfolder else str(source)
     if len(tokenizer.get_vocab()) < BYTES:
         raise CheckpointError(f"{place}: the tokenizer's vocab.json and merges.txt are missing")
-    refuse_misfit(tokenizer, vocabulary, place)
+    check_vocabulary(tokenizer, vocabulary, place)
     return tokenizer
 
 
-def refuse_misfit(tokenizer: Any, vocabulary: int, place: str) -> None:  # noqa: ANN401
-    """Raise a `CheckpointError` where a tokenizer has ids beyond a tower's embeddings."""
+def check_vocabulary(tokenizer: Any, vocabulary: int, place: str) -> None:  # noqa: ANN401
+    """Raise a `CheckpointError` if a tokenizer has ids beyond a tower's embeddings."""
     largest = max(tokenizer.get_vocab().values())
     if largest >= vocabulary:
         raise CheckpointError(
@@ -51,7 +51,7 @@ def token_rows(
     prompts: Sequence[str],
     context: int,
 ) -> list[list[int]]:
-    """Token ids of each prompt with its start and end tokens, not padded.
+    """Return the token ids of each prompt with start and end tokens, not padded.
 
     Raises `InputError` naming the first prompt of more than `context` tokens.
     """
@@ -70,7 +70,7 @@ def token_rows(
 def padded(
     rows: Sequence[Sequence[int]], length: int, pad: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-pad token rows to (B, length) ids and the attention mask, 1 where a token stands."""
+    """Right-pad token rows to (B, length) ids and the attention mask, 1 at tokens."""
     ids = torch.full((len(rows), length), pad, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for index, row in enumerate(rows):

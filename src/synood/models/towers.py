@@ -1,7 +1,8 @@
-"""What encoders with an image tower and a text tower share: batches, pixels, fingerprint."""
+"""Base class of encoders with an image tower and a text tower."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 TENSOR_FILTERS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
 
 
-class TowerEncoder:
-    """An image-text encoder over some library's towers; see `models.clip.ImageTextEncoder`.
+class TowerEncoder(ABC):
+    """An image-text encoder over a library's model; see `models.clip.ImageTextEncoder`.
 
-    A kind of model sets `dim`, `image_size`, `logit_scale` and, where it has one, `logit_bias`, and
-    says how to embed a batch (`_image_features`, `_text_features`).
+    A subclass sets `dim`, `image_size`, `logit_scale` and, where it has one, `logit_bias`, and
+    embeds a batch in `_image_features` and `_text_features`.
     """
 
     dim: int
@@ -60,7 +61,7 @@ class TowerEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with weights, precision, vocabulary or preprocessing."""
-        steps = {**asdict(self.preprocess), "name": None}  # what it does, not what it is called
+        steps = {**asdict(self.preprocess), "name": None}  # the name has no effect on the features
         rough = [] if self._dtype == torch.float32 else [str(self._dtype)]
         mark = checkpoint_fingerprint(self._source, revision=self._revision)
         return fingerprint(mark, steps, *rough)
@@ -80,8 +81,8 @@ class TowerEncoder:
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Encode prompts into (M, D) float32, not normalised.
 
-        Texts of like length share a batch, which is padded to its longest only where the tower
-        does not see the padding. Raises `InputError` naming a prompt that exceeds its context.
+        Texts of similar length share a batch, padded to its longest where the tower ignores the
+        padding. Raises `InputError` naming a prompt that exceeds the context length.
         """
         tokens = self._token_rows(texts)
         order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
@@ -98,12 +99,12 @@ class TowerEncoder:
 
     @cached_property
     def _on_tensors(self) -> PixelPreprocess:
-        """The same preprocessing on tensors, so that gradients pass through it."""
+        """The same preprocessing on tensors, differentiable."""
         steps = self.preprocess
         if steps.interpolation not in TENSOR_FILTERS:
             raise InputError(
-                f"{self.name}: {steps.interpolation} resizing of its preprocessor is not known on "
-                f"tensors, only {', '.join(TENSOR_FILTERS)}; give the encoder another preprocess"
+                f"{self.name}: {steps.interpolation} resizing is not available on tensors, only "
+                f" {', '.join(TENSOR_FILTERS)}; give the encoder another preprocess"
             )
         whole = (steps.size, steps.size)
         squash = steps.crop == "squash"
@@ -118,19 +119,19 @@ class TowerEncoder:
     def _embedded(self, inputs: torch.Tensor) -> torch.Tensor:
         return self._image_features(inputs.to(device=self.device, dtype=self._dtype))
 
+    @abstractmethod
     def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S), preprocessed -> (N, D)."""
-        raise NotImplementedError
 
     def _token_rows(self, texts: Sequence[str]) -> list[list[int]]:
         return token_rows(self._tokenizer, texts, self._context)
 
+    @abstractmethod
     def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Token ids with start and end, of any lengths -> (N, D)."""
-        raise NotImplementedError
 
 
 def batches(count: int, size: int) -> Iterator[list[int]]:
-    """Yield 0 to count - 1 in runs of at most `size`."""
+    """Yield the indices 0 to count - 1 in batches of at most `size`."""
     for start in range(0, count, size):
         yield list(range(start, min(start + size, count)))

@@ -37,7 +37,7 @@ def margin_energy(masses: torch.Tensor, temperature: float = 1.0) -> torch.Tenso
 
     The encoder's margin with its sign turned: like an energy it is low for in-distribution images
     and high beyond the boundary, and 0 where the ungrouped score of equation 2 is one half; that
-    score is sigmoid(-E). `masses` is (B, 2), class names first, as `LabelMasses` gives them, and
+    score is sigmoid(-E). `masses` is (B, 2), class names first, as `MarginGuide` gives them, and
     the result (B,). They have their temperature in them already, and of two logits any other
     cancels out: `temperature` changes nothing. [ours]
 

@@ -24,7 +24,7 @@ from synood.errors import InputError
 from synood.images.presets import PREPROCESS
 from synood.images.sources import find_images
 from synood.models.bundles import load_bundle
-from synood.models.presets import fitted
+from synood.models.presets import adapted_preset
 
 QUICKLY = ("--batch-size", "4", "--set", *QUICK)
 ROWS = [
@@ -252,7 +252,7 @@ def test_a_preset_changes_what_the_encoder_sees_and_nothing_else(bundle):
 def test_a_preset_of_its_own_size_is_the_preset_itself():
     clip = PREPROCESS["clip"]
     for preset in PREPROCESS.values():
-        assert replace(fitted(preset, clip), name="") == replace(preset, name="")
+        assert replace(adapted_preset(preset, clip), name="") == replace(preset, name="")
 
 
 def test_an_unknown_preset_is_refused(bundle):

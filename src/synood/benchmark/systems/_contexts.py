@@ -50,11 +50,11 @@ def tune_contexts(
     from synood.tuning.loop import minimise
 
     encoder = context_encoder(inputs.encoder)
-    contexts = encoder.word_vectors(START).requires_grad_()
+    contexts = encoder.token_embeddings(START).requires_grad_()
     texts = [f"{name}." for name in inputs.class_names]
 
     def names() -> torch.Tensor:
-        return F.normalize(encoder.encode_contexts(texts, contexts)).cpu()
+        return F.normalize(encoder.encode_with_context(texts, contexts)).cpu()
 
     adam = torch.optim.Adam([contexts], lr=STEPS.learning_rate)
     minimise(lambda _: loss_of(names()), adam, 1, STEPS, seed=0, callback=losses)

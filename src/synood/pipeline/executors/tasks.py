@@ -151,10 +151,10 @@ def _with_image(picture: Picture) -> tuple[Picture, Image]:
 def guide_of(models: Models, guiding: Guiding) -> Guide:
     """Return what judges pictures, with the models' encoder or their classifier."""
     if isinstance(guiding, Labels):
-        from synood.models.guide import LabelMasses
+        from synood.models.guide import MarginGuide
 
         texts = guiding.class_features, guiding.negative_features
-        return LabelMasses(models.encoder, *texts, guiding.temperature)
+        return MarginGuide(models.encoder, *texts, guiding.temperature)
     if guiding is None:
         classifier = models.classifier
         assert classifier is not None, "the run has seen that the bundle has one"
