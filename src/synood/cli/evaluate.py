@@ -75,7 +75,7 @@ ones.
         warn_of_tuned_images(detector, sets.inside())
         results, table = _on_own(judge, sets, max_bad)
     else:
-        results, table = _on_benchmark(judge, benchmark, root, run, notes)
+        results, table = _on_benchmark(judge, benchmark, root, run, notes, max_bad)
     if target is not None:
         write_results(target, results)
     deliver("".join(f"note: {sentence}\n" for sentence in notes) + table + "\n")
@@ -130,7 +130,12 @@ def _on_own(judge: OODDetector, sets: OwnSets, max_bad: float) -> tuple[Results,
 
 
 def _on_benchmark(
-    judge: OODDetector, name: str, root: Path | None, run: Path | None, notes: list[str]
+    judge: OODDetector,
+    name: str,
+    root: Path | None,
+    run: Path | None,
+    notes: list[str],
+    max_bad: float,
 ) -> tuple[Results, str]:
     from synood.benchmark.protocol.evaluation import evaluate_suite
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
@@ -141,7 +146,9 @@ def _on_benchmark(
     notes += _differences(name, root, suite)
     with reporter() as progress:
         cache = run and run / "features"
-        results = evaluate_suite(judge, suite, progress, cache, notes)
+        results = evaluate_suite(judge, suite, progress, cache, notes, max_bad)
+    for unread, reasons in results.run.get("unreadable", {}).items():
+        warn_of_unreadable(reasons, unread)
     return results, table_with_published(results, name, titles((NEGLABEL, SYNOOD)))
 
 

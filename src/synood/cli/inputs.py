@@ -89,19 +89,13 @@ def score_images(
     detector: OODDetector, index: ImageIndex, name: str, progress: Progress, max_bad: float
 ) -> Scored:
     """Score the images of an index; more unreadable ones than `max_bad` are an `InputError`."""
+    from synood.benchmark.protocol.readable import check_unreadable
     from synood.pipeline.executors.local import LocalExecutor
     from synood.pipeline.scoring import predict_index
 
     found = predict_index(detector, index, LocalExecutor(), partial(progress, name))
     unreadable = tuple(prediction.error for prediction in found if prediction.error)
-    # a single unreadable image is tolerated however few there are, as in `fit`
-    if len(unreadable) > (max(1.0, max_bad * len(found)) if max_bad else 0):
-        raise InputError(
-            f"{name}: {len(unreadable)} of {len(found)} images are unreadable, more than the "
-            f"{max_bad:.0%} that --max-bad allows; the first is {unreadable[0]}"
-        )
-    if len(unreadable) == len(found):
-        raise InputError(f"{name}: no image is readable; the first is {unreadable[0]}")
+    check_unreadable(name, unreadable, len(found), max_bad)
     if unreadable:
         pairs = zip(index.records, found, strict=True)
         kept = [record for record, prediction in pairs if not prediction.error]

@@ -313,3 +313,33 @@ def test_classes_are_compared_without_regard_to_order_case_and_spelling_of_space
     more = OODDetector.from_classes([*known, "zebra"], models=bundle, share=0.9)
     with pytest.raises(InputError, match="'zebra' is none of the benchmark's"):
         check_classes(more, suite)
+
+
+@pytest.mark.parametrize("run_beside", [True, False])
+def test_unreadable_images_are_skipped_and_listed_up_to_a_limit(
+    bundle, tmp_path, capsys, monkeypatch, run_beside
+):
+    place, out = tmp_path / "suite", tmp_path / "results.json"
+    write_small_suite(place)
+    names = read_suite(place).one("train").index().class_names
+    OODDetector.from_classes(names, models=bundle, share=0.9).save_pretrained(tmp_path / "run/d")
+    if run_beside:
+        (tmp_path / "run/run.toml").write_text("")
+    damaged = place / "test/far/faces/0003.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    call = ["evaluate", tmp_path / "run/d", "--benchmark", "mini-main", "--root", place]
+    call += ["--out", out, "--overwrite"]
+    assert command(*call) == 0
+    told = capsys.readouterr()
+    assert "faces: 1 unreadable image" in told.err
+    results = read_results(out)
+    (reason,) = results.run["unreadable"]["faces"]
+    assert "0003.png" in reason
+    counts = {row.ood_set: row.n_ood for row in results.rows}
+    assert counts == {"near-made": 10, "symbols": 10, "faces": 9}
+    assert command(*call, "--max-bad", "0") == 2
+    assert "faces: 1 of 10 images are unreadable" in capsys.readouterr().err
+    for path in sorted((place / "test/far/faces").iterdir()):
+        path.write_bytes(b"GIF89a")
+    assert command(*call) == 2
+    assert "faces: 10 of 10 images are unreadable" in capsys.readouterr().err

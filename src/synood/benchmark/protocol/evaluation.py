@@ -1,21 +1,19 @@
-"""Measuring a finished detector: on a user's own sets, or on a benchmark beside NegLabel."""
+"""Measures a finished detector: on a user's own sets, or on a benchmark compared with NegLabel."""
 
 from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 import synood
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, Method
+from synood.benchmark.protocol.readable import MAX_BAD, encode_readable
 from synood.benchmark.results.published import published
 from synood.benchmark.results.results import OodGroup, Results, make_row
 from synood.errors import InputError
-from synood.features.extractor import ImageFile
-from synood.features.store import FeatureStore
-from synood.files import fingerprint, sha256_file
+from synood.files import fingerprint
 from synood.labels.imagenet import class_names_by_wnid, same_classes
 from synood.labels.prompts import PROMPT_SETS
 from synood.labels.wordnet import name_key
@@ -25,14 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    import numpy as np
 
-    from synood.benchmark.suites.suite import ImageSet, Suite
+    from synood.benchmark.suites.suite import Suite
     from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
     from synood.progress import Progress
-
-BATCH = 64  # images decoded at a time
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ def evaluate_detector(
 ) -> Results:
     """Measure one row for each OOD set; equal scores give equal results.
 
-    A set that holds no images, or scores that are no numbers, is an `InputError`.
+    A set without images, or with scores that are not finite, is an `InputError`.
     """
     method = method_of(detector)
     rows = tuple(
@@ -75,30 +71,38 @@ def evaluate_suite(
     progress: Progress,
     cache: Path | None = None,
     remarks: Sequence[str] = (),
+    max_bad: float = MAX_BAD,
 ) -> Results:
-    """Measure a detector on a benchmark's test sets, and NegLabel beside it where it was tuned.
+    """Measure a detector on a benchmark's test sets, and NegLabel with it if it was tuned.
 
     NegLabel has the detector's own encoder, class names, negative labels and settings, all as
     they were before tuning. Every image is encoded once for both; `cache` is a directory that
     keeps the features, so that an interrupted call goes on where it stopped. `remarks` are
-    recorded beside the figures.
+    recorded with the results, and so are unreadable images, which are skipped; more of them than
+    the fraction `max_bad` of a set are an `InputError`.
 
-    The validation sets of a benchmark are not looked at: a detector's settings are those that it
-    was made with.
+    The validation sets of a benchmark are not used: a detector keeps the settings that it was
+    made with.
     """
     check_classes(detector, suite)
     own = suite.one("test")
     sets = suite.ood("test")
-    encoded = {item.name: _features(detector, item, progress, cache) for item in (own, *sets)}
+    encoded = {
+        item.name: encode_readable(detector, item, partial(progress, item.name), cache, max_bad)
+        for item in (own, *sets)
+    }
     compared = contenders(detector)
     rows = []
-    for method, judge in compared:
-        inside = judge.score_features(encoded[own.name])
+    for method, contender in compared:
+        inside = contender.score_features(encoded[own.name].features)
         for ood in sets:
-            outside = judge.score_features(encoded[ood.name])
+            outside = contender.score_features(encoded[ood.name].features)
             group: OodGroup = "near" if ood.group == "near" else "far"
             rows.append(make_row(method.name, method.kind, ood.name, group, 0, inside, outside))
-    run = _run(detector, {item.name: item.index() for item in (own, *sets)})
+    run = _run(detector, {name: one.index for name, one in encoded.items()})
+    unreadable = {name: list(one.unreadable) for name, one in encoded.items() if one.unreadable}
+    if unreadable:
+        run["unreadable"] = unreadable
     run |= {"benchmark": suite.name, "split": suite.split, "remarks": list(remarks)}
     others = published(suite.name, [method.name for method, _ in compared])
     return Results(run, tuple(rows), tuple(row.to_json() for row in others))
@@ -131,7 +135,7 @@ def check_classes(detector: OODDetector, suite: Suite) -> None:
 
 
 def contenders(detector: OODDetector) -> list[tuple[Method, OODDetector]]:
-    """Return who is measured: the detector, and what it was before tuning, if it was tuned.
+    """Return what is measured: the detector, and what it was before tuning, if it was tuned.
 
     With prompt sets of several templates, as CSP's, a detector does not hold its labels' prompts:
     then it is measured alone.
@@ -173,7 +177,7 @@ def untuned(detector: OODDetector) -> OODDetector:
 
 
 def with_preprocess(detector: OODDetector, name: str) -> tuple[OODDetector, str | None]:
-    """Return the detector with another preprocessing, and a sentence if it was made with another.
+    """Return the detector with this preprocessing, and a remark if it was made with another.
 
     The scores of one preprocessing are not those of another, so neither is a threshold.
     """
@@ -185,28 +189,8 @@ def with_preprocess(detector: OODDetector, name: str) -> tuple[OODDetector, str 
     return changed, f"the detector was made with {whose} and is scored with {name!r}"
 
 
-def _features(
-    detector: OODDetector, item: ImageSet, progress: Progress, cache: Path | None
-) -> NDArray[np.float32]:
-    """Encode a set's images (N, D), telling how far it is."""
-    paths = [record.path for record in item.index().records]
-    backbone = detector.backbone
-
-    def advance(done: int, total: int, message: str) -> None:
-        progress(item.name, done, total, message)
-
-    if cache is not None:
-        store = FeatureStore(cache, backbone.fingerprint, backbone.load, device=backbone.device)
-        return store.images([ImageFile(path, sha256_file(path)) for path in paths], advance)
-    features = []
-    for start in range(0, len(paths), BATCH):
-        features.append(detector.embed(paths[start : start + BATCH]))
-        advance(start + len(features[-1]), len(paths), "")
-    return np.concatenate(features)
-
-
 def _run(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str, Any]:
-    """Say what was measured: another class list, encoder or image set is another result."""
+    """Return what was measured: another class list, encoder or image set is another result."""
     backbone = detector.backbone
     return {
         "detector": {

@@ -1,0 +1,104 @@
+"""The readable images of a set with their features; unreadable ones are skipped and listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.errors import InputError
+from synood.features.extractor import FeatureExtractor, ImageFile
+from synood.features.store import FeatureStore
+from synood.features.unreadable import Unreadable, map_or_unreadable
+from synood.files import readable, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from synood.benchmark.suites.suite import ImageSet
+    from synood.detector.ood_detector import OODDetector
+    from synood.features.extractor import Feature
+    from synood.images.sources import ImageIndex
+    from synood.progress import StageProgress
+
+BATCH = 64  # images decoded at a time
+MAX_BAD = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class ReadableSet:
+    """The readable images of a set, their features (N, D), and why the others are unreadable."""
+
+    index: ImageIndex
+    features: NDArray[np.float32]
+    unreadable: tuple[str, ...]
+
+
+def encode_readable(
+    detector: OODDetector,
+    item: ImageSet,
+    progress: StageProgress,
+    cache: Path | None = None,
+    max_bad: float = MAX_BAD,
+) -> ReadableSet:
+    """Encode the images of a set as the detector does; `cache` is a directory for the features.
+
+    More unreadable images than `max_bad` are an `InputError`.
+    """
+    index = item.index()
+    rows = _rows(detector, [record.path for record in index.records], progress, cache)
+    reasons = tuple(row.reason for row in rows if isinstance(row, Unreadable))
+    check_unreadable(item.name, reasons, len(rows), max_bad)
+    kept = [
+        (record, row)
+        for record, row in zip(index.records, rows, strict=True)
+        if not isinstance(row, Unreadable)
+    ]
+    return ReadableSet(
+        replace(index, records=tuple(record for record, _ in kept)),
+        np.stack([row for _, row in kept]),
+        reasons,
+    )
+
+
+def check_unreadable(name: str, reasons: Sequence[str], total: int, max_bad: float) -> None:
+    """Refuse a set with too many unreadable images: more than the fraction `max_bad`.
+
+    Of a small set one image is tolerated all the same, as by `fit`; none if `max_bad` is 0.
+    """
+    if len(reasons) > (max(1.0, max_bad * total) if max_bad else 0):
+        raise InputError(
+            f"{name}: {len(reasons)} of {total} images are unreadable, more than the "
+            f"{max_bad:.0%} that --max-bad allows; the first is {reasons[0]}"
+        )
+    if total and len(reasons) == total:
+        raise InputError(f"{name}: no image is readable; the first is {reasons[0]}")
+
+
+def _rows(
+    detector: OODDetector, paths: Sequence[Path], progress: StageProgress, cache: Path | None
+) -> list[Feature | Unreadable]:
+    backbone = detector.backbone
+    if cache is None:
+        extractor = FeatureExtractor(backbone.fingerprint, backbone.load, backbone.device)
+        rows: list[Feature | Unreadable] = []
+        for start in range(0, len(paths), BATCH):
+            rows += extractor.extract(paths[start : start + BATCH])
+            progress(len(rows), len(paths), "")
+        return rows
+    store = FeatureStore(cache, backbone.fingerprint, backbone.load, device=backbone.device)
+    files = map_or_unreadable(_hashed, paths)
+    there = [file for file in files if isinstance(file, ImageFile)]
+    encoded = iter(store.images_or_unreadable(there, progress))
+    return [file if isinstance(file, Unreadable) else next(encoded) for file in files]
+
+
+def _hashed(path: Path) -> ImageFile:
+    try:
+        return ImageFile(path, sha256_file(path))
+    except OSError as error:
+        raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
