@@ -11,7 +11,10 @@ import torch
 
 from synood import metrics, scores
 from synood.arrays import to_numpy
+from synood.detector.calibration import calibrate_threshold
 from synood.errors import InputError
+from synood.tuning.assignment import nearest_negative
+from synood.tuning.projection import Projection
 
 NUMBERS = (0.25, 1.5, -2.0, 3.0)  # exact in every precision
 
@@ -103,6 +106,16 @@ def every_score(make):
 def test_scores_take_every_kind_of_array(kind):
     for found, expected in zip(every_score(KINDS[kind]), every_score(list), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "array"])
+def test_thresholds_assignments_and_projections_take_every_kind_of_array(kind):
+    rows, numbers = KINDS[kind](ROWS), KINDS[kind](NUMBERS)
+    assert calibrate_threshold(numbers) == calibrate_threshold(NUMBERS)
+    assert nearest_negative(rows, rows).tolist() == nearest_negative(ROWS, ROWS).tolist()
+    zero, one = np.zeros(3, np.float32), np.ones(3, np.float32)
+    projection = Projection(np.eye(3, dtype=np.float32), zero, one, zero, 1e-5)
+    np.testing.assert_array_equal(projection.apply(rows), projection.apply(ROWS))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bundling import WORDS, tiny_bundle
@@ -271,7 +272,16 @@ def test_a_calibrated_detector_gives_verdicts_and_the_first_one_stays_as_it_was(
     assert all(prediction.is_ood for prediction in ready.predict(noisy(NEGATIVES, 3)))
 
 
-@pytest.mark.parametrize("kind", [np.asarray, list, lambda scores: [float(s) for s in scores]])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        np.asarray,
+        list,
+        lambda scores: [float(s) for s in scores],
+        lambda scores: torch.from_numpy(scores).requires_grad_(),
+        lambda scores: [torch.tensor(s) for s in scores],
+    ],
+)
 def test_calibrating_on_scores_or_on_images_is_the_same(detector, kind):
     images = noisy(CLASSES, 20)
     expected = detector.calibrate(images)

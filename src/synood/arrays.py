@@ -9,10 +9,10 @@ import numpy as np
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 
-def to_numpy(values: ArrayLike, name: str) -> NDArray[Any]:
+def to_numpy(values: object, name: str) -> NDArray[Any]:
     """Convert lists, arrays, series or tensors, whatever their device, dtype and gradient.
 
     Tensors are detached and copied to the CPU; half precision becomes single, which changes no

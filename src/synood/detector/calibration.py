@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synood.arrays import to_numpy
 from synood.errors import InputError
-from synood.metrics import checked_rate
+from synood.metrics import checked_rate, least_count
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -45,12 +46,12 @@ def calibrate_threshold(scores: ArrayLike, tpr: float = 0.95) -> Calibration:
     >>> result.threshold, result.tpr_reached
     (0.4, 0.8)
     """
-    values = np.sort(np.asarray(scores).ravel())
+    values = np.sort(to_numpy(scores, "calibration").ravel())
     if not values.size or not np.isfinite(values).all():
         raise InputError("calibration: needs at least one score, and no NaN or infinity")
     checked_rate(tpr)
     count = len(values)
-    threshold = values[count - _needed(count, tpr)]
+    threshold = values[count - least_count(count, tpr)]
     kept = int(np.count_nonzero(values >= threshold))
     low, high = wilson_interval(kept, count)
     return Calibration(
@@ -76,14 +77,6 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
     reach = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
     return max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale)
-
-
-def _needed(count: int, tpr: float) -> int:
-    """Least number of scores whose share is at least `tpr`, rounding errors aside."""
-    needed = max(1, math.ceil(tpr * count))
-    while needed > 1 and (needed - 1) / count >= tpr:
-        needed -= 1  # 0.07 * 100 is 7.000000000000001
-    return min(needed, count)
 
 
 def _warning(count: int, low: float, high: float) -> str | None:

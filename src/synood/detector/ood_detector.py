@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood import scores
+from synood.arrays import to_numpy
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
 from synood.detector.backbone import Backbone
@@ -264,7 +265,7 @@ class OODDetector:
 
         >>> detector.predict_features(detector.embed([image]))  # doctest: +SKIP
         """
-        rows = np.asarray(features, dtype=np.float32)
+        rows = to_numpy(features, "image features").astype(np.float32, copy=False)
         found = self._scored([*rows]) if len(rows) else []
         return [
             self._prediction(score, row, path)
@@ -333,7 +334,7 @@ class OODDetector:
 
     def _projected(self, features: ArrayLike) -> NDArray[np.float32]:
         """Return image features (N, D) as they are compared with texts."""
-        rows = np.asarray(features, dtype=np.float32)
+        rows = to_numpy(features, "image features").astype(np.float32, copy=False)
         dim = self.class_features.shape[1]
         if rows.ndim != 2 or rows.shape[1] != dim:
             raise InputError(f"image features: shape {rows.shape} is not (N, {dim})")
@@ -353,12 +354,14 @@ class OODDetector:
 
 def _as_scores(values: object) -> NDArray[Any] | None:
     """Return `values` as an array when they are scores - a line of numbers - and not images."""
-    if isinstance(values, np.ndarray):
-        return values if values.ndim == 1 and values.dtype.kind in "fiu" else None
-    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+    if isinstance(values, Sequence):
+        first = values[0] if values and not isinstance(values, str) else None
+        is_number = isinstance(first, int | float) or getattr(first, "ndim", None) == 0
+        return to_numpy(values, "scores") if is_number else None
+    if not hasattr(values, "ndim"):
         return None
-    numbers = (int, float, np.integer, np.floating)
-    return np.asarray(values) if isinstance(values[0], numbers) else None
+    array = to_numpy(values, "scores")
+    return array if array.ndim == 1 and array.dtype.kind in "fiu" else None
 
 
 def _readable(row: NDArray[np.float32] | Unreadable) -> NDArray[np.float32]:

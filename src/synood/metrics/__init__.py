@@ -20,6 +20,7 @@ from synood.metrics._ood_metrics import (
     auroc,
     checked_rate,
     fpr_at_tpr,
+    least_count,
     ood_metrics,
     resampled_metric,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "delong_test",
     "fpr_at_tpr",
     "full_metrics",
+    "least_count",
     "ood_metrics",
     "ood_metrics_by_set",
     "ranks_of",

@@ -134,12 +134,16 @@ def precision_trapezoid_of(curve: Curve) -> float:
 
 
 def fpr_of(curve: Curve, tpr: float) -> float:
-    at = np.searchsorted(curve.tps, _least_tps(curve.n_positive, tpr))
+    at = np.searchsorted(curve.tps, least_count(curve.n_positive, tpr))
     return int(curve.fps[at]) / curve.n_negative
 
 
-def _least_tps(n: int, tpr: float) -> int:
-    """Smallest number of true positives, at least one, that is `tpr` or more of `n` positives."""
+def least_count(n: int, tpr: float) -> int:
+    """Return the smallest number of samples, at least one, that is `tpr` or more of `n`.
+
+    >>> least_count(20, 0.95), least_count(100, 0.07)
+    (19, 7)
+    """
     needed = max(1, round(tpr * n))
     while needed / n < tpr:  # the division a reader would make, so 19 of 20 are 0.95
         needed += 1

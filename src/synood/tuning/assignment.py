@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synood.arrays import to_numpy
 from synood.errors import InputError
 from synood.scores import cosine_similarity
 
@@ -24,8 +25,8 @@ def nearest_negative(image_features: ArrayLike, negative_features: ArrayLike) ->
     >>> nearest_negative([[2, 0], [1, 3]], [[0, 1], [1, 0]])
     array([1, 0])
     """
-    images = np.asarray(image_features, dtype=np.float32)
-    negatives = np.asarray(negative_features, dtype=np.float32)
+    images = to_numpy(image_features, "image features").astype(np.float32)
+    negatives = to_numpy(negative_features, "negative features").astype(np.float32)
     if negatives.ndim != 2 or len(negatives) == 0:
         raise InputError("negative features: there are none, so no image can be given one")
     nearest = np.zeros(len(images), dtype=np.int64)

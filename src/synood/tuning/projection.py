@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synood.arrays import to_numpy
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Projection:
 
     def apply(self, features: ArrayLike) -> NDArray[np.float32]:
         """Project image features (N, D), not normalised; the result is not normalised either."""
-        rows = np.asarray(features, dtype=np.float32)
+        rows = to_numpy(features, "image features").astype(np.float32, copy=False)
         mapped = rows @ self.weight.T + self.bias
         centred = mapped - mapped.mean(axis=1, keepdims=True)
         variance = np.square(centred).mean(axis=1, keepdims=True)
