@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synood.files import read_json, replacing, sha256_file, write_json, write_text
+from synood.files import (
+    read_json,
+    replacing,
+    replacing_directory,
+    sha256_file,
+    write_json,
+    write_text,
+)
 from synood.labels.wordnet import shipped_words
 from synood.mini.concepts import CONTEXT, spoken
 from synood.models.dual import CONFIG, SCHEMA, TENSORS, DualTowers, pack_rows
-from tools.mini.training import replacing_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

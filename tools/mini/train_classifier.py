@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from synood.files import write_json
+from synood.files import replacing_directory, write_json
 from synood.mini.concepts import spoken
 from synood.mini.world import SIZE
 from tools.mini.options import loop_settings, parser, prepare
@@ -24,7 +24,6 @@ from tools.mini.training import (
     Randomness,
     Run,
     half,
-    replacing_directory,
     to_signed,
 )
 

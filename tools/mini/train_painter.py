@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from synood.files import sha256_file
+from synood.files import replacing_directory, sha256_file
 from tools.mini.contact_sheet import contact_sheet
 from tools.mini.options import loop_settings, parser, prepare
 from tools.mini.painter import Painter, PainterSettings, StillPool, build_painter, load_vae
@@ -27,7 +27,6 @@ from tools.mini.training import (
     Run,
     Scenes,
     half,
-    replacing_directory,
     to_signed,
     to_uint8,
 )

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from synood.files import replacing_directory
 from tools.mini.options import loop_settings, parser, prepare
 from tools.mini.training import (
     Randomness,
     Run,
     Scenes,
     half,
-    replacing_directory,
     to_signed,
 )
 

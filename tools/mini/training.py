@@ -10,9 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import shutil
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +21,7 @@ from synood.errors import InputError
 from synood.files import fingerprint, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -260,17 +258,3 @@ def half(module: torch.nn.Module) -> torch.nn.Module:
     for parameter in twin.parameters():  # .to() of a diffusers model warns without need
         parameter.data = parameter.data.half()
     return twin
-
-
-@contextmanager
-def replacing_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path` and put it in the place of `path` on success."""
-    part = path.with_name(f".{path.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        shutil.rmtree(path, ignore_errors=True)
-        part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
