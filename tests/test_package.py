@@ -46,6 +46,12 @@ def test_every_public_name_is_there():
         _ = synood.nothing_of_the_kind
 
 
+def test_the_public_names_are_listed_before_anything_is_loaded():
+    code = "import synood; print(sorted(set(synood.__all__) - set(dir(synood))))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
 def unsorted_listings(tree: ast.AST) -> list[int]:
     """Lines with a directory listing that nothing encloses whose result has no order or one."""
     enclosed = {

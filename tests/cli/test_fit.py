@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -13,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundling import CLASSES, tiny_bundle
+from bundling import CLASSES, change_spec, tiny_bundle
 from small_run import QUICK, contents
 from synood import OODDetector, ood_metrics
 from synood.benchmark.results.results import read_results
 from synood.cli import main
 from synood.files import write_json
+from synood.models.bundles import load_bundle
+from synood.pipeline.overruled import overruled
+from synood.pipeline.recipe import resolve_recipe
 
 QUICKLY = ("--batch-size", "2", "--set", *QUICK)
 
@@ -145,7 +149,7 @@ def test_two_classes_of_one_name(refused, bundle, images, tmp_path):
     assert not (tmp_path / "detector").exists()
 
 
-def test_prompt_longer_than_the_text_tower_takes(refused, bundle, images, tmp_path):
+def test_prompt_longer_than_the_text_tower_takes(refused, done, bundle, images, tmp_path):
     (tmp_path / "names.txt").write_text(f"cat\n{'dog ' * 80}\n")
     line = refused(
         "zero-shot", "--classes", tmp_path / "names.txt", "--models", bundle,
@@ -157,12 +161,11 @@ def test_prompt_longer_than_the_text_tower_takes(refused, bundle, images, tmp_pa
     texts = tmp_path / "texts.jsonl"
     rows = [{"id": f"{name}/{i}.png", "text": "tree " * 80} for name in CLASSES for i in range(5)]
     texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    line = refused(
+    printed = done(
         "fit", images, "--models", bundle, "--out", tmp_path / "run", "--descriptions", texts,
         *QUICKLY,
     )  # fmt: skip
-    assert "tree tree" in line
-    assert not (tmp_path / "run" / "synthesize").exists()
+    assert "shortened" in printed.err
 
 
 def test_recipe_that_is_not_there_or_misspelt(refused, bundle, images, tmp_path):
@@ -188,7 +191,63 @@ def test_a_precision_that_the_cpu_emulates_is_warned_of_before_any_work(
     words = ("fit", images, "--models", models, "--out", tmp_path / "run", *QUICKLY)
     result = in_process(*words, env={"ONEDNN_MAX_CPU_ISA": "AVX2"})
     assert result.returncode == 0
-    first, *others = result.stderr.splitlines()
+    _, first, *others = result.stderr.splitlines()
     assert first.startswith("warning: dtype bfloat16: this CPU only emulates bfloat16")
     assert any(line.startswith("synthesize") for line in others)
     assert not any("emulates" in line for line in others)
+
+
+# What is said before the work begins
+
+
+def test_fit_says_first_what_it_learns_from(done, bundle, images, tmp_path):
+    printed = done("fit", images, "--models", bundle, "--out", tmp_path / "run", *QUICKLY)
+    assert printed.err.splitlines()[0] == f"3 classes (cat, dog, tree), 15 images: {images}"
+    assert "warning" not in printed.err.split("select")[0]
+
+
+def test_folders_that_are_parts_of_a_dataset_are_warned_of(done, bundle, images, tmp_path):
+    data = tmp_path / "data"
+    for name, source in (("id", "cat"), ("id_test", "dog"), ("near", "tree")):
+        shutil.copytree(images / source, data / name)
+    printed = done("fit", data, "--models", bundle, "--out", tmp_path / "run", *QUICKLY)
+    first, second, *_ = printed.err.splitlines()
+    assert first.startswith("3 classes (id, id test, near), 15 images")
+    assert second.startswith("warning: ")
+    assert "parts of a dataset?" in second
+
+
+def test_a_field_that_another_overrules_is_said(done, images, tmp_path):
+    bundle = tiny_bundle(tmp_path / "bundle", inpainter=True)
+    change_spec(bundle, recipe={"negatives": {"min_steps": 100}})
+    words = ("fit", images, "--models", bundle, "--out", tmp_path / "run", *QUICKLY)
+    printed = done(*words, "negatives.epochs=10", "projection.epochs=2")
+    sentence = "warning: negatives.epochs changes nothing here: negatives.min_steps = 100"
+    assert sentence in printed.err
+    assert "projection.epochs changes" not in printed.err
+
+
+def test_the_example_of_the_help_changes_the_recipe_of_the_embedded_bundle(capsys):
+    assert main(["fit", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    example = re.search(r"e\.g\. --set (\S+=\d+)", shown)[1]
+    defaults = load_bundle("mini").recipe_defaults
+    recipe = resolve_recipe("paper", defaults, [example])
+    assert recipe != resolve_recipe("paper", defaults)
+    assert overruled(recipe, [example], [20] * 56) == []
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("calibration.tpr=95", "between 0 and 1 (0.95, not 95)"),
+        ("guidance.strength=0.04", "leaves no denoising step"),
+    ],
+)
+def test_recipes_that_cannot_work_are_refused_before_the_work(
+    refused, bundle, images, tmp_path, assignment, sentence
+):
+    run = tmp_path / "run"
+    line = refused("fit", images, "--models", bundle, "--out", run, "--set", assignment)
+    assert sentence in line
+    assert not run.exists()

@@ -12,6 +12,7 @@ import pytest
 from bundling import CLASSES
 from synood import OODDetector
 from synood.cli import main
+from synood.errors import CheckpointError
 
 
 def test_verdicts_as_table_csv_and_file(detector, images, tmp_path, capsys):
@@ -76,3 +77,37 @@ def test_place_that_cannot_be_written_to(refused, detector, images, tmp_path):
     line = refused("score", detector, images, "--out", tmp_path / "file" / "verdicts.csv")
     assert str(tmp_path / "file") in line
     assert (tmp_path / "file").read_text() == "mine"
+
+
+# A run, or something else, in the place of a detector
+
+
+@pytest.fixture
+def run(detector, tmp_path):
+    """A run directory with a detector in it."""
+    shutil.copytree(detector, tmp_path / "run" / "detector")
+    (tmp_path / "run" / "run.toml").write_text("schema = 1")
+    return tmp_path / "run"
+
+
+def test_a_run_is_told_from_its_detector(refused, run, images):
+    made = run / "detector"
+    assert f"is a run, not a detector; use {made}" in refused("score", run, images)
+    with pytest.raises(CheckpointError, match="is a run, not a detector"):
+        OODDetector.from_pretrained(run)
+
+
+@pytest.mark.parametrize("name", [".", "detector"])
+def test_an_unfinished_run_names_status_and_fit(refused, run, images, name):
+    shutil.rmtree(run / "detector")
+    line = refused("score", run / name, images)
+    assert f"`synood status {run}`" in line
+    assert "`synood fit`" in line
+    with pytest.raises(CheckpointError, match="synood status"):
+        OODDetector.from_pretrained(run / name)
+
+
+def test_what_is_no_detector_is_named(refused, images, tmp_path):
+    assert "is a file, not the directory" in refused("score", images / "cat" / "0.png", images)
+    assert "no such directory" in refused("score", tmp_path / "nowhere", images)
+    assert "config.json: missing" in refused("score", images, images)

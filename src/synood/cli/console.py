@@ -145,6 +145,11 @@ def deliver(text: str, out: Path | None = None) -> None:
         write_text(out, text)
 
 
+def tell(line: str) -> None:
+    """Print a line about the work to come to standard error, where progress is shown."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def warn(sentence: str) -> None:
     """Print a warning to standard error."""
     print(f"warning: {sentence}", file=sys.stderr, flush=True)

@@ -32,7 +32,6 @@ def demo(
         Test images: "hard" (by an artist no model has seen) or "main" (by known artists).
     """
     from synood.benchmark.experiments.demo import run_demo
-    from synood.models.device import pick_device
 
     with reporter() as progress:
         text = run_demo(
@@ -41,7 +40,7 @@ def demo(
             progress,
             recipe=recipe,
             split=split,
-            device=pick_device(device),
+            device=device,
             overwrite=overwrite,
         )
     deliver(f"{text}\n")

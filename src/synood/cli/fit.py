@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synood.cli.console import deliver, detector_text, reporter
+from synood.cli.console import deliver, detector_text, reporter, tell, warn
 from synood.cli.options import (
     LOCAL,
     OWN_DATA,
@@ -21,10 +21,15 @@ from synood.cli.options import (
     RecipeOptions,
 )
 from synood.errors import InputError
+from synood.files import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from synood.images.sources import ImageIndex
     from synood.models.describer import Describer
+
+SHOWN = 5  # class names to list before the run begins
 
 
 def fit(
@@ -67,12 +72,14 @@ def fit(
     """
     from synood.cli.inputs import preprocessed
     from synood.models.bundles import load_bundle
+    from synood.pipeline.overruled import overruled
     from synood.pipeline.recipe import resolve_recipe
     from synood.pipeline.run import fit as run_fit
 
     index = training_images(images, classes, data)
     bundle = load_bundle(preprocessed(models, preprocess))
     recipe = resolve_recipe(chosen.recipe, bundle.recipe_defaults, chosen.assignments)
+    _tell_inputs(index, overruled(recipe, chosen.assignments, _class_sizes(index)))
     with executor.opened() as workers, reporter() as progress:
         detector = run_fit(
             index,
@@ -113,6 +120,26 @@ def training_images(
 
     suite = open_benchmark(data.benchmark, data.root, roles=("train",), naming=data.names)
     return suite.one("train").index()
+
+
+def _tell_inputs(index: ImageIndex, remarks: Sequence[str]) -> None:
+    """Say what the run is about to learn from, with all that looks like a mistake."""
+    from synood.cli.inputs import warn_of_names
+
+    names, images = index.class_names, len(index.records)
+    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    tell(f"{len(names):,} classes ({shown}), {images:,} images: {readable(index.root)}")
+    warn_of_names(names)
+    for remark in remarks:
+        warn(remark)
+
+
+def _class_sizes(index: ImageIndex) -> list[int]:
+    """Return the number of images of each class."""
+    import numpy as np
+
+    rows = index.label_indices()
+    return [int(count) for count in np.bincount(rows[rows >= 0], minlength=len(index.class_names))]
 
 
 def _describer(contexts: DescriberOptions) -> Describer | None:

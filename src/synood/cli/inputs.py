@@ -12,9 +12,11 @@ import numpy as np
 from synood.cli.console import warn
 from synood.detector.ood_detector import OODDetector
 from synood.errors import InputError
+from synood.features.unreadable import check_unreadable
 from synood.files import read_jsonl, sha256_bytes
 from synood.images.decoding import image_bytes
 from synood.images.sources import find_images, read_class_names
+from synood.labels.checks import class_name_warnings
 from synood.models.device import pick_device
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ def mining_of(bundle: Bundle, share: float | None, assignments: Sequence[str]) -
     return resolve_recipe("paper", bundle.recipe_defaults, (*assignments, *short)).mining
 
 
+def warn_of_names(names: Sequence[str]) -> None:
+    """Warn where names look like something other than names of classes."""
+    for sentence in class_name_warnings(names):
+        warn(sentence)
+
+
 def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, OodGroup]]:
     """List the images of every NAME=PATH; a bad form or a name given twice is an `InputError`."""
     sets: list[tuple[str, ImageIndex, OodGroup]] = []
@@ -89,7 +97,6 @@ def score_images(
     detector: OODDetector, index: ImageIndex, name: str, progress: Progress, max_bad: float
 ) -> Scored:
     """Score the images of an index; more unreadable ones than `max_bad` are an `InputError`."""
-    from synood.benchmark.protocol.readable import check_unreadable
     from synood.pipeline.executors.local import LocalExecutor
     from synood.pipeline.scoring import predict_index
 

@@ -43,7 +43,7 @@ def mine(
     compare
         Negative labels to compare the result with: a text file, or "neglabel-imagenet".
     """
-    from synood.cli.inputs import class_names, mining_of
+    from synood.cli.inputs import class_names, mining_of, warn_of_names
     from synood.cli.outputs import check_output_file
     from synood.features.texts import loaded_texts
     from synood.files import write_text
@@ -61,6 +61,7 @@ def mine(
     bundle = load_bundle(models)
     mining = mining_of(bundle, share, set_)
     classnames = checked_class_names(class_names(classes, data))
+    warn_of_names(classnames)
     prompts = find_prompt_set(mining.prompt_set)
     listed = None if compare is None else read_labels(compare)
     corpus = bundle.words() if words is None else read_words(words)

@@ -46,7 +46,6 @@ def reproduce(
     from synood.benchmark.experiments.writing import write_outcome
     from synood.benchmark.suites.layouts import open_benchmark
     from synood.models.bundles import load_bundle
-    from synood.models.device import pick_device
     from synood.pipeline.recipe import resolve_recipe
 
     if name == "list":
@@ -67,7 +66,7 @@ def reproduce(
                 bundle,
                 resolved,
                 range(seeds),
-                device=pick_device(device),
+                device=device,
                 images_factor=experiment.images_factor,
                 progress=progress,
                 overwrite=overwrite,

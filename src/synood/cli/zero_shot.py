@@ -41,19 +41,20 @@ def zero_shot(
     negatives
         Negative labels to use: a text file, one per line, or "neglabel-imagenet"; mined otherwise.
     """
-    from synood.cli.inputs import class_names, mining_of, preprocessed
+    from synood.cli.inputs import class_names, mining_of, preprocessed, warn_of_names
     from synood.cli.outputs import check_output_directory
     from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import load_bundle
-    from synood.models.device import pick_device
 
     check_output_directory(out, overwrite)
     bundle = load_bundle(preprocessed(models, preprocess))
+    classnames = class_names(classes, data)
+    warn_of_names(classnames)
     detector = OODDetector.from_classes(
-        class_names(classes, data),
+        classnames,
         bundle,
         negatives,
-        device=pick_device(device),
+        device=device,
         mining=mining_of(bundle, share, set_),
     )
     detector.save_pretrained(out)

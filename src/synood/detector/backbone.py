@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from synood.errors import CheckpointError
+from synood.models.device import pick_device
 
 if TYPE_CHECKING:
     from synood.models.bundles import Bundle
@@ -26,16 +27,16 @@ class Backbone:
     bundle: str
     fingerprint: str
     path: str | None = None
-    device: str = field(default="cpu", compare=False)
+    device: str = field(default="auto", compare=False)  # as given; see `chosen_device`
     encoder: ImageTextEncoder | None = field(default=None, compare=False, repr=False)
     found: str | None = field(default=None, compare=False, repr=False)  # where it lies now
 
     @classmethod
     def of(
-        cls, bundle: Bundle, encoder: ImageTextEncoder | None = None, device: str = "cpu"
+        cls, bundle: Bundle, encoder: ImageTextEncoder | None = None, device: str = "auto"
     ) -> Backbone:
         """Record `bundle`'s encoder, loading it where it is not given."""
-        encoder = encoder or bundle.encoder(device)
+        encoder = encoder or bundle.encoder(pick_device(device))
         return cls(bundle.name, encoder.fingerprint, bundle.place, device, encoder)
 
     def load(self) -> ImageTextEncoder:
@@ -60,7 +61,7 @@ class Backbone:
         return Backbone, (self.bundle, self.fingerprint, self.path, self.device, None, self.found)
 
     def _checked(self, bundle: Bundle) -> ImageTextEncoder:
-        encoder = bundle.encoder(self.device)
+        encoder = bundle.encoder(self.chosen_device)
         if encoder.fingerprint != self.fingerprint:
             raise CheckpointError(
                 f"bundle {bundle.name!r}: its encoder ({encoder.fingerprint}) is not the one the "
@@ -81,6 +82,11 @@ class Backbone:
         path, found = (place and f"{place}{change}" for place in (self.path, self.found))
         name = f"{self.bundle}{change}"
         return Backbone(name, encoder.fingerprint, path, self.device, encoder, found)
+
+    @property
+    def chosen_device(self) -> str:
+        """The device that `device` stands for on this machine."""
+        return pick_device(self.device)
 
     @property
     def preprocess(self) -> str:

@@ -28,6 +28,7 @@ from synood.labels.mining import mining_settings
 from synood.labels.negatives import listed_labels, mined_labels
 from synood.labels.prompts import find_prompt_set
 from synood.models.bundles import Bundle, load_bundle
+from synood.models.device import pick_device
 from synood.models.loaded import Models
 from synood.settings import Recipe, ScoreSettings
 
@@ -112,7 +113,7 @@ class OODDetector:
         share: float | None = None,
         quantile: float | None = None,
         settings: ScoreSettings | None = None,
-        device: str = "cpu",
+        device: str = "auto",
         mining: MiningSettings | None = None,
     ) -> OODDetector:
         """Make a detector from class names alone (NegLabel, ICLR 2024); no image is needed.
@@ -122,7 +123,8 @@ class OODDetector:
         set about it, CSP's pool among it; `prompt_set`, `share` and `quantile` go over it. Or they
         are given: as words, `Word`s or prompts, as a text file of one a line, or as the name of a
         list that ships, "neglabel-imagenet". Labels equal to a class name are left out, unless
-        `mining` says otherwise. Raises `InputError` for no, empty or repeated names.
+        `mining` says otherwise. `device` is "auto" (the accelerator if there is one), "cpu" or
+        another that torch knows. Raises `InputError` for no, empty or repeated names.
 
         >>> OODDetector.from_classes(["cat", "dog"], negatives=["car"])  # doctest: +SKIP
         """
@@ -130,6 +132,7 @@ class OODDetector:
         bundle = load_bundle(models)
         chosen = mining_settings(mining, bundle.prompt_set, prompt_set, share, quantile)
         prompts = find_prompt_set(chosen.prompt_set)
+        device = pick_device(device)
         loaded = Models(bundle, device)
         encode = loaded_texts(loaded).encode
         notes: list[str] = []
@@ -192,7 +195,9 @@ class OODDetector:
         """Which encoder made the features."""
         if isinstance(self.encoder, Backbone):
             return self.encoder
-        return Backbone(self.encoder.name, self.encoder.fingerprint, encoder=self.encoder)
+        return Backbone(
+            self.encoder.name, self.encoder.fingerprint, device="cpu", encoder=self.encoder
+        )
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """Return the encoder's features of images: (N, D) float32, not normalised.
@@ -296,12 +301,13 @@ class OODDetector:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, models: str | Path | Bundle | None = None, device: str = "cpu"
+        cls, path: str | Path, models: str | Path | Bundle | None = None, device: str = "auto"
     ) -> OODDetector:
         """Read a detector directory, refusing a damaged one with a `CheckpointError`.
 
         The encoder is loaded when the first image is scored, from the recorded bundle or from
-        `models`, and must be the one the detector was made with.
+        `models`, and must be the one the detector was made with. `device` is as for
+        `from_classes`.
 
         >>> OODDetector.from_pretrained("my-detector").class_names  # doctest: +SKIP
         ('panda', 'lighthouse')
@@ -320,7 +326,7 @@ class OODDetector:
     @cached_property
     def _extractor(self) -> FeatureExtractor:
         backbone = self.backbone
-        return FeatureExtractor(backbone.fingerprint, backbone.load, backbone.device)
+        return FeatureExtractor(backbone.fingerprint, backbone.load, backbone.chosen_device)
 
     def _scored(self, features: Sequence[NDArray[np.float32]]) -> list[tuple[float, int]]:
         """Return each feature's score and the row of its nearest class."""

@@ -21,6 +21,20 @@ class Unreadable:
     reason: str
 
 
+def check_unreadable(name: str, reasons: Sequence[str], total: int, max_bad: float) -> None:
+    """Raise an `InputError` where too many of `total` images are unreadable to go on without.
+
+    `max_bad` is the fraction to tolerate. A single unreadable image stops only 0, however few
+    images there are; none readable is always an error.
+    """
+    most = max(1.0, max_bad * total) if max_bad else 0
+    if len(reasons) > most or (reasons and len(reasons) == total):
+        raise InputError(
+            f"{name}: {len(reasons)} of {total} images cannot be read, more than --max-bad "
+            f"{max_bad:g} allows; the first is {reasons[0]}"
+        )
+
+
 def map_or_unreadable(read: Callable[[T], R], items: Sequence[T]) -> list[R | Unreadable]:
     """Apply `read` to each item; an `InputError` becomes an `Unreadable` with its message."""
 

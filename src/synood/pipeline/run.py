@@ -73,7 +73,7 @@ def fit(
     seed: int = 0,
     progress: Progress | None = None,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     batch_size: BatchSize = BATCH_SIZE,
     max_bad: float = MAX_BAD,
     describer: Describer | None = None,
@@ -93,7 +93,8 @@ def fit(
     batch, may move a few pixels by one grey level, since kernels round otherwise. `describer`
     replaces the bundle's, and `negatives` those that would be mined: what
     `OODDetector.from_classes` takes. `executor` describes, paints and encodes images; without
-    one, this process does. `mirror` is the URL of a copy that is kept of `run_dir`, and from which
+    one, this process does. `device` is "auto" (the accelerator if there is one), "cpu" or another
+    that torch knows. `mirror` is the URL of a copy that is kept of `run_dir`, and from which
     an empty `run_dir` is filled first.
 
     Images that cannot be read are left out and listed in quarantine.jsonl, also those that vanish

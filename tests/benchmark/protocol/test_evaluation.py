@@ -338,8 +338,8 @@ def test_unreadable_images_are_skipped_and_listed_up_to_a_limit(
     counts = {row.ood_set: row.n_ood for row in results.rows}
     assert counts == {"near-made": 10, "symbols": 10, "faces": 9}
     assert command(*call, "--max-bad", "0") == 2
-    assert "faces: 1 of 10 images are unreadable" in capsys.readouterr().err
+    assert "faces: 1 of 10 images cannot be read" in capsys.readouterr().err
     for path in sorted((place / "test/far/faces").iterdir()):
         path.write_bytes(b"GIF89a")
     assert command(*call) == 2
-    assert "faces: 10 of 10 images are unreadable" in capsys.readouterr().err
+    assert "faces: 10 of 10 images cannot be read" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def run_demo(
     models: str | Path | Bundle = "mini",
     recipe: str | Path | Recipe = "paper",
     split: Split = "hard",
-    device: str = "cpu",
+    device: str = "auto",
     resamples: int = RESAMPLES,
     writer: SuiteWriter | None = None,
 ) -> str:

@@ -18,6 +18,7 @@ from synood.benchmark.protocol.retune import (
 from synood.benchmark.results.comparisons import compare
 from synood.benchmark.results.tables import columns
 from synood.features.store import FeatureStore
+from synood.models.device import pick_device
 from synood.models.loaded import Models
 from synood.pipeline import run as pipeline
 from synood.pipeline.recipe import with_changes
@@ -173,7 +174,7 @@ def prepare(
     recipe: Recipe,
     seeds: Sequence[int],
     *,
-    device: str = "cpu",
+    device: str = "auto",
     resamples: int = 200,
     images_factor: int = 1,
     progress: Progress | None = None,
@@ -184,7 +185,7 @@ def prepare(
     `out` may be the directory of an earlier run or demo on the same suite: what it holds is used.
     `images_factor` multiplies the recipe's images of each class.
     """
-    models = Models(bundle, device)
+    models = Models(bundle, pick_device(device))
     with opened(out, progress) as workspace:
         store = FeatureStore(
             out / "features",

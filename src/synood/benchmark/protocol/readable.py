@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synood.errors import InputError
 from synood.features.extractor import FeatureExtractor, ImageFile
 from synood.features.store import FeatureStore
-from synood.features.unreadable import Unreadable, map_or_unreadable
-from synood.files import readable, sha256_file
+from synood.features.unreadable import Unreadable, check_unreadable, map_or_unreadable
+from synood.files import sha256_bytes
+from synood.images.decoding import image_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,32 +65,18 @@ def encode_readable(
     )
 
 
-def check_unreadable(name: str, reasons: Sequence[str], total: int, max_bad: float) -> None:
-    """Refuse a set with too many unreadable images: more than the fraction `max_bad`.
-
-    Of a small set one image is tolerated all the same, as by `fit`; none if `max_bad` is 0.
-    """
-    if len(reasons) > (max(1.0, max_bad * total) if max_bad else 0):
-        raise InputError(
-            f"{name}: {len(reasons)} of {total} images are unreadable, more than the "
-            f"{max_bad:.0%} that --max-bad allows; the first is {reasons[0]}"
-        )
-    if total and len(reasons) == total:
-        raise InputError(f"{name}: no image is readable; the first is {reasons[0]}")
-
-
 def _rows(
     detector: OODDetector, paths: Sequence[Path], progress: StageProgress, cache: Path | None
 ) -> list[Feature | Unreadable]:
     backbone = detector.backbone
     if cache is None:
-        extractor = FeatureExtractor(backbone.fingerprint, backbone.load, backbone.device)
+        extractor = FeatureExtractor(backbone.fingerprint, backbone.load, backbone.chosen_device)
         rows: list[Feature | Unreadable] = []
         for start in range(0, len(paths), BATCH):
             rows += extractor.extract(paths[start : start + BATCH])
             progress(len(rows), len(paths), "")
         return rows
-    store = FeatureStore(cache, backbone.fingerprint, backbone.load, device=backbone.device)
+    store = FeatureStore(cache, backbone.fingerprint, backbone.load, device=backbone.chosen_device)
     files = map_or_unreadable(_hashed, paths)
     there = [file for file in files if isinstance(file, ImageFile)]
     encoded = iter(store.images_or_unreadable(there, progress))
@@ -98,7 +84,4 @@ def _rows(
 
 
 def _hashed(path: Path) -> ImageFile:
-    try:
-        return ImageFile(path, sha256_file(path))
-    except OSError as error:
-        raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
+    return ImageFile(path, sha256_bytes(image_bytes(path)))

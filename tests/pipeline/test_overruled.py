@@ -1,0 +1,35 @@
+"""Assigned fields that change nothing, since another field overrules them."""
+
+import pytest
+
+from synood.pipeline.overruled import overruled
+from synood.pipeline.recipe import resolve_recipe
+
+SIZES = [20] * 56
+
+
+@pytest.mark.parametrize(
+    ("assignments", "said"),
+    [
+        (["guidance.target=-3"], []),
+        (["guidance.target=-3", "guidance.target_quantile=0.9"], ["guidance.target"]),
+        (["guidance.temperature=2", "guidance.objective=margin"], ["guidance.temperature"]),
+        (["probe.per_class=2", "guidance.objective=margin"], ["probe.per_class"]),
+        (["guidance.step_size=2", "guidance.rounds=1"], ["guidance.step_size"]),
+        (["guidance.step_size=2"], []),
+        (["negatives.epochs=2"], []),
+        (["negatives.epochs=2", "negatives.min_steps=100"], ["negatives.epochs"]),
+        # 56 classes of 20 images in batches of 128 are 9 steps an epoch: 12 epochs make 108
+        (["negatives.epochs=12", "negatives.min_steps=100", "select.per_class=20"], []),
+        # and twice as many with the in-distribution images
+        (["projection.epochs=6", "projection.min_steps=100", "select.per_class=20"], []),
+        (
+            ["projection.epochs=5", "projection.min_steps=100", "select.per_class=20"],
+            ["projection.epochs"],
+        ),
+        (["negatives.min_steps=100"], []),  # not given, so nobody expects an effect
+    ],
+)
+def test_what_has_no_effect_is_named(assignments, said):
+    found = overruled(resolve_recipe("paper", {}, assignments), assignments, SIZES)
+    assert [sentence.split()[0] for sentence in found] == said
