@@ -301,6 +301,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(inpainter, pixe
     assert not np.array_equal(first[1].image, other[1].image)
 
 
+def test_the_layout_of_the_pixels_in_memory_changes_no_byte(inpainter, pixels):
+    as_decoded = pixels.contiguous(memory_format=torch.channels_last)
+    plain, found = guide(inpainter, pixels.contiguous()), guide(inpainter, as_decoded)
+    assert np.array_equal(images(plain), images(found))
+    assert [one.losses for one in plain] == [one.losses for one in found]
+
+
 def test_the_global_generator_is_left_alone(inpainter, pixels):
     before = torch.get_rng_state()
     guide(inpainter, pixels)

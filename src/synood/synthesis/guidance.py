@@ -69,6 +69,7 @@ def guided_inpainting(
     _refuse_misfits(len(pixels), prompts, seeds, settings)
     if not seeds:
         return []
+    pixels = pixels.contiguous()  # kernels round differently in other memory layouts
     canvas = _prepare(inpainter, pixels, prompts, seeds)
     with torch.no_grad():
         logits = guide.logits(pixels.to(canvas.latents))

@@ -134,8 +134,7 @@ def guided(models, orders, settings):
     pixels = np.stack([np.asarray(Image.open(order.source)) for order in orders])
     rendered = guided_inpainting(
         *models,
-        torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float()
-        / 255,  # same layout, same kernels
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255,
         [order.prompt for order in orders],
         settings,
         [order.seed for order in orders],
