@@ -7,9 +7,11 @@ between machines as well; where a file system has none, the run is refused.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
+import sys
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = ".lock"
+_QUERY = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION of Windows
 NOTE = ".lock.json"
 
 
@@ -38,12 +41,8 @@ class Holder:
         """Return whether the process is alive, which only its own machine can tell."""
         if self.host != socket.gethostname() or os.name != "posix":
             return "elsewhere"
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+        if not _is_alive(self.pid):
             return "gone"
-        except PermissionError:
-            pass  # another user's, and alive
         # The number may have gone to another process since.
         return "running" if _born(self.pid) == self.born else "gone"
 
@@ -95,6 +94,20 @@ def _acquire(lock: FileLock, root: Path) -> None:
             f"{root}: its file system cannot lock files ({error}), so a second run could not be "
             "kept out; use a directory on another file system"
         ) from None
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether this machine has a process of that number."""
+    if sys.platform == "win32":  # where os.kill(pid, 0) would interrupt the process
+        handle = ctypes.windll.kernel32.OpenProcess(_QUERY, False, pid)
+        return bool(handle and ctypes.windll.kernel32.CloseHandle(handle))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's, and alive
+    return True
 
 
 def _born(pid: int) -> str | None:
