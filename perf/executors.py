@@ -1,8 +1,8 @@
-"""What Ray costs against one process, and what a second worker brings.
+"""The overhead of Ray compared with one process, and the gain of a second worker.
 
-python perf/executors.py; a cluster of two nodes is started on this machine. The cost is that
-of real work, pictures encoded by the embedded encoder on one thread; the gain is that of a task
-that waits instead of computing, so that it does not depend on how many cores are free.
+python perf/executors.py starts a cluster of two nodes on this machine. The overhead is measured on
+real work, images encoded by the embedded encoder on one thread; the gain on a task that waits
+instead of computing, so that it does not depend on the number of free cores.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def make_files(folder: Path, count: int) -> list[tuple[Path, str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1024)
-    parser.add_argument("--wait", type=float, default=0.25, help="seconds a batch")
+    parser.add_argument("--wait", type=float, default=0.25, help="seconds per batch")
     parser.add_argument("--batches", type=int, default=80)
     given = parser.parse_args()
     torch.set_num_threads(1)

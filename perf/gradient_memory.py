@@ -1,8 +1,8 @@
-"""What the gradient through Stable Diffusion's decoder and ResNet-50 costs, in each way to take it.
+"""The cost of the gradient through Stable Diffusion's decoder and ResNet-50, computed in four ways.
 
-Full-size architectures with random weights, one process for each way since peak memory is a
-process's. The ways give the same gradient (checked). Time is CPU time; memory is the peak above
-what the loaded models took, and beside it stands what `Inpainter.gradient_bytes` would foretell.
+Full-size architectures with random weights, one process per way, since peak memory is counted per
+process. All ways give the same gradient (checked). Time is CPU time; memory is the peak above that
+of the loaded models, printed with the estimate of `Inpainter.gradient_bytes`.
 
     OMP_NUM_THREADS=1 PYTHONPATH=src python perf/gradient_memory.py [--size 512]
 """
@@ -33,7 +33,7 @@ MEGABYTE = 1e6
 
 
 class ResNet:
-    """ResNet-50 over pictures made smaller by averaging."""
+    """ResNet-50 on images downsampled by averaging."""
 
     def __init__(self) -> None:
         from transformers import ResNetConfig, ResNetForImageClassification
@@ -50,11 +50,11 @@ class ResNet:
         return logits
 
 
-def measure(way: str, size: int, pictures: int) -> dict[str, Any]:
-    """Take the gradient once in this process; without one ("none") pictures go one by one."""
+def measure(way: str, size: int, images: int) -> dict[str, Any]:
+    """Take the gradient once in this process; without one ("none") images go one by one."""
     vae = full_size.filled(full_size.stable_diffusion_vae).requires_grad_(False)
     decoder, classifier = Autoencoder(vae), ResNet()
-    shape = (pictures, 4, size // 8, size // 8)
+    shape = (images, 4, size // 8, size // 8)
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     before, start = peak_memory("cpu"), time.process_time()
     verdict = _judge(
@@ -71,22 +71,20 @@ def measure(way: str, size: int, pictures: int) -> dict[str, Any]:
         "seconds": seconds,
         "peak": peak,
         "norm": None if gradient is None else float(gradient.double().norm()),
-        "foretold": pictures * decoder.bytes_per_cell * (size // 8) ** 2,
+        "estimated": images * decoder.bytes_per_cell * (size // 8) ** 2,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--pictures", type=int, default=1)
+    parser.add_argument("--images", type=int, default=1)
     parser.add_argument("--way", choices=WAYS)
     options = parser.parse_args()
     if options.way:
-        print(json.dumps(measure(options.way, options.size, options.pictures)))
+        print(json.dumps(measure(options.way, options.size, options.images)))
         return
-    print(
-        f"{options.pictures} picture(s) of {options.size} px, {torch.get_num_threads()} thread(s)"
-    )
+    print(f"{options.images} image(s) of {options.size} px, {torch.get_num_threads()} thread(s)")
     norms = []
     for way in WAYS:
         command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
@@ -95,7 +93,7 @@ def main() -> None:
         norms += [found["norm"]] if found["norm"] else []
         print(
             f"{way:10} {found['peak'] / MEGABYTE:8.0f} MB {found['seconds']:7.1f} CPU s"
-            f"   (plain, foretold: {found['foretold'] / MEGABYTE:.0f} MB)"
+            f"   (plain, estimated: {found['estimated'] / MEGABYTE:.0f} MB)"
         )
     if max(norms) - min(norms) > 1e-4 * max(norms):
         raise SystemExit(f"the gradients differ: {norms}")

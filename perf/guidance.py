@@ -1,9 +1,9 @@
-"""Guided in-painting against a straightforward twin that does what the authors' loop does.
+"""Guided in-painting compared with a direct implementation of the authors' loop.
 
-The twin embeds the prompts and encodes the grey picture anew in every round and computes the
-gradient after the last one too. Both paint the same pictures (checked) in one process, in turn,
-with the models of a bundle or, by default, random ones of the mini bundle's size. The figures are
-CPU time, so other work on the machine counts little.
+The baseline embeds the prompts and encodes the grey image in every round, and computes the
+gradient after the last round too. Both give the same images (checked), in turn in one process,
+with the models of a bundle or, by default, random ones of the size of the mini bundle's. Times are
+CPU times, so other work on the machine matters little.
 
     OMP_NUM_THREADS=1 PYTHONPATH=src python perf/guidance.py [--bundle mini] [--batch 4]
 """
@@ -66,11 +66,11 @@ def twin(work: Work) -> np.ndarray:
             SETTINGS.guidance_scale,
             generators,
         ).requires_grad_()
-        pictures = inpainter.decode(denoised)
-        loss = energy_hinge(classifier.logits(pictures), SETTINGS.target).sum()
+        images = inpainter.decode(denoised)
+        loss = energy_hinge(classifier.logits(images), SETTINGS.target).sum()
         noise = noise - SETTINGS.step_size * torch.autograd.grad(loss, denoised)[0]
-    images: np.ndarray = (pictures.detach() * 255).round().permute(0, 2, 3, 1).numpy()
-    return images.astype(np.uint8)
+    pixels: np.ndarray = (images.detach() * 255).round().permute(0, 2, 3, 1).numpy()
+    return pixels.astype(np.uint8)
 
 
 def guided(work: Work) -> np.ndarray:
@@ -112,7 +112,7 @@ def measure(work: Work, repeats: int) -> dict[str, float]:
         spent, images = cpu_seconds(guided, work)
         twin_spent, twin_images = cpu_seconds(twin, work)
         if np.abs(images.astype(int) - twin_images).max() > 1:
-            raise SystemExit("the two paint different pictures")
+            raise SystemExit("the two give different images")
         times["guided"].append(spent)
         times["twin"].append(twin_spent)
     return {name: statistics.median(values[1:]) for name, values in times.items()}

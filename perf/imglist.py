@@ -1,9 +1,9 @@
 """Reading an imglist of ImageNet's size: python perf/imglist.py.
 
-The peers: a record object for each line, as this project did it first, and OpenOOD's data set
-(openood/datasets/imglist_dataset.py), which keeps the lines as text and evaluates a line's label
-each time that its image is asked for. Time is CPU time; memory is the growth of the greatest
-resident size, each side in a process of its own.
+Compared with a record object per line, as this project did at first, and with OpenOOD's data set
+(openood/datasets/imglist_dataset.py), which keeps the lines as text and evaluates a label each time
+an image is requested. Time is CPU time; memory is the growth of the peak resident size, each side
+in its own process.
 """
 
 from __future__ import annotations

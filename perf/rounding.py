@@ -1,13 +1,14 @@
-"""How far pictures move when the batch size or the number of threads changes.
+"""How much synthetic images change with the batch size and the number of threads.
 
-Paints the same pictures of noise with the mini bundle under the recipe `paper`, and compares with
-batches of 4 on one thread. Noise is the worst case: its gradients are large.
+Paints the same noise images with the mini bundle under the recipe `paper` and compares them with
+those of batches of 4 on one thread. Noise is the worst case: its gradients are large.
 
     python perf/rounding.py
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ WAYS = ((4, 1), (1, 1), (2, 1), (4, 2))  # batch size, threads
 
 
 def painter() -> Callable[[int], list[Rendered]]:
-    """Return what paints all pictures: (batch size) -> pictures, by number."""
+    """Return what paints all images: (batch size) -> images, by number."""
     bundle = load_bundle("mini")
     inpainter, classifier = bundle.inpainter(), bundle.classifier()
     guidance = replace(resolve_recipe("paper", bundle.recipe_defaults).guidance, target=0.0)
@@ -37,9 +38,9 @@ def painter() -> Callable[[int], list[Rendered]]:
 
     def paint(batch_size: int) -> list[Rendered]:
         return [
-            picture
+            image
             for start in range(0, len(THINGS), batch_size)
-            for picture in guided_inpainting(
+            for image in guided_inpainting(
                 inpainter,
                 classifier,
                 pixels[start : start + batch_size],
@@ -53,21 +54,22 @@ def painter() -> Callable[[int], list[Rendered]]:
 
 
 def main() -> None:
-    """Print one line for each way."""
+    """Print a line for each batch size and number of threads."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     paint, first = painter(), None
     for batch_size, threads in WAYS:
         torch.set_num_threads(threads)
         begun = time.process_time()
-        pictures = paint(batch_size)
+        images = paint(batch_size)
         seconds = time.process_time() - begun
-        first = first or pictures
+        first = first or images
         moved = [
             np.abs(one.image.astype(int) - other.image)
-            for one, other in zip(pictures, first, strict=True)
+            for one, other in zip(images, first, strict=True)
         ]
         energy = max(
             abs(a - b)
-            for one, other in zip(pictures, first, strict=True)
+            for one, other in zip(images, first, strict=True)
             for a, b in zip(one.energies, other.energies, strict=True)
         )
         same = sum(not difference.any() for difference in moved)

@@ -1,6 +1,6 @@
-"""Grouped NegLabel and the mining of negatives against their plain forms.
+"""Grouped NegLabel and the mining of negative labels compared with direct implementations.
 
-python perf/scoring.py; sizes as on ImageNet-1k with CLIP ViT-B/16, features random.
+python perf/scoring.py; sizes as for ImageNet-1k with CLIP ViT-B/16, random features.
 """
 
 from __future__ import annotations

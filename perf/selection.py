@@ -1,7 +1,7 @@
 """Bytes per pixel of many photographs: python perf/selection.py.
 
-The peer opens each with Pillow and asks for its size, as cleaned/clean_data.py:15-24 of the
-authors' code does. Every file is in the page cache: what is compared is the processor's share.
+Compared with opening each image with Pillow for its size, as cleaned/clean_data.py:15-24 of the
+authors' code does. All files are in the page cache: only the CPU time is compared.
 """
 
 from __future__ import annotations

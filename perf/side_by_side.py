@@ -1,4 +1,4 @@
-"""Time two functions that give the same result, turn by turn, on one thread."""
+"""Times functions that give the same result, in turn, on one thread."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def compare(
     what: str, ours: Callable[[], object], peers: dict[str, Callable[[], object]], runs: int = 7
 ) -> None:
-    """Print CPU milliseconds (least and median of `runs`) and how often ours fits into a peer's.
+    """Print CPU milliseconds (minimum and median of `runs`), and each as a multiple of ours.
 
-    The functions take turns, so that a busy machine is busy for all of them.
+    The functions run in turn, so that other load on the machine affects all of them alike.
     """
     functions = {"synood": ours, **peers}
     spent: dict[str, list[float]] = {name: [] for name in functions}
