@@ -115,8 +115,9 @@ def test_the_id_follows_whatever_can_change_a_description():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"vocabulary": [" "]}, "holds no word"),
+        ({"vocabulary": [" "]}, "has no words"),
         ({"vocabulary": WORDS, "tags": 0}, "tags >= 1"),
+        ({"vocabulary": WORDS, "tags": "2"}, "tags >= 1"),
         ({"vocabulary": WORDS, "template": "a photo"}, "template with {}"),
         ({"vocabulary": WORDS, "exclude": 1.0}, "exclude < 1"),
     ],
@@ -127,7 +128,7 @@ def test_settings_without_sense_are_refused(arguments, message):
 
 
 def test_a_vocabulary_of_class_names_alone_is_refused():
-    with pytest.raises(InputError, match="like the class 'red'"):
+    with pytest.raises(InputError, match="too similar to class 'red'"):
         Tagger(ColourEncoder(), ["red", "dark red"]).describe([picture("red")], ["red"])
 
 
@@ -176,7 +177,7 @@ def test_what_a_file_does_not_know_is_named(tmp_path):
     describer = FileDescriber(write_lines(tmp_path / "texts.jsonl", [{"id": "a", "text": "x"}]))
     with pytest.raises(InputError, match=r"texts\.jsonl: no description for 'b'"):
         describer.texts(["a", "b"])
-    with pytest.raises(InputError, match="need the images' ids"):
+    with pytest.raises(InputError, match="require the images' ids"):
         describer.describe([picture("red")], ["cat"])
     with pytest.raises(InputError, match="no such file"):
         FileDescriber(tmp_path / "absent.jsonl")

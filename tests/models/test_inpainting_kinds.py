@@ -245,5 +245,5 @@ def test_the_fingerprint_follows_every_part(checkpoints, tmp_path):
     ],
 )
 def test_names_the_copy_of_a_checkpoint_that_has_left_the_hub(gone, copy):
-    with pytest.raises(CheckpointError, match=f"it has left the hub, use {copy}"):
+    with pytest.raises(CheckpointError, match=f"it was removed from the hub; use {copy}"):
         Inpainter.from_pretrained(gone)

@@ -1,4 +1,4 @@
-"""The autoencoder of a latent diffusion model: pictures <-> latents, and its gradient's cost."""
+"""The autoencoder of a latent diffusion model: images <-> latents, and its gradient's memory."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PIXELS_AT_ONCE = 2**20  # encoded together: all of a batch of small pictures, one of 1024 x 1024
-_PROBE = 16  # side of the latent at which `gradient_bytes` looks
+_PIXELS_AT_ONCE = 2**20  # encoded together: a batch of small images, or one of 1024 x 1024
+_PROBE = 16  # side of the latent at which `bytes_per_cell` is measured
 
 
 class Autoencoder:
     """An AutoencoderKL of diffusers with frozen weights.
 
-    It computes in single precision (or double, where its weights are) whatever the U-Net does, for
-    gradients go through it; so one that overflows in half precision (`force_upcast`) is safe too.
+    It computes in at least single precision, whatever the U-Net does, since gradients pass through
+    it; so one that overflows in half precision (`force_upcast`) is safe too.
     """
 
     def __init__(self, vae: Any) -> None:  # noqa: ANN401 - diffusers is untyped here
@@ -30,15 +30,15 @@ class Autoencoder:
         self._mean, self._scale = _latent_statistics(vae)
 
     @torch.no_grad()
-    def encode(self, pictures: torch.Tensor, draw: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """Sample scaled latents (B, c, h, w) from the posterior of pictures (B, 3, S, S).
+    def encode(self, images: torch.Tensor, draw: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Sample scaled latents (B, c, h, w) from the posterior of images (B, 3, S, S).
 
-        `draw` returns the unit normal numbers, (B, c, h, w); a single picture serves all of them.
+        `draw` returns standard normal noise (B, c, h, w); a single image is broadcast to it.
         """
-        at_once = max(1, _PIXELS_AT_ONCE // pictures[0, 0].numel())
+        at_once = max(1, _PIXELS_AT_ONCE // images[0, 0].numel())
         moments = [
             (posterior.mean, posterior.std)
-            for some in torch.split(pictures, at_once)
+            for some in torch.split(images, at_once)
             for posterior in [self._vae.encode(self._pixels(some)).latent_dist]
         ]
         mean, deviation = (torch.cat(parts) for parts in zip(*moments, strict=True))
@@ -51,8 +51,8 @@ class Autoencoder:
     def decode(self, latents: torch.Tensor, *, recompute: bool = False) -> torch.Tensor:
         """Decode to (B, 3, S, S) in [0, 1], differentiable; values outside are clamped.
 
-        With `recompute` the gradient keeps the blocks' inputs alone and computes the rest anew:
-        the same numbers for less memory and one more pass through the decoder.
+        With `recompute` the backward pass stores only the blocks' inputs and recomputes the rest
+        (gradient checkpointing): the same numbers, less memory, one more forward pass.
         """
         if recompute:
             self._vae.enable_gradient_checkpointing()
@@ -63,10 +63,9 @@ class Autoencoder:
 
     @cached_property
     def bytes_per_cell(self) -> float:
-        """Memory that a plain gradient through the decoder takes, for each cell of the latent.
+        """Bytes that a gradient through the decoder takes without recomputing, per latent cell.
 
-        Counted once, at a small latent: what the decoder keeps for the backward pass grows with
-        the area.
+        Measured once on a small latent; the activations that are kept grow with its area.
         """
         weights = {weight.data_ptr() for weight in self._vae.parameters()}
         kept: dict[int, int] = {}
@@ -83,14 +82,14 @@ class Autoencoder:
             self.decode(latents)
         return sum(kept.values()) / _PROBE**2
 
-    def _pixels(self, pictures: torch.Tensor) -> torch.Tensor:
-        return pictures.to(device=self.device, dtype=self.dtype) * 2 - 1
+    def _pixels(self, images: torch.Tensor) -> torch.Tensor:
+        return images.to(device=self.device, dtype=self.dtype) * 2 - 1
 
 
 def _latent_statistics(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ANN401
-    """Mean and scale of (latent - mean) * scale, what the U-Net was trained on: (1, c or 1, 1, 1).
+    """Return mean and scale, (1, c or 1, 1, 1): the U-Net was trained on (latent - mean) * scale.
 
-    Newer autoencoders state a mean and deviation for each channel, others the factor alone.
+    Newer autoencoders have a mean and deviation per channel, others the factor alone.
     """
     config = vae.config
     mean = getattr(config, "latents_mean", None) or [getattr(config, "shift_factor", None) or 0.0]

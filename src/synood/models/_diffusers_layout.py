@@ -1,4 +1,4 @@
-"""The layout of a diffusers checkpoint: which parts there are, and whether they fit together."""
+"""The layout of a diffusers checkpoint: its parts, and whether they fit together."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _PARTS = {
     "scheduler": "",  # any
 }
 _SECOND_TOWER = {"text_encoder_2": "CLIPTextModelWithProjection", "tokenizer_2": "CLIPTokenizer"}
-_SIZE_NUMBERS = 6  # height and width of the original, of the crop's corner, of the picture: SDXL
-_MOVED = {  # checkpoints that have left the hub, and the copies that people use
+_SIZE_NUMBERS = 6  # SDXL's time_ids: original size, corner of the crop, target size
+_MOVED = {  # checkpoints removed from the hub, and copies in use
     "stabilityai/stable-diffusion-2-inpainting": "sd2-community/stable-diffusion-2-inpainting",
     "runwayml/stable-diffusion-inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
 }
@@ -33,7 +33,7 @@ _MOVED = {  # checkpoints that have left the hub, and the copies that people use
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a checkpoint lies, and what its model_index.json says of it."""
+    """The location of a checkpoint and its model_index.json."""
 
     source: str | Path
     revision: str | None
@@ -41,17 +41,17 @@ class Layout:
 
     @property
     def has_two_towers(self) -> bool:
-        """Whether prompts go through two text towers, as in SDXL."""
+        """Whether there are two text towers, as in SDXL."""
         return "text_encoder_2" in self.index
 
     @property
     def zeros_for_empty(self) -> bool:
-        """Whether zeros stand for the empty prompt, which SDXL has unless it says otherwise."""
+        """Whether the empty prompt is embedded as zeros: SDXL's default."""
         return self.has_two_towers and bool(self.index.get("force_zeros_for_empty_prompt", True))
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The folders that the checkpoint needs, and the start of the names of their classes."""
+        """The folders of the checkpoint's parts -> the beginning of their class names."""
         return {**_PARTS, **(_SECOND_TOWER if self.has_two_towers else {})}
 
     def fingerprint(self) -> str:
@@ -63,7 +63,7 @@ class Layout:
 def read_layout(source: str | Path, revision: str | None) -> Layout:
     """Read model_index.json.
 
-    Raises `CheckpointError` naming the first part that is absent or of a class not known here.
+    Raises `CheckpointError` naming the first part that is absent or of an unsupported class.
     """
     import diffusers
 
@@ -73,7 +73,9 @@ def read_layout(source: str | Path, revision: str | None) -> Layout:
     except CheckpointError as error:
         if str(source) not in _MOVED:
             raise
-        raise CheckpointError(f"{error}; it has left the hub, use {_MOVED[str(source)]}") from error
+        raise CheckpointError(
+            f"{error}; it was removed from the hub; use {_MOVED[str(source)]}"
+        ) from error
     for part, expected in layout.parts.items():
         found = str((layout.index.get(part) or ["", None])[1])
         if found == "None" or not found.startswith(expected):  # CLIPTokenizerFast is one too
@@ -89,14 +91,14 @@ def load_scheduler(source: str | Path, revision: str | None) -> Any:  # noqa: AN
     import diffusers
 
     at: dict[str, Any] = {"subfolder": "scheduler", "revision": revision}
-    # any scheduler's class reads the file; its _class_name says which one is meant
+    # any scheduler class reads the file; its _class_name names the right one
     name = str(load_part(diffusers.DDIMScheduler.load_config, source, **at).get("_class_name"))
     known = getattr(diffusers, name, None)
     scheduler: Any = None if known is None else load_part(known.from_pretrained, source, **at)
     if not hasattr(scheduler, "add_noise"):
         raise CheckpointError(
-            f"{source}/scheduler: `{name}` is no scheduler that starts from a noised image; "
-            "name one in scheduler_config.json, such as DDIMScheduler"
+            f"{source}/scheduler: `{name}` cannot start from a noised image; "
+            "name another in scheduler_config.json, such as DDIMScheduler"
         )
     kind = getattr(scheduler.config, "prediction_type", "epsilon")
     if kind not in ("epsilon", "v_prediction", "sample"):

@@ -18,12 +18,12 @@ _FILTERS = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 class PixelPreprocess:
     """Resize, centre crop and normalise of a checkpoint, on tensors and differentiable.
 
-    Of a picture of bytes it makes what the checkpoint's own processor makes of it through Pillow,
-    but for a few pixels by one level, and by half a level on average where Pillow (from 13 on, in
-    some tall pictures that lose their shape) goes over the columns first.
+    For 8-bit images the result equals that of the checkpoint's own processor through Pillow, except
+    for one grey level in a few pixels, and half a level on average where Pillow (from 13 on, in
+    some tall images whose aspect ratio changes) resizes the columns first.
 
-    `resize` is the length of the shorter side, or (height, width) without regard to the shape of
-    the image; `crop` is (height, width) or None.
+    `resize` is the length of the shorter side, or (height, width) whatever the aspect ratio; `crop`
+    is (height, width) or None.
 
     >>> import torch
     >>> steps = PixelPreprocess(8, (6, 6), "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -64,8 +64,8 @@ class PixelPreprocess:
             return pixels
         if self.interpolation not in ("bilinear", "bicubic"):
             return F.interpolate(pixels, size, mode=self.interpolation)
-        # Pillow goes over the rows, then over the columns, and keeps bytes after each: the same
-        # numbers come out here. Its filters widen when an image shrinks, torch's "antialias".
+        # Pillow resizes rows, then columns, and rounds to bytes after each; so does this. Its
+        # filters widen when an image shrinks, which torch calls "antialias".
         for step in ((height, size[1]), size):
             pixels = F.interpolate(pixels, step, mode=self.interpolation, antialias=True)
             pixels = _as_bytes(pixels)
@@ -73,7 +73,7 @@ class PixelPreprocess:
 
 
 def _as_bytes(pixels: Tensor) -> Tensor:
-    """Round to the 256 levels of a byte; the gradient is that of cutting to [0, 1] alone."""
+    """Round to the 256 levels of a byte; the gradient is that of clamping to [0, 1]."""
     inside = pixels.clamp(0, 1)
     return inside + ((inside * 255).round() / 255 - inside).detach()
 
@@ -81,8 +81,8 @@ def _as_bytes(pixels: Tensor) -> Tensor:
 def preprocess_from_config(config: Mapping[str, Any], source: str) -> PixelPreprocess:
     """Read a `preprocessor_config.json`: the ConvNeXT rule (also of ResNet) or the plain one.
 
-    `source` names the file in errors. What would change the pixels in a way not known here
-    (padding, a rescale offset, EfficientNet's second normalisation) is an `InputError`.
+    `source` names the file in errors. Unsupported steps (padding, a rescale offset, EfficientNet's
+    second normalisation) are an `InputError`.
 
     >>> preprocess_from_config({"size": {"height": 8, "width": 8}, "resample": 2,
     ...     "image_mean": [0.5] * 3, "image_std": [0.5] * 3}, "preprocessor_config.json").resize
@@ -136,7 +136,7 @@ def _geometry(
     if isinstance(size, Mapping) and "shortest_edge" in size:
         return int(size["shortest_edge"]), crop
     if isinstance(size, int) and crop is not None:
-        return size, crop  # CLIP's old files: one number beside a crop is the shorter side
+        return size, crop  # CLIP's old files: with a crop, one number is the shorter side
     return _height_width(size, source), crop
 
 

@@ -1,4 +1,4 @@
-"""The text towers of a latent diffusion model: prompts -> what its U-Net attends to."""
+"""The text towers of a latent diffusion model: prompts -> embeddings for its U-Net."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Embedded prompts; only models with two towers have a `pooled` vector for each."""
+    """Prompt embeddings; models with two towers also have a `pooled` vector per prompt."""
 
     text: torch.Tensor  # (B, L, D)
     pooled: torch.Tensor | None = None  # (B, P)
 
     def select(self, rows: list[int]) -> Embedding:
-        """Return the embeddings of the prompts at the positions `rows`."""
+        """Return the embeddings at the indices `rows`."""
         return Embedding(self.text[rows], None if self.pooled is None else self.pooled[rows])
 
     def zeros(self) -> Embedding:
-        """Return one embedding of nothing but zeros, of the same kind."""
+        """Return an embedding of zeros with the same shape, for one prompt."""
         pooled = None if self.pooled is None else torch.zeros_like(self.pooled[:1])
         return Embedding(torch.zeros_like(self.text[:1]), pooled)
 
 
 class PromptEncoder:
-    """One CLIP text tower (Stable Diffusion 1 and 2) or two side by side (SDXL).
+    """One CLIP text tower (Stable Diffusion 1 and 2) or two (SDXL).
 
-    A single tower gives its last hidden state; of two, the last but one of each is taken and the
-    second one's projected output besides, as in the pipelines of diffusers.
+    With one tower the embedding is its last hidden state; with two it is the penultimate hidden
+    state of each and the projected output of the second, as in the pipelines of diffusers.
     """
 
     def __init__(self, towers: Sequence[tuple[Any, Any]], *, zeros_for_empty: bool) -> None:
@@ -46,7 +46,7 @@ class PromptEncoder:
 
     @classmethod
     def from_pretrained(cls, layout: Layout, device: str, dtype: torch.dtype) -> PromptEncoder:
-        """Load the one tower or the two that a checkpoint has."""
+        """Load the text towers of a checkpoint."""
         from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
         source, at = layout.source, {"revision": layout.revision}
@@ -65,24 +65,24 @@ class PromptEncoder:
 
     @property
     def width(self) -> int:
-        """D, the numbers of one token's embedding."""
+        """D, the length of a token's embedding."""
         return sum(int(tower.config.hidden_size) for _, tower in self._towers)
 
     @property
     def pooled_width(self) -> int:
-        """P, the numbers of a prompt's pooled vector; 0 where there is none."""
+        """P, the length of a prompt's pooled vector; 0 where there is none."""
         return int(self._towers[1][1].config.projection_dim) if len(self._towers) > 1 else 0
 
     def check(self, prompts: Sequence[str]) -> None:
-        """Raise `InputError` naming a prompt that a tower cannot take whole."""
+        """Raise an `InputError` naming a prompt that is too long for a tower."""
         for tokenizer, tower in self._towers:
             token_rows(tokenizer, prompts, _context(tokenizer, tower))
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Embedding:
-        """Embed B prompts, padded to the towers' whole context as in their training.
+        """Embed B prompts, padded to the full context length as in training.
 
-        Raises `InputError` naming a prompt that a tower cannot take whole.
+        Raises an `InputError` naming a prompt that is too long for a tower.
         """
         if len(self._towers) == 1:
             return Embedding(self._outputs(*self._towers[0], prompts)[0])
@@ -93,12 +93,12 @@ class PromptEncoder:
         text = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
         return Embedding(text, outputs[1].text_embeds)
 
-    def empty(self, beside: Embedding) -> Embedding:
-        """Embed the empty prompt, of which guidance leads away; the first rows are (1, ...).
+    def empty(self, like: Embedding) -> Embedding:
+        """Embed the empty prompt of classifier-free guidance, for one image.
 
         SDXL was trained with zeros in its place, unless its model_index.json says otherwise.
         """
-        return beside.zeros() if self._zeros_for_empty else self.embed([""])
+        return like.zeros() if self._zeros_for_empty else self.embed([""])
 
     def _outputs(
         self,

@@ -1,4 +1,4 @@
-"""What is known about public checkpoints: revision, licence, file hashes (`catalog.toml`)."""
+"""Catalog of public checkpoints: revision, licence and file hashes (`catalog.toml`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLE = Path(__file__).with_name("catalog.toml")
 
 @dataclass(frozen=True)
 class Entry:
-    """One public checkpoint; `revision` is None and `files` empty where nothing is known."""
+    """One public checkpoint; `revision` is None and `files` empty where unknown."""
 
     part: str
     licence: str
@@ -27,7 +27,7 @@ class Entry:
 
 @cache
 def catalog() -> dict[str, Entry]:
-    """Every checkpoint of the table by its hub id.
+    """Return every checkpoint of the table by its hub id.
 
     >>> catalog()["microsoft/resnet-50"].licence
     'Apache-2.0'
@@ -37,13 +37,13 @@ def catalog() -> dict[str, Entry]:
 
 
 def pinned(source: str | Path, revision: str | None = None) -> str | None:
-    """Return the revision to load: the one asked for, else the table's, else None."""
+    """Return the revision to load: the given one, else the catalog's, else None."""
     entry = _entry(source)
     return revision or (entry.revision if entry else None)
 
 
 def known_files(source: str | Path, revision: str | None = None) -> Mapping[str, str]:
-    """SHA-256 by file name, where `revision` is the table's; empty for any other."""
+    """Return SHA-256 by file name for the catalog's revision; empty for any other."""
     entry = _entry(source)
     return entry.files if entry and pinned(source, revision) == entry.revision else {}
 

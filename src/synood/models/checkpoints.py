@@ -1,8 +1,8 @@
-"""Loading a library's checkpoint whole or not at all, and telling two checkpoints apart.
+"""Loading checkpoints of transformers and diffusers completely or not at all, and fingerprints.
 
-Both transformers and diffusers fill weights that a checkpoint lacks with random numbers and only
-warn; here that is an error. Weights are read from safetensors alone, but for checkpoints of which
-the catalog knows only a pickle: that is hashed first and read by torch's reader of weights alone.
+Both libraries fill missing weights with random numbers and only warn; here that is an error.
+Weights are read from safetensors, except for checkpoints of the catalog that only have a pickle: it
+is hashed first and read with torch's weights-only loader.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def load_model(
 
 
 def _refuse_strays(source: str | Path, subfolder: str) -> None:
-    """Refuse an index of shards that names files elsewhere: the libraries would follow it."""
+    """Refuse a shard index that names files in other folders, which the libraries would open."""
     folder = Path(source) / subfolder
     for path in sorted(folder.glob("*.index.json")) if folder.is_dir() else ():
         index = read_json(path)
@@ -67,21 +67,21 @@ def _refuse_strays(source: str | Path, subfolder: str) -> None:
         if not isinstance(names, dict) or any(
             not isinstance(name, str) or Path(name).name != name for name in names.values()
         ):
-            raise CheckpointError(f"{path}: names shards that do not lie beside it; get it anew")
+            raise CheckpointError(f"{path}: names shards outside its folder; download it again")
 
 
 def _checked_pickle(source: str | Path, revision: str | None) -> Path:
-    """Return the folder in the hub's cache that holds a pickle of the catalog's and its settings.
+    """Return the folder of the hub cache with a verified pickle and its configuration.
 
-    A folder, since for the id of such a checkpoint transformers would ask a service on the hub, in
-    the background, to offer its owners a conversion.
+    Given the id of such a checkpoint, transformers would ask a conversion service on the hub in the
+    background; given a folder it does not.
     """
     load_file(source, "config.json", revision)
     return load_file(source, PICKLE, revision).parent
 
 
 def load_file(source: str | Path, name: str, revision: str | None = None) -> Path:
-    """Return the path of one file of a directory or hub repository, its hash checked if known."""
+    """Return the path of a file of a directory or hub repository, verified if its hash is known."""
     if Path(source).is_dir():
         if not (Path(source) / name).is_file():
             raise CheckpointError(f"{source}/{name}: missing; the checkpoint is incomplete")
@@ -96,7 +96,7 @@ def load_file(source: str | Path, name: str, revision: str | None = None) -> Pat
 
 
 def load_folder(source: str | Path, names: tuple[str, ...], revision: str | None = None) -> Path:
-    """Return the directory with the files of a checkpoint, fetched by pattern if on the hub."""
+    """Return the directory of a checkpoint; from the hub, files are fetched by pattern."""
     if Path(source).is_dir():
         return Path(source)
     from huggingface_hub import snapshot_download
@@ -107,10 +107,10 @@ def load_folder(source: str | Path, names: tuple[str, ...], revision: str | None
 
 
 def import_optional(library: str, extra: str) -> Any:  # noqa: ANN401 - a library, untyped here
-    """Import a library that an extra brings; where it does not import, an `InputError` says how."""
+    """Import a library of an extra; an `InputError` says how to install it."""
     try:
         return import_module(library)
-    except (ImportError, RuntimeError) as error:  # torchvision's is of the second kind
+    except (ImportError, RuntimeError) as error:  # torchvision raises RuntimeError
         raise InputError(
             f"{library} cannot be imported ({error}); it needs torchvision: "
             f"pip install 'synood[{extra}]'"
@@ -177,7 +177,7 @@ def checkpoint_fingerprint(
 
 
 def _refuse_altered(source: str | Path, subfolder: str, revision: str | None) -> None:
-    """Check what was loaded against the hashes that the catalog knows."""
+    """Verify what was loaded against the catalog's hashes."""
     known = known_files(source, revision)
     files = cached_files(str(source), revision) if known else {}
     for name in sorted(known.keys() & files.keys()):
@@ -189,7 +189,7 @@ def _check_hash(path: Path, expected: str, name: str) -> None:
     if sha256_file(path) != expected:
         raise CheckpointError(
             f"{name}: altered (its SHA-256 is not the catalog's); delete {path.resolve()} and "
-            "load it anew, or ask for another revision"
+            "download it again, or name another revision"
         )
 
 
@@ -204,7 +204,7 @@ def _refuse_gaps(place: str, gaps: Mapping[str, Any]) -> None:
             word = kind.removesuffix("_keys")
             raise CheckpointError(
                 f"{place}: {len(names)} weights are {word}, the first is {names[0]}; "
-                "the checkpoint is of another model or incomplete, get it anew"
+                "the checkpoint is incomplete or of another model; download it again"
             )
 
 

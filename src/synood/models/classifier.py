@@ -1,7 +1,7 @@
 """Classifier: images in [0, 1] -> logits, differentiable down to the pixels.
 
-The guidance of the synthesis needs the gradient of an energy with respect to an image, so the
-resizing, cropping and normalising that a checkpoint expects are done here on tensors.
+Guidance needs the gradient of an energy with respect to an image, so a checkpoint's resizing,
+cropping and normalisation are done on tensors.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from synood.models.clip import ImageTextEncoder
 
 _STRENGTHS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # weight penalties that `train_probe` tries
-_USUAL_STRENGTH = 1e-4  # with too few images to hold any out
+_USUAL_STRENGTH = 1e-4  # with too few images for a held-out part
 
 
 class Classifier(Protocol):
-    """What the synthesis asks of a classifier over the in-distribution classes."""
+    """A classifier of the in-distribution classes, as the synthesis needs it."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Classifier(Protocol):
         """(N, 3, H, W) in [0, 1] -> (N, C), differentiable."""
 
     def penultimate(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, P), what the last linear layer sees; differentiable."""
+        """(N, 3, H, W) in [0, 1] -> (N, P): the input of the last linear layer, differentiable."""
 
     @property
     def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -80,7 +80,7 @@ class TransformersClassifier:
     ) -> TransformersClassifier:
         """Load a directory or a hub id; safetensors only.
 
-        A checkpoint with missing weights, or a preprocessing not known here, is an error.
+        Missing weights or an unsupported preprocessing are an `InputError`.
         """
         from transformers import AutoModelForImageClassification
         from transformers.image_processing_base import ImageProcessingMixin
@@ -111,7 +111,7 @@ class TransformersClassifier:
     def penultimate(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, P): the input of the last linear layer, differentiable.
 
-        A network whose logits are not one linear layer's output has none: an `InputError`.
+        A network whose logits are not the output of one linear layer is an `InputError`.
         """
         caught: list[tuple[Tensor, Tensor]] = []
         hook = self._last_layer.register_forward_hook(
@@ -134,7 +134,7 @@ class TransformersClassifier:
 
     @cached_property
     def _last_layer(self) -> torch.nn.Linear:
-        """The last linear layer with an output for each class, in the order of the modules."""
+        """The last module that is a linear layer with one output per class."""
         width = len(self.class_names)
         linear = [part for part in self._model.modules() if isinstance(part, torch.nn.Linear)]
         for layer in reversed(linear):
@@ -152,8 +152,8 @@ class TransformersClassifier:
 class ProbeClassifier:
     """Multinomial logistic regression on an encoder's unit-length image features.
 
-    Stands in where a user's classes are not those of a bundle's classifier. `weight` is (C, D),
-    `bias` is (C,), both float32 NumPy arrays.
+    Used where the bundle's classifier has other classes than the user. `weight` is (C, D) and
+    `bias` (C,), both float32.
     """
 
     def __init__(
@@ -196,9 +196,9 @@ def train_probe(
 ) -> ProbeClassifier:
     """Fit a linear probe: features (N, D) of any length, labels (N,) indices into `class_names`.
 
-    The penalty on the weights is the one of five with the least cross-entropy on a fifth of each
-    class, drawn with `seed`; the probe is then fitted to everything. The same input gives the
-    same probe. A class without an image, or features that are not finite, is an `InputError`.
+    The weight penalty is the one of five with the lowest cross-entropy on a held-out fifth of each
+    class, drawn with `seed`; the probe is then fitted to all features. The same input gives the
+    same probe. A class without images and features that are not finite are an `InputError`.
 
     >>> train_probe(features, labels, ["cat", "dog"], encoder).class_names  # doctest: +SKIP
     ('cat', 'dog')
@@ -219,7 +219,7 @@ def _checked_samples(
     if x.ndim != 2 or y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
         raise InputError(f"probe: features {x.shape} need as many integer labels, not {y.shape}")
     if not np.isfinite(x).all():
-        raise InputError("probe: features hold NaN or infinity")
+        raise InputError("probe: features contain NaN or infinity")
     if y.size and not 0 <= y.min() <= y.max() < len(class_names):
         raise InputError(f"probe: labels must lie in 0 to {len(class_names) - 1}")
     for name, images in zip(class_names, np.bincount(y, minlength=len(class_names)), strict=True):

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from synood.images.presets import Preprocess
 
 
-LEGACY_END = 2  # in old configurations whatever the tokenizer has; the largest id is meant
+LEGACY_END = 2  # in old configurations, whatever the tokenizer; it stands for the largest id
 
 
 class ImageTextEncoder(Protocol):
-    """What the rest asks of an image-text encoder; features are float32 and not normalised."""
+    """The interface of image-text encoders; features are float32 and not normalised."""
 
     name: str
     dim: int  # D, the length of a feature
-    logit_scale: float  # what the encoder was trained to multiply cosines by
-    logit_bias: float  # and to add then: 0 but for encoders trained with a sigmoid of each pair
-    image_size: int  # side in pixels of what the image tower sees
+    logit_scale: float  # the factor of the cosines in training
+    logit_bias: float  # added after it: 0 except for encoders trained with a sigmoid loss
+    image_size: int  # side of the image tower's input in pixels
 
     @property
     def fingerprint(self) -> str:
@@ -44,10 +44,10 @@ class ImageTextEncoder(Protocol):
         """Encode RGB images of any size into (N, D)."""
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
-        """Encode prompts into (M, D); one that is too long is an `InputError` naming it."""
+        """Encode prompts into (M, D); an `InputError` names one that is too long."""
 
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, D), differentiable, resized as the tower needs."""
+        """(N, 3, H, W) in [0, 1] -> (N, D), differentiable, resized for the tower."""
 
 
 class ClipEncoder(ContextTowerEncoder):
@@ -106,9 +106,9 @@ class ClipEncoder(ContextTowerEncoder):
         return embedding
 
     def _patch_features(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Let each patch of the last block keep its own value instead of attending to the others.
+        """Skip attention in the last block: each patch keeps its own value vector.
 
-        So it stays a feature of its place (Miyai et al., GL-MCM, clip/model.py:189-203).
+        So it stays a local feature (Miyai et al., GL-MCM, clip/model.py:189-203).
         """
         tower = self._model.vision_model
         states = tower(pixel_values=inputs, output_hidden_states=True).hidden_states[-2]
@@ -124,7 +124,7 @@ class ClipEncoder(ContextTowerEncoder):
         return features
 
     def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        # attention looks back only, and the end token is read: what follows it changes nothing
+        # attention is causal and the end token is read: the padding after it changes nothing
         longest = max(len(row) for row in rows)
         ids, mask = padded(rows, longest, self._tokenizer.pad_token_id)
         features: torch.Tensor = self._model.get_text_features(
@@ -134,7 +134,7 @@ class ClipEncoder(ContextTowerEncoder):
 
 
 def load_preprocess(source: str | Path, revision: str | None = None) -> Preprocess:
-    """Read the preprocessing that a checkpoint of transformers states."""
+    """Read the preprocessing of a transformers checkpoint."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     from synood.images.presets import from_processor_config

@@ -1,4 +1,4 @@
-"""The denoising loop of an in-painting U-Net under any of diffusers' schedulers."""
+"""The denoising loop of an in-painting U-Net with any scheduler of diffusers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the U-Net sees beside the noisy latent; made once for an image, used in every round."""
+    """The U-Net's inputs besides the noisy latent; made once per image, used in every round."""
 
     prompted: Embedding  # of B prompts
     empty: Embedding  # of the empty prompt, one row
-    mask: torch.Tensor  # (1, 1, h, w) of ones: everything is repainted
-    masked_latents: torch.Tensor  # (B, c, h, w) latents of a grey picture
-    image_size: int  # S, which SDXL is told
+    mask: torch.Tensor  # (1, 1, h, w) of ones: the whole image is repainted
+    masked_latents: torch.Tensor  # (B, c, h, w) latents of a grey image
+    image_size: int  # S, an input of SDXL
 
     def select(self, keep: Sequence[int]) -> Conditioning:
-        """Return the conditioning of the images at the positions `keep`."""
+        """Return the conditioning of the images at the indices `keep`."""
         rows = list(keep)
         prompted, masked = self.prompted.select(rows), self.masked_latents[rows]
         return replace(self, prompted=prompted, masked_latents=masked)
@@ -49,8 +49,8 @@ def denoised(
 ) -> torch.Tensor:
     """Noise scaled latents to `strength` and denoise them: (B, c, h, w) -> z0 of the same shape.
 
-    `scheduler` is copied, not changed, so the result does not depend on earlier calls. Raises
-    `InputError` when `strength` leaves no step or the scheduler cannot take so many.
+    `scheduler` is copied, so the result does not depend on earlier calls. Raises `InputError` when
+    `strength` leaves no step or the scheduler cannot take so many.
     """
     scheduler = copy.deepcopy(scheduler)
     timesteps = last_timesteps(scheduler, num_inference_steps, strength, noise.device)
@@ -71,10 +71,10 @@ def last_timesteps(
     strength: float,
     device: torch.device,
 ) -> torch.Tensor:
-    """Set up `scheduler` and return the timesteps that `strength` leaves, noisiest first.
+    """Set up `scheduler` and return the timesteps for `strength`, noisiest first.
 
     They are the last int(num_inference_steps * strength) of the schedule, as in diffusers; PNDM
-    runs one more, because its schedule holds one timestep twice.
+    runs one more, since its schedule repeats a timestep.
     """
     used = min(int(num_inference_steps * strength), num_inference_steps)
     if not (0 < strength <= 1 and used >= 1):
@@ -100,7 +100,7 @@ def _start(
     step: torch.Tensor,
     strength: float,
 ) -> torch.Tensor:
-    """Return the latents to start from; at strength 1 nothing of the image is in them."""
+    """Return the initial latents; at strength 1 they are noise alone."""
     noised: torch.Tensor = (
         noise * scheduler.init_noise_sigma
         if strength == 1
@@ -118,7 +118,7 @@ class _GuidedUNet:
 
     def __init__(self, unet: Any, conditioning: Conditioning, scale: float) -> None:  # noqa: ANN401
         self._unet, self._scale = unet, scale
-        self._dtype = unet.dtype  # diffusers walks all modules to answer
+        self._dtype = unet.dtype  # a walk through all modules in diffusers
         width = unet.config.time_cond_proj_dim
         self._copies = 2 if scale > 1 and width is None else 1
         self._scale_embedding = None
@@ -127,15 +127,15 @@ class _GuidedUNet:
                 (len(conditioning.masked_latents),), scale
             )
             self._scale_embedding = guidance_scale_embedding(scales, width).to(self._dtype)
-        self._fixed = self._mask_and_picture(conditioning)
+        self._fixed = self._mask_channels(conditioning)
         empty, prompted = conditioning.empty, conditioning.prompted
-        self._text = self._both(empty.text, prompted.text)
+        self._text = self._stacked(empty.text, prompted.text)
         self._added: dict[str, torch.Tensor] | None = None
         if empty.pooled is not None and prompted.pooled is not None:
-            pooled, size = self._both(empty.pooled, prompted.pooled), conditioning.image_size
-            # original height and width, the crop's corner, height and width of the picture
-            told = pooled.new_tensor([[size, size, 0, 0, size, size]], dtype=torch.float32)
-            self._added = {"text_embeds": pooled, "time_ids": told.repeat(len(pooled), 1)}
+            pooled, size = self._stacked(empty.pooled, prompted.pooled), conditioning.image_size
+            # original size, corner of the crop, target size
+            time_ids = pooled.new_tensor([[size, size, 0, 0, size, size]], dtype=torch.float32)
+            self._added = {"text_embeds": pooled, "time_ids": time_ids.repeat(len(pooled), 1)}
 
     def __call__(self, latents: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         inputs = torch.cat([latents.repeat(self._copies, 1, 1, 1), *self._fixed], dim=1)
@@ -152,13 +152,13 @@ class _GuidedUNet:
         empty, prompted = output.chunk(2)
         return empty + self._scale * (prompted - empty)
 
-    def _both(self, empty: torch.Tensor, prompted: torch.Tensor) -> torch.Tensor:
-        """Stack the rows without a prompt, where they are needed, and those with one."""
+    def _stacked(self, empty: torch.Tensor, prompted: torch.Tensor) -> torch.Tensor:
+        """Stack the embeddings of the empty prompt, where needed, and of the prompts."""
         without = [empty.expand_as(prompted)] * (self._copies - 1)
         return torch.cat([*without, prompted]).to(self._dtype)
 
-    def _mask_and_picture(self, conditioning: Conditioning) -> list[torch.Tensor]:
-        """Return the fixed channels of an in-painting U-Net; a text-to-image one has none."""
+    def _mask_channels(self, conditioning: Conditioning) -> list[torch.Tensor]:
+        """Return mask and masked latents for an in-painting U-Net; none for a text-to-image one."""
         latents = conditioning.masked_latents
         if self._unet.config.in_channels == latents.shape[1]:
             return []

@@ -1,8 +1,7 @@
-"""Describer: an image and its class name -> the context's text, without the class itself.
+"""Describers: an image and its class name -> a text about its context, without the class itself.
 
-The paper asks a large multimodal model for the elements around the main object (§3.3). Here a
-zero-shot tagger does it with the encoder that is there anyway, or a file brings the texts of any
-other model.
+The paper asks a large multimodal model for the elements around the main object (§3.3). Besides such
+models there are a zero-shot tagger on the bundle's encoder and a file of ready texts.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Describer(Protocol):
 
     @property
     def id(self) -> str:
-        """Changes with everything that can change a description."""
+        """Identifies everything that can change a description."""
 
     def describe(
         self,
@@ -55,11 +54,12 @@ class Describer(Protocol):
 
 
 class Tagger:
-    """The `tags` vocabulary words most like the image, never the class or a word close to it.
+    """The `tags` vocabulary words most similar to the image, without the class and its synonyms.
 
-    A word is left out for a class when one contains the other ("red panda", "pandas" for "panda"),
-    or when it is among the `exclude` share of the vocabulary whose text features are most like
-    the class's: a share, because cosines of texts lie near 0.9 in one encoder, near 0.3 in another.
+    A word is excluded for a class when one contains the other ("red panda", "pandas" for "panda"),
+    or when it is in the fraction `exclude` of the vocabulary whose text features are most similar
+    to the class's. A fraction, since cosines of texts are near 0.9 in one encoder and near 0.3 in
+    another.
 
     >>> tagger = Tagger(encoder, ["bamboo", "tree", "red panda"])  # doctest: +SKIP
     >>> tagger.describe([image], ["panda"])  # doctest: +SKIP
@@ -77,8 +77,11 @@ class Tagger:
         words = (" ".join(word.split()) for word in vocabulary)
         self.vocabulary = tuple(dict.fromkeys(word for word in words if word))
         if not self.vocabulary:
-            raise InputError("tagger: the vocabulary holds no word")
-        if tags < 1 or "{}" not in template or not 0 <= exclude < 1:
+            raise InputError("tagger: the vocabulary has no words")
+        whole = isinstance(tags, int) and not isinstance(tags, bool)
+        text = isinstance(template, str) and "{}" in template
+        fraction = isinstance(exclude, int | float) and 0 <= exclude < 1
+        if not (whole and tags >= 1 and text and fraction):
             raise InputError("tagger: needs tags >= 1, a template with {} and 0 <= exclude < 1")
         self._encoder = encoder
         self._tags, self._template, self._exclude = tags, template, exclude
@@ -93,7 +96,7 @@ class Tagger:
         encoder: ImageTextEncoder,
         **settings: Any,  # noqa: ANN401 - tags, template, exclude
     ) -> Tagger:
-        """Read the vocabulary from a file of one word a line; `settings` as for the class."""
+        """Read the vocabulary from a file with one word per line; `settings` as for the class."""
         return cls(encoder, text_lines(read_text(Path(vocabulary))), **settings)
 
     def describe(
@@ -102,7 +105,7 @@ class Tagger:
         class_names: Sequence[str],
         image_ids: Sequence[str] | None = None,
     ) -> list[str]:
-        """Return "word, word" per image, the likeliest first; ids are not needed."""
+        """Return "word, word" per image, the most similar first; ids are not needed."""
         _same_length(images, class_names)
         if not images:
             return []
@@ -111,7 +114,7 @@ class Tagger:
     def describe_features(
         self, features: NDArray[np.float32], class_names: Sequence[str]
     ) -> list[str]:
-        """As `describe`, for images whose features (N, D) by the tagger's encoder are known."""
+        """Describe images by their features (N, D) from the tagger's encoder."""
         similarity = normalise(features) @ self._features().T
         allowed = {name: self._allowed(name) for name in sorted(set(class_names))}
         return [
@@ -124,7 +127,7 @@ class Tagger:
         return ", ".join(self.vocabulary[i] for i in order[: self._tags] if allowed[i])
 
     def _allowed(self, class_name: str) -> NDArray[np.bool_]:
-        """Which words may describe what is around a thing of this class."""
+        """Return which words may describe the surroundings of this class."""
         name = self._template.format(class_name)
         alike = self._features() @ normalise(self._encoder.encode_texts([name]))[0]
         count = int(self._exclude * len(self.vocabulary))
@@ -132,8 +135,8 @@ class Tagger:
         allowed[np.argsort(-alike, kind="stable")[:count]] = False
         if not allowed.any():
             raise InputError(
-                f"tagger: every word of the vocabulary is like the class {class_name!r}; "
-                "add words for things seen around it"
+                f"tagger: every word of the vocabulary is too similar to class {class_name!r}; "
+                "add words for its surroundings"
             )
         return allowed
 
@@ -145,9 +148,9 @@ class Tagger:
 
 
 class FileDescriber:
-    """Descriptions made elsewhere: JSONL, one {"id": ..., "text": ...} a line.
+    """Descriptions from a file: JSONL, one {"id": ..., "text": ...} per line.
 
-    The id is the image's path relative to the root of the image index.
+    The id is the image's path relative to the folder of images.
 
     >>> import json, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "context.jsonl"
@@ -169,7 +172,7 @@ class FileDescriber:
         self.id = f"file-{sha256_file(path)[:16]}"
 
     def texts(self, image_ids: Sequence[str]) -> list[str]:
-        """Look the texts up; an id the file lacks is an `InputError`."""
+        """Return the texts of ids; one that is not in the file is an `InputError`."""
         for image_id in image_ids:
             if image_id not in self._texts:
                 raise InputError(
@@ -183,9 +186,9 @@ class FileDescriber:
         class_names: Sequence[str],
         image_ids: Sequence[str] | None = None,
     ) -> list[str]:
-        """Return the texts of `image_ids`, which are required here; pictures are not looked at."""
+        """Return the texts of `image_ids`, which are required; the images are not used."""
         if image_ids is None:
-            raise InputError(f"{self._path}: descriptions from a file need the images' ids")
+            raise InputError(f"{self._path}: descriptions from a file require the images' ids")
         _same_length(images, class_names)
         _same_length(images, image_ids)
         return self.texts(image_ids)

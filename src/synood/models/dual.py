@@ -2,11 +2,11 @@
 
 Locked-text tuning (as Zhai et al., "LiT", CVPR 2022, with the other tower locked): the text
 tower is a BERT-type sentence encoder read through transformers, the image tower an
-EfficientNet-Lite0 and one linear map. A tower that descends from ImageNet also means something
-on people's own photographs, which a small CLIP trained from scratch on drawings does not.
+EfficientNet-Lite0 and one linear map. An image tower pretrained on ImageNet also works on
+photographs, which a small CLIP trained from scratch on drawings does not.
 
 Directory: `config.json`, `model.safetensors` (image tower, maps), `text/` (transformers layout;
-the word embedding rows may be stored as int8 with one scale a row, which halves the file).
+word embeddings may be stored as int8 with one scale per row, which halves the file).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
 SCHEMA = 1
-_MEAN, _STD = 127 / 255, 128 / 255  # the image network's own: (x - 127) / 128 of bytes
+_MEAN, _STD = 127 / 255, 128 / 255  # of the image network: (x - 127) / 128 for bytes
 
 
 class DualTowers(nn.Module):
@@ -53,9 +53,9 @@ class DualTowers(nn.Module):
         return features
 
     def patch_features(self, pixels: Tensor) -> Tensor:
-        """Map pixels (N, 3, S, S) in [0, 1] to the features (N, L, D) of L cells of the grid.
+        """Map pixels (N, 3, S, S) in [0, 1] to the features (N, L, D) of L grid cells.
 
-        Pooling and image map are linear, so the mean over the cells is the image's own feature.
+        Pooling and image map are linear, so the mean over the cells is the image's feature.
         """
         cells = self.tower.cells((pixels - _MEAN) / _STD).flatten(2).transpose(1, 2)
         features: Tensor = self.image_map(cells)
@@ -63,7 +63,7 @@ class DualTowers(nn.Module):
 
 
 class DualEncoder:
-    """Encodes images and texts into one space; see `models.clip.ImageTextEncoder`."""
+    """Encodes images and texts into a joint space; see `models.clip.ImageTextEncoder`."""
 
     def __init__(
         self, towers: DualTowers, text: SentenceTower, config: Mapping[str, Any], mark: str
@@ -113,7 +113,7 @@ class DualEncoder:
     def encode_image_patches(
         self, images: Sequence[Image.Image], batch_size: int = 64
     ) -> np.ndarray:
-        """Encode images into (N, L, D) float32: a feature for each of L cells of the picture."""
+        """Encode images into (N, L, D) float32: features of L grid cells."""
         side = -(-self.image_size // self._towers.tower.stride)
         if not images:
             return np.zeros((0, side * side, self.dim), np.float32)
@@ -128,7 +128,7 @@ class DualEncoder:
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Encode pixels (N, 3, H, W) in [0, 1] into (N, D); differentiable.
 
-        Square images are resized as `encode_images` does; others are squashed.
+        Square images are resized as in `encode_images`; others are squashed.
         """
         size = (self.image_size, self.image_size)
         if pixels.shape[-2:] != size:
@@ -145,7 +145,7 @@ class DualEncoder:
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
-        """Encode texts into (N, D) float32, not normalised; too long a text is an `InputError`."""
+        """Encode texts into (N, D) float32, not normalised; an `InputError` names one too long."""
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         with torch.inference_mode():
@@ -175,7 +175,7 @@ class SentenceTower:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> SentenceTower:
-        """Load transformers' BertModel from `path`, its word rows perhaps stored as int8."""
+        """Load transformers' BertModel from `path`, whose word embeddings may be stored as int8."""
         from safetensors.torch import load_file
         from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -190,9 +190,9 @@ class SentenceTower:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Encode texts into (N, D), unit length; batches are padded to their longest text only.
+        """Encode texts into (N, D), unit length; each batch is padded to its longest text.
 
-        Texts are sorted by length first, since padding costs as much as words do.
+        Texts are sorted by length first, since padding costs as much as words.
         """
         ids = self.token_rows(texts)
         order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
@@ -203,7 +203,7 @@ class SentenceTower:
         return result
 
     def token_rows(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return each text's tokens with start and end; too many are an `InputError`."""
+        """Return each text's token ids with start and end; too many are an `InputError`."""
         ids: list[list[int]] = self._tokenizer(list(texts), truncation=False)["input_ids"]
         for text, row in zip(texts, ids, strict=True):
             if len(row) > self.limit:
@@ -215,12 +215,12 @@ class SentenceTower:
 
     @property
     def word_embedding(self) -> nn.Embedding:
-        """The layer that turns tokens into vectors."""
+        """The embedding layer of the text tower."""
         layer: nn.Embedding = self._model.get_input_embeddings()
         return layer
 
     def pooled(self, rows: list[list[int]]) -> Tensor:
-        """Encode rows of tokens (N, D), of unit length; differentiable in what the layers see."""
+        """Encode token sequences into (N, D), of unit length, differentiable."""
         length = max(len(row) for row in rows)
         device = self._model.device
         tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=device)
@@ -234,7 +234,7 @@ _ROWS = "embeddings.word_embeddings.weight"
 
 
 def pack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Store the word rows as int8 with a float16 scale a row, all else as float16."""
+    """Store word embeddings as int8 with a float16 scale per row, all else as float16."""
     packed = {name: value.half().contiguous() for name, value in state.items() if name != _ROWS}
     rows = state[_ROWS].float()
     scale = rows.abs().amax(dim=1, keepdim=True).clamp_min(1e-8).half()
@@ -244,7 +244,7 @@ def pack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `pack_rows`; tensors stored plainly pass through as float32."""
+    """Undo `pack_rows`; other tensors become float32."""
     plain = {name: value.float() for name, value in state.items() if not name.startswith(_ROWS)}
     if f"{_ROWS}.int8" in state:
         plain[_ROWS] = state[f"{_ROWS}.int8"].float() / 127 * state[f"{_ROWS}.scale"].float()

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 with its batch normalisations folded into the convolutions.
 
 Architecture: Tan and Le, "EfficientNet" (ICML 2019) and the TPU project's Lite variant: no
-squeeze-and-excitation, ReLU6 throughout. transformers has no class for it and timm, which has,
-needs torchvision. Folding makes inference and fine-tuning on a CPU about a third cheaper.
+squeeze-and-excitation, ReLU6 throughout. transformers has no class for it, and timm's needs
+torchvision. Folding makes inference and fine-tuning on a CPU about a third cheaper.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class EfficientNetLite0(nn.Module):
     """The image tower: (N, 3, H, W) in (x - 127) / 128 of 0..255 to features (N, 1280)."""
 
     dim = _FEATURES
-    stride = 32  # pixels a side of one cell
+    stride = 32  # side of a cell in pixels
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Describer by a local image-text-to-text model: any that transformers loads with a chat template.
+"""Describer with a local image-text-to-text model of transformers that has a chat template.
 
 LLaVA, Qwen-VL and similar models, by hub id or folder. Decoding is greedy, so the same image gets
 the same answer; batches are padded on the left, since text is generated at the right.
@@ -29,7 +29,7 @@ _UNFIT = (ValueError, IndexError, ZeroDivisionError)  # what processors raise fo
 
 
 class ImageTextDescriber:
-    """Asks a model in this process what is around each image's subject.
+    """Asks a model in this process what is around the subject of each image.
 
     >>> describer = ImageTextDescriber.from_pretrained(  # doctest: +SKIP
     ...     "llava-hf/llava-1.5-7b-hf"
@@ -63,20 +63,20 @@ class ImageTextDescriber:
         """Load a checkpoint by hub id or folder.
 
         Raises:
-            CheckpointError: it is not whole, or has no chat template.
+            CheckpointError: it is incomplete or has no chat template.
             InputError: question or dtype are unknown.
         """
         from transformers import AutoModelForImageTextToText
 
         asked = find_question(question)
-        if batch_size < 1:
-            raise InputError(f"describer: batch_size must be at least 1, not {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"describer: batch_size must be at least 1, not {batch_size!r}")
         precision = chosen_dtype(dtype, device)
         processor = load_part(_load_processor, source, revision=revision)
         if not getattr(processor, "chat_template", None):
             raise CheckpointError(
-                f"{source}: has no chat template, so it is not known how to ask it; take a "
-                "checkpoint with one, such as llava-hf/llava-1.5-7b-hf"
+                f"{source}: has no chat template, which a question needs; use a checkpoint "
+                "with one, such as llava-hf/llava-1.5-7b-hf"
             )
         processor.tokenizer.padding_side = "left"
         if processor.tokenizer.pad_token is None:
@@ -203,10 +203,10 @@ class ImageTextDescriber:
 
 
 def _load_processor(source: str, **options: Any) -> Any:  # noqa: ANN401 - a transformers processor
-    """Load a processor; without torchvision one that reads images but no videos.
+    """Load a processor; without torchvision, one for images but not for videos.
 
-    Several models' processors have a part for videos that needs torchvision, and cannot be built
-    without that part; no video is ever given to it here.
+    The video part of several processors needs torchvision, and the processor cannot be built
+    without it; no video is used here.
     """
     from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -227,7 +227,7 @@ def _load_processor(source: str, **options: Any) -> Any:  # noqa: ANN401 - a tra
 
 
 def _without_videos(processor: Any) -> Any:  # noqa: ANN401 - a class of transformers
-    """Return a subclass of a processor that may lack its parts."""
+    """Return a subclass of a processor whose parts may be None."""
 
     def check(self: Any, name: str, part: Any) -> Any:  # noqa: ANN401
         return (

@@ -1,9 +1,9 @@
-"""Inpainter: the parts of a latent diffusion model that in-paints, and a loop over them.
+"""Inpainter: the components of a latent diffusion model for in-painting, and their denoising loop.
 
 The mask is one everywhere and the masked image is grey, as in the authors' code (its datasets.py:79
-and the pipeline it calls): the picture is repainted whole, and its source enters only through the
-noised latent from which the denoising starts. Under such a mask a text-to-image model, whose U-Net
-sees neither mask nor masked image, does the same by img2img, and so is taken as well.
+and the pipeline it calls): the whole image is repainted, and its source enters only through the
+noised latent at which denoising starts. With such a mask a text-to-image model, whose U-Net has
+neither mask nor masked image as input, does the same by img2img, so it is supported as well.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Inpainter:
     """Encode, noise, denoise and decode with the components of a diffusers checkpoint.
 
     Stable Diffusion 1 and 2 and SDXL, for in-painting or text-to-image, at the size of their U-Net.
-    Every random number of an image comes from its own generator and each call works on a copy of
-    the scheduler, so an image comes out the same (to rounding) in whatever batch it stands.
-    Latents are kept in single precision, or double where the model is; the U-Net and the text
-    towers compute in `dtype`, the autoencoder in at least single precision.
+    Each image has its own random generator and each call its own copy of the scheduler, so the
+    result for an image does not depend on its batch (to rounding). Latents are in single precision,
+    or double where the model is; the U-Net and the text towers compute in `dtype`, the autoencoder
+    in at least single precision.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Inpainter:
         dtype: str | torch.dtype = "auto",
         revision: str | None = None,
     ) -> Inpainter:
-        """Load a directory or hub id laid out for diffusers; model_index.json says what it is.
+        """Load a directory or hub id in the layout of diffusers, with a model_index.json.
 
-        `dtype` is the precision of the U-Net and the text towers, by name or as torch has it.
+        `dtype` is the precision of the U-Net and the text towers, a name or a torch.dtype.
         Raises `CheckpointError` when a part is missing, lacks weights or does not fit the others.
         """
         import diffusers
@@ -81,7 +81,7 @@ class Inpainter:
         layout = read_layout(path_or_id, revision)
         exact = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
         at: dict[str, Any] = {"source": path_or_id, "revision": revision}
-        # without low_cpu_mem_usage diffusers behaves alike with and without accelerate
+        # without low_cpu_mem_usage diffusers behaves the same with and without accelerate
         model: dict[str, Any] = {**at, "device": device, "low_cpu_mem_usage": False}
         unet, vae = diffusers.UNet2DConditionModel, diffusers.AutoencoderKL
         unet = load_model(unet, subfolder="unet", torch_dtype=dtype, **model)
@@ -103,25 +103,25 @@ class Inpainter:
 
     @property
     def precision(self) -> str:
-        """In which the U-Net computes, such as "float32"."""
+        """The precision of the U-Net, such as "float32"."""
         return str(self._unet.dtype).removeprefix("torch.")
 
     @property
     def gradient_bytes(self) -> int:
-        """Memory that a plain gradient of one picture through the decoder takes."""
+        """Bytes that one image's gradient through the decoder takes without recomputing."""
         return int(self._autoencoder.bytes_per_cell * self._latent_shape[1] ** 2)
 
     def encode(self, images: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
         """Draw scaled latents (B, c, h, w) of `images` (B, 3, S, S) in [0, 1].
 
-        They are sampled from the autoencoder's posterior, as the authors' code does, each image
-        with its own generator. Raises `InputError` on another size.
+        They are sampled from the autoencoder's posterior, as in the authors' code, each image with
+        its own generator. Raises `InputError` for another size.
         """
         self._refuse_wrong_pixels(images)
         return self._autoencoder.encode(images, lambda: self.draw_noise(generators))
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
-        """Draw unit normal noise (B, c, h, w), one image from each generator.
+        """Draw standard normal noise (B, c, h, w), one image from each generator.
 
         It is drawn on the generator's device in single precision, so it is the same on any device.
         """
@@ -132,15 +132,15 @@ class Inpainter:
         return torch.stack(draws).to(device=self.device, dtype=self._autoencoder.dtype)
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Raise `InputError` naming a prompt that a text tower cannot take whole."""
+        """Raise an `InputError` naming a prompt that is too long for a text tower."""
         self._prompter.check(prompts)
 
     def condition(
         self, prompts: Sequence[str], generators: Sequence[torch.Generator]
     ) -> Conditioning:
-        """Embed B prompts and the empty one, and draw the latents of a grey picture for each.
+        """Embed B prompts and the empty one, and draw the latents of a grey image for each.
 
-        Raises `InputError` naming a prompt that the text towers cannot take whole.
+        Raises an `InputError` naming a prompt that is too long for a text tower.
         """
         grey = torch.full((1, 3, self.image_size, self.image_size), 0.5)
         prompted = self._prompter.embed(prompts)
@@ -165,10 +165,10 @@ class Inpainter:
     ) -> torch.Tensor:
         """Noise the latents to `strength` and denoise them: (B, c, h, w) as `decode` takes them.
 
-        The result is z0 / scaling_factor, the latent by which the authors' code differentiates.
+        The result is z0 / scaling_factor, the latent that the authors' code differentiates by.
         The steps are the last int(num_inference_steps * strength) of the schedule, and strength 1
-        starts from noise alone, both as in diffusers. A `guidance_scale` of at most 1 leaves the
-        empty prompt out. `generators` feed schedulers that draw noise in a step.
+        starts from noise alone, both as in diffusers. A `guidance_scale` of at most 1 turns
+        guidance off. `generators` are for schedulers that draw noise in a step.
         """
         latents = denoised(
             self._unet,
@@ -184,14 +184,14 @@ class Inpainter:
         return self.unscaled(latents)
 
     def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
-        """Turn latents (B, c, h, w) as `encode` returns them into what `decode` takes."""
+        """Convert latents (B, c, h, w) of `encode` to those that `decode` takes."""
         return self._autoencoder.unscaled(latents)
 
     def decode(self, latents: torch.Tensor, *, recompute: bool = False) -> torch.Tensor:
         """Decode what `denoise` returns to (B, 3, S, S) in [0, 1], differentiable.
 
-        Values outside are clamped, so saturated pixels pass no gradient. With `recompute` the
-        gradient takes less memory and one more pass through the decoder.
+        Values outside are clamped, so saturated pixels have no gradient. With `recompute` the
+        gradient takes less memory and one more forward pass.
         """
         return self._autoencoder.decode(latents, recompute=recompute)
 

@@ -1,4 +1,4 @@
-"""The models of a run: a fingerprint for each without loading it, each loaded at first use."""
+"""The models of a run, with their fingerprints; each is loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Models:
-    """A bundle's parts on one device. A finished run is read again without loading any."""
+    """The parts of a bundle on one device; reading a finished run loads none of them."""
 
     def __init__(self, bundle: Bundle, device: str, describer: Describer | None = None) -> None:
         self.bundle = bundle
@@ -26,18 +26,18 @@ class Models:
         self._describer = describer
 
     def on(self, device: str | None) -> Models:
-        """Return these models, or the same not yet loaded on another device."""
+        """Return these models, or the same bundle for another device, not yet loaded."""
         if device in (None, self.device):
             return self
         return Models(self.bundle, str(device), self._describer)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Be sent as plain data: where the bundle lies, not what was loaded from it."""
+        """Pickle the bundle's location, not the loaded models."""
         place = self.bundle.place or self.bundle.name
         return _from_place, (place, self.device, self._describer)
 
     def part_fingerprint(self, part: str) -> str:
-        """Sixteen hex digits that change with the files and settings of one part."""
+        """Return sixteen hex digits that change with the files and settings of one part."""
         spec = self.bundle.spec.get(part)
         hashes = self.bundle.spec.get("files")
         if spec is None or hashes is None:
@@ -51,7 +51,7 @@ class Models:
         return fingerprint(part, spec, {**below, **self.bundle.foreign_files(part)})
 
     def check_parts(self) -> None:
-        """Raise an `InputError` now for what the run would find missing hours later."""
+        """Raise an `InputError` for a missing part before the run begins."""
         name = self.bundle.name
         if "inpainter" not in self.bundle.spec:
             raise InputError(f"bundle {name!r}: has no in-painting model; choose another bundle")
@@ -78,15 +78,15 @@ class Models:
 
     @cached_property
     def describer_fingerprint(self) -> str:
-        """As `part_fingerprint`, for whoever describes: it depends on the encoder as well."""
+        """Fingerprint of the describer, which depends on the encoder as well."""
         if self._describer is not None:
             return self._describer.id
         return fingerprint(self.part_fingerprint("describer"), self.part_fingerprint("encoder"))
 
     def describing_plan(self, images: int) -> str | None:
-        """Return what describing so many images may cost, where it is asked of others.
+        """Return the expected cost of describing so many images, or None if it is free.
 
-        Raises an `InputError` where that is more than is allowed.
+        Raises an `InputError` for a cost above the limit.
         """
         paid = self.bundle.spec.get("describer", {}).get("type") == "endpoint"
         if self._describer is None and not paid:
@@ -96,12 +96,12 @@ class Models:
 
     @cached_property
     def inpainter_fingerprint(self) -> str:
-        """As `part_fingerprint` of the in-painter, for its precision on this device as well."""
+        """Fingerprint of the in-painting model and of its precision on this device."""
         return fingerprint(self.part_fingerprint("inpainter"), self.inpainter_dtype)
 
     @property
     def inpainter_dtype(self) -> str:
-        """The precision in which the in-painter's U-Net computes, such as "float32"."""
+        """The precision of the in-painting model's U-Net, such as "float32"."""
         from synood.models.precision import chosen_dtype
 
         named = self.bundle.spec.get("inpainter", {}).get("dtype", "auto")
@@ -124,7 +124,7 @@ class Models:
 
     @cached_property
     def describer(self) -> Describer:
-        """The describer given, else the bundle's."""
+        """The given describer, else the bundle's."""
         return self._describer or self.bundle.describer(self.encoder, self.device)
 
 

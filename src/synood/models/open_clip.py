@@ -1,7 +1,7 @@
-"""Any OpenCLIP model through open_clip itself, for machines that have torchvision.
+"""Any OpenCLIP model through open_clip itself, which needs torchvision: the extra `open-clip`.
 
-The extra `open-clip`. CLIP with a ResNet needs it not, see `models/resnet_clip.py`, and most ViTs
-lie on the hub in the layout of transformers as well.
+CLIP with a ResNet works without it (`models/resnet_clip.py`), and most ViTs are on the hub in the
+layout of transformers as well.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class OpenClipEncoder(TowerEncoder):
         return features
 
     def _token_rows(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of full length; open_clip cuts what is too long, here it is refused."""
+        """Return padded token ids; open_clip cuts a prompt that is too long, here it is refused."""
         if not texts:
             return []
         wider: Any = self._tokenizer([*texts, ""], context_length=self._context + 1)

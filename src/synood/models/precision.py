@@ -1,4 +1,4 @@
-"""The precision that a part's weights are held in, by the name a bundle gives it."""
+"""The precision of a part's weights, by its name in a bundle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chosen_dtype(name: str | torch.dtype, device: str | torch.device) -> torch.d
     if name == "auto":
         has_it = getattr(getattr(torch, kind, None), "is_bf16_supported", None)
         return torch.bfloat16 if has_it is not None and has_it() else torch.float32
-    if isinstance(name, str) and name not in DTYPES:
+    if not isinstance(name, torch.dtype) and name not in [*DTYPES]:
         raise InputError(f"dtype {name!r}: is not one of auto, {', '.join(DTYPES)}")
     dtype = DTYPES[name] if isinstance(name, str) else name
     if kind == "cpu" and cpu_emulates(dtype):

@@ -87,6 +87,6 @@ _NOTHING = re.compile(
 
 def find_question(name: str) -> Question:
     """Return a named question; an unknown name is an `InputError` that lists the known."""
-    if name not in QUESTIONS:
+    if not isinstance(name, str) or name not in QUESTIONS:
         raise InputError(f"question {name!r} is unknown; use one of {', '.join(QUESTIONS)}")
     return QUESTIONS[name]

@@ -1,9 +1,9 @@
 """CLIP with a ResNet image tower (RN50, RN101, RN50x4, ...), read from safetensors.
 
-The tensors are named as OpenAI and OpenCLIP name them, and their shapes tell the architecture. On
-the hub such checkpoints are `timm/resnet50_clip.openai` and its like: `open_clip_config.json`,
-`open_clip_model.safetensors`, `vocab.json`, `merges.txt`. OpenAI's own files are TorchScript
-programs, which are not opened here; those repositories hold the same weights.
+Tensor names are those of OpenAI and OpenCLIP; their shapes determine the architecture. Such
+checkpoints on the hub are `timm/resnet50_clip.openai` and similar, with `open_clip_config.json`,
+`open_clip_model.safetensors`, `vocab.json` and `merges.txt`. OpenAI's own files are TorchScript
+programs, which are not opened; these repositories have the same weights.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class ResNetClipEncoder(ContextTowerEncoder):
     ) -> ResNetClipEncoder:
         """Load weights, vocabulary and preprocessing; `dtype` as for `ClipEncoder`.
 
-        Raises `CheckpointError` when a file is missing or the weights are not those of such a
-        model. Without a configuration the activation and the preprocessing are OpenAI's.
+        Raises `CheckpointError` when a file is missing or the weights are of another model. Without
+        a configuration, activation and preprocessing are OpenAI's.
         """
         config = _configuration(path_or_id, revision)
         tensors = _tensors(path_or_id, revision)
@@ -98,7 +98,7 @@ def _configuration(source: str | Path, revision: str | None) -> dict[str, Any]:
 
 
 def _tensors(source: str | Path, revision: str | None) -> dict[str, torch.Tensor]:
-    """Read the weights, without what is no weight and the prefix of OpenCLIP's other layout."""
+    """Read the weights, without other tensors and the prefix of OpenCLIP's other layout."""
     try:
         path = load_file(source, WEIGHTS[0], revision)
     except CheckpointError:
@@ -121,7 +121,7 @@ def _model_from(tensors: Mapping[str, torch.Tensor], quick: bool, source: str | 
         model.load_state_dict({**_counters(model), **tensors}, assign=True)
     except KeyError as error:
         raise CheckpointError(
-            f"{source}: lacks the tensor {error}; it is no CLIP with a ResNet"
+            f"{source}: the tensor {error} is missing; this is no CLIP with a ResNet"
         ) from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())
@@ -132,7 +132,7 @@ def _model_from(tensors: Mapping[str, torch.Tensor], quick: bool, source: str | 
 
 
 def _counters(model: ResNetClip) -> dict[str, torch.Tensor]:
-    """Batches that each normalisation has seen: checkpoints lack them, and nothing reads them."""
+    """Return the batch counters of batch norms: checkpoints lack them, and nothing reads them."""
     return {
         name: torch.zeros((), dtype=torch.long)
         for name in model.state_dict()
@@ -141,7 +141,7 @@ def _counters(model: ResNetClip) -> dict[str, torch.Tensor]:
 
 
 def open_clip_preprocess(config: Mapping[str, Any], size: int, source: str | Path) -> Preprocess:
-    """Read OpenCLIP's `preprocess_cfg`; what it leaves out is as in OpenAI's."""
+    """Read OpenCLIP's `preprocess_cfg`; missing fields are OpenAI's."""
     usual = PREPROCESS["clip"]
     crops = {"shortest": "center", "squash": "squash"}
     mode = config.get("resize_mode", "shortest")

@@ -20,14 +20,14 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXPANSION = 4  # channels of a block's output over those inside it
-SHRINK = 32  # pixels a side of one cell of the last feature map
+EXPANSION = 4  # output channels of a block / inner channels
+SHRINK = 32  # side of a cell of the last feature map in pixels
 HEAD_WIDTH = 64  # channels of one attention head
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of a checkpoint's tensors say about the architecture."""
+    """The architecture, as the shapes of a checkpoint's tensors determine it."""
 
     blocks: tuple[int, int, int, int]
     width: int
@@ -62,7 +62,7 @@ class Sizes:
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions beside a shortcut; a stride is an average pooling before the last."""
+    """Three convolutions and a shortcut; a stride is average pooling before the last."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """The mean of all cells asks, the mean and the cells answer."""
+    """Attention pooling: the query is the mean of all cells, keys are the mean and the cells."""
 
     def __init__(self, cells: int, width: int, dim: int) -> None:
         super().__init__()
@@ -114,9 +114,9 @@ class AttentionPool(nn.Module):
         return pooled
 
     def local(self, x: Tensor) -> Tensor:
-        """(N, width, h, w) -> (N, h * w, dim): each cell's own value, as GL-MCM reads it.
+        """(N, width, h, w) -> (N, h * w, dim): each cell's value vector, as in GL-MCM.
 
-        Miyai et al., GL-MCM, clip/model.py:94-98: neither attention nor place.
+        Miyai et al., GL-MCM, clip/model.py:94-98: no attention, no positional embedding.
         """
         cells: Tensor = self.c_proj(self.v_proj(x.flatten(2).transpose(1, 2)))
         return cells
@@ -146,7 +146,7 @@ class ImageTower(nn.Module):
         return pooled
 
     def local(self, x: Tensor) -> Tensor:
-        """(N, 3, S, S), normalised -> (N, L, D), a feature for each cell of the last stage."""
+        """(N, 3, S, S), normalised -> (N, L, D), one feature per cell of the last stage."""
         return self.attnpool.local(self._cells(x))
 
     def _cells(self, x: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class ImageTower(nn.Module):
 
 
 def _stage(blocks: int, width: int, stage: int) -> nn.Sequential:
-    """Blocks of one resolution: the first of them halves it, but in the first stage."""
+    """Return the blocks of one resolution; the first halves it, except in the first stage."""
     inside = width * 2**stage
     inputs = inside * EXPANSION // 2 if stage else width
     first = Bottleneck(inputs, inside, stride=2 if stage else 1)
@@ -169,7 +169,7 @@ def _stage(blocks: int, width: int, stage: int) -> nn.Sequential:
 
 
 class TextBlock(nn.Module):
-    """Attention that looks back only, then two linear layers, each added to what came in."""
+    """A pre-norm transformer block with causal attention."""
 
     def __init__(self, width: int, quick: bool) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class TextBlock(nn.Module):
         self._quick = quick
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(N, L, width) -> (N, L, width); `mask` is True where a place is not seen."""
+        """(N, L, width) -> (N, L, width); `mask` is True at masked positions."""
         y = self.ln_1(x)
         x = x + self.attn(y, y, y, attn_mask=mask, need_weights=False)[0]
         y = self.mlp["c_fc"](self.ln_2(x))
@@ -191,7 +191,7 @@ class TextBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The blocks of the text tower, under the name that checkpoints give them."""
+    """The blocks of the text tower, named as in checkpoints."""
 
     def __init__(self, width: int, layers: int, quick: bool) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class Transformer(nn.Module):
 
 
 class ResNetClip(nn.Module):
-    """Both towers; `quick` is the approximate GELU that OpenAI's models were trained with."""
+    """Both towers; `quick` selects the approximate GELU of OpenAI's models."""
 
     def __init__(self, sizes: Sizes, quick: bool) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class ResNetClip(nn.Module):
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
     def text_features(self, ids: Tensor, ends: Tensor) -> Tensor:
-        """Token ids (N, L) and the place of each end token (N,) -> (N, D)."""
+        """Token ids (N, L) and the position of each end token (N,) -> (N, D)."""
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         x = self.ln_final(self.transformer(x))
         features: Tensor = x[torch.arange(len(x), device=x.device), ends] @ self.text_projection

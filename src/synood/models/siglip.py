@@ -1,11 +1,11 @@
-"""SigLIP and SigLIP 2 through transformers: towers trained with a sigmoid of every pair.
+"""SigLIP and SigLIP 2 through transformers: encoders trained with a sigmoid loss over all pairs.
 
 Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023, and Tschannen et al.,
-"SigLIP 2", 2025. Such an encoder holds that an image and a text match with the probability
-sigmoid(scale * cosine + bias), with its own scale (near 110) and bias (near -13).
+"SigLIP 2", 2025. The probability that an image and a text match is sigmoid(scale * cosine + bias),
+with a scale near 110 and a bias near -13.
 
-The score and both tunings take the encoder's own scale (`models/scale.py`). The bias is the same
-factor in every term of a share of softmax mass and cancels: it enters a pair's probability alone.
+The score and both tunings use the encoder's own scale (`models/scale.py`). The bias cancels in a
+softmax; it matters only for a pair's probability.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class SiglipEncoder(TowerEncoder):
         return features
 
     def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        # these towers were trained without a mask and read their last place: the padding is seen,
-        # so it is always whole
+        # trained without an attention mask and pooled at the last position: the padding matters, so
+        # its length is fixed
         ids = self._tokenizer.pad(
             {"input_ids": rows},
             padding="max_length",
@@ -96,8 +96,8 @@ class SiglipEncoder(TowerEncoder):
 def _load_tokenizer(source: str | Path, revision: str | None) -> Any:  # noqa: ANN401
     """Load the tokenizer of SigLIP (a sentencepiece model) or of SigLIP 2 (a tokenizer.json).
 
-    Files of SigLIP 2 name Gemma's tokenizer, which keeps capitals; the towers were trained on
-    small letters (SigLIP 2, §2), as transformers' own class for them knows.
+    The files of SigLIP 2 name Gemma's tokenizer, which keeps capitals; the towers were trained on
+    lower-case text (SigLIP 2, §2), which transformers' Siglip2Tokenizer respects.
     """
     import transformers
 

@@ -1,4 +1,4 @@
-"""Any timm image classifier, for machines that have torchvision: the extra `timm`."""
+"""Any image classifier of timm, which needs torchvision: the extra `timm`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TimmClassifier(TransformersClassifier):
     ) -> TimmClassifier:
         """Load a directory or a hub id; safetensors only.
 
-        Raises `InputError` where timm cannot be imported, or a preprocessing is not known here.
+        Raises `InputError` if timm cannot be imported or the preprocessing is not supported.
         """
         library = import_optional("timm", "timm")
         folder = load_folder(path_or_id, FILES, revision)
@@ -53,7 +53,7 @@ class TimmClassifier(TransformersClassifier):
 
 
 def preprocess_of(settings: Mapping[str, Any], source: str) -> PixelPreprocess:
-    """Read timm's data configuration; a `crop_mode` or filter not known here is an `InputError`.
+    """Read timm's data configuration; an unsupported `crop_mode` or filter is an `InputError`.
 
     >>> preprocess_of({"input_size": (3, 224, 224), "crop_pct": 0.875, "crop_mode": "center",
     ...     "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3}, "x").resize
@@ -78,12 +78,12 @@ def preprocess_of(settings: Mapping[str, Any], source: str) -> PixelPreprocess:
 
 
 def _class_names(library: Any, model: Any, source: str | Path) -> list[str]:  # noqa: ANN401
-    """Return the names that the checkpoint states, else those of its part of ImageNet."""
+    """Return the checkpoint's own names, else those of its ImageNet subset."""
     stated = model.pretrained_cfg.get("label_names")
     if stated:
         return [str(name) for name in stated]
     subset = library.data.infer_imagenet_subset(model)
     if subset is None:
-        raise InputError(f"{source}/config.json: states no label_names; add them")
+        raise InputError(f"{source}/config.json: has no label_names; add them")
     known = library.data.ImageNetInfo(subset)
     return [known.index_to_description(index) for index in range(model.num_classes)]
