@@ -9,8 +9,9 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx2
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, errors
 
 import hub_cache
 import tiny
@@ -175,6 +176,19 @@ def test_a_cache_that_takes_no_file_is_named(hub_at, error, message):
     with serving_hub() as (endpoint, _):
         hub_at(endpoint)
         with pytest.raises(HubError, match=message):
+            load_part(loader, "some/clip")
+
+
+def test_an_error_of_the_hub_itself_is_told_with_its_status(hub_at):
+    request = httpx2.Request("HEAD", "https://hub")
+    error = errors.HfHubHTTPError("overloaded", response=httpx2.Response(503, request=request))
+
+    def loader(source, **_):
+        raise errors.LocalEntryNotFoundError("not found in the cache") from error
+
+    with serving_hub() as (endpoint, _):
+        hub_at(endpoint)
+        with pytest.raises(HubError, match=r"some/clip: .* answered HTTP 503; give the command"):
             load_part(loader, "some/clip")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import synood
 from synood.errors import CheckpointError
 from synood.files import read_json
 from synood.models.catalog import pinned
-from synood.models.hub import HubError
+from synood.models.hub import MissingFileError
 from synood.models.parts import PARTS, PartKind
 
 if TYPE_CHECKING:
@@ -93,17 +94,17 @@ def _pin(part: dict[str, Any]) -> None:
 
 def configuration(source: str, revision: str | None) -> Mapping[str, Any]:
     """Read the first configuration file that a checkpoint has."""
-    from synood.models.checkpoints import load_file
+    from synood.models.checkpoints import first_file, load_file
 
-    for name in _CONFIGS:
-        try:
-            config = read_json(load_file(source, name, revision))
-        except HubError:
-            raise
-        except CheckpointError:
-            continue
-        return config if isinstance(config, dict) else {}
-    raise CheckpointError(f"{source}: no checkpoint there; it has none of {', '.join(_CONFIGS)}")
+    path = first_file(source, _CONFIGS, revision)
+    if path is None:
+        with suppress(MissingFileError):
+            load_file(source, _CONFIGS[-1], revision)  # tells where the hub cannot be reached
+        raise CheckpointError(
+            f"{source}: no checkpoint there; it has none of {', '.join(_CONFIGS)}"
+        )
+    config = read_json(path)
+    return config if isinstance(config, dict) else {}
 
 
 def _check_spec(spec: object, where: str) -> None:

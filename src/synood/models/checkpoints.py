@@ -18,7 +18,15 @@ from httpx2 import HTTPError
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_json, sha256_file
 from synood.models.catalog import known_files, pinned
-from synood.models.hub import PICKLE, cached_commit, cached_files, explained, hub_access
+from synood.models.hub import (
+    PICKLE,
+    MissingFileError,
+    NotCachedError,
+    cached_commit,
+    cached_files,
+    explained,
+    hub_access,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,7 +92,7 @@ def load_file(source: str | Path, name: str, revision: str | None = None) -> Pat
     """Return the path of a file of a directory or hub repository, verified if its hash is known."""
     if Path(source).is_dir():
         if not (Path(source) / name).is_file():
-            raise CheckpointError(f"{source}/{name}: missing; the checkpoint is incomplete")
+            raise MissingFileError(f"{source}/{name}: missing; the checkpoint is incomplete")
         return Path(source) / name
     from huggingface_hub import hf_hub_download
 
@@ -93,6 +101,18 @@ def load_file(source: str | Path, name: str, revision: str | None = None) -> Pat
     if expected is not None:
         _check_hash(path, expected, f"{source}/{name}")
     return path
+
+
+def first_file(
+    source: str | Path, names: tuple[str, ...], revision: str | None = None
+) -> Path | None:
+    """Return the first of several files that a checkpoint has, or None; see `load_file`."""
+    for name in names:
+        try:
+            return load_file(source, name, revision)
+        except (MissingFileError, NotCachedError):
+            continue
+    return None
 
 
 def load_folder(source: str | Path, names: tuple[str, ...], revision: str | None = None) -> Path:
@@ -152,8 +172,9 @@ def load_part(
         if (of_hub := explained(error, source, revision)) and not Path(source).is_dir():
             raise of_hub from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        kind = MissingFileError if isinstance(error, EntryNotFoundError) else CheckpointError
         place = _place(source, subfolder)
-        raise CheckpointError(f"{place}: no complete checkpoint there ({reason})") from error
+        raise kind(f"{place}: no complete checkpoint there ({reason})") from error
 
 
 def checkpoint_fingerprint(

@@ -28,6 +28,14 @@ class HubError(CheckpointError):
     """A checkpoint that cannot be fetched from the hub: no network, no access, no such revision."""
 
 
+class NotCachedError(HubError):
+    """A file that is not in the local cache while the hub cannot be reached."""
+
+
+class MissingFileError(CheckpointError):
+    """A file that a checkpoint does not have."""
+
+
 def cached_commit(repo_id: str, revision: str | None = None) -> str | None:
     """Return the commit that `revision` names in the local hub cache.
 
@@ -84,7 +92,7 @@ def hub_access(source: str | Path, revision: str | None) -> Iterator[None]:
         yield
         return
     if _looks_like_id(source) and not cached_files(str(source), revision):
-        raise HubError(_not_cached([(str(source), revision)]))
+        raise NotCachedError(_not_cached([(str(source), revision)]))
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     try:
@@ -108,12 +116,17 @@ def explained(error: BaseException, source: str | Path, revision: str | None) ->
     """Return a library's error in words that say what to do, if the hub or the cache caused it."""
     from huggingface_hub import errors
 
+    unanswered = False
     for cause in _causes(error):
         if isinstance(cause, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
-            return HubError(_not_cached([(str(source), revision)]))
+            if _trouble() is not None:
+                return NotCachedError(_not_cached([(str(source), revision)]))
+            unanswered = True
         reason = _refusal(cause, source, revision) or _broken(cause)
         if reason:
             return HubError(f"{source}: {reason}")
+    if unanswered:
+        return HubError(f"{source}: {_interrupted('no answer')}")
     if _looks_like_id(source) and _trouble() is not None:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         return HubError(f"{_not_cached([(str(source), revision)])} ({said})")
@@ -142,16 +155,22 @@ def _refusal(error: BaseException, source: str | Path, revision: str | None) -> 
     return None
 
 
+def _interrupted(reason: str) -> str:
+    from huggingface_hub import constants
+
+    return (
+        f"the connection to {constants.ENDPOINT} broke ({reason}); give the command again, what "
+        "was fetched is kept"
+    )
+
+
 def _broken(error: BaseException) -> str | None:
     """Say what an error of the connection or of the disk means."""
     from huggingface_hub import constants
 
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, httpx2.TransportError):
-        return (
-            f"the connection to {constants.ENDPOINT} broke ({type(error).__name__}); give the "
-            "command again, what was fetched is kept"
-        )
+        return _interrupted(type(error).__name__)
     if number in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"the disk of {constants.HF_HUB_CACHE} is full; free some space, or set HF_HOME to a "

@@ -17,7 +17,7 @@ from safetensors.torch import load_file as load_tensors
 from synood.errors import CheckpointError, InputError
 from synood.files import read_json
 from synood.images.presets import PREPROCESS, Preprocess
-from synood.models.checkpoints import load_file
+from synood.models.checkpoints import first_file, load_file
 from synood.models.contexts import ContextTowerEncoder
 from synood.models.precision import chosen_dtype
 from synood.models.resnet_towers import ResNetClip, Sizes
@@ -89,9 +89,8 @@ class ResNetClipEncoder(ContextTowerEncoder):
 
 
 def _configuration(source: str | Path, revision: str | None) -> dict[str, Any]:
-    try:
-        path = load_file(source, CONFIG, revision)
-    except CheckpointError:
+    path = first_file(source, (CONFIG,), revision)
+    if path is None:
         return {"model_cfg": {"quick_gelu": True}}
     config: dict[str, Any] = read_json(path)
     return {"model_cfg": {}, **config}
@@ -99,10 +98,7 @@ def _configuration(source: str | Path, revision: str | None) -> dict[str, Any]:
 
 def _tensors(source: str | Path, revision: str | None) -> dict[str, torch.Tensor]:
     """Read the weights, without other tensors and the prefix of OpenCLIP's other layout."""
-    try:
-        path = load_file(source, WEIGHTS[0], revision)
-    except CheckpointError:
-        path = load_file(source, WEIGHTS[1], revision)
+    path = first_file(source, WEIGHTS[:1], revision) or load_file(source, WEIGHTS[1], revision)
     try:
         tensors = load_tensors(path)
     except (OSError, SafetensorError) as error:

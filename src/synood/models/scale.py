@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from synood.errors import CheckpointError
 from synood.files import read_json
-from synood.models.checkpoints import load_file
+from synood.models.checkpoints import first_file, load_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,12 +47,8 @@ def _log_scale(source: str | Path, revision: str | None) -> float:
 
 def _scale_file(source: str | Path, revision: str | None) -> Path:
     """Return the weights file that holds the scale, of one file or several shards."""
-    try:
-        index = read_json(load_file(source, INDEX, revision))
-        return load_file(source, index["weight_map"][NAME], revision)
-    except (CheckpointError, KeyError):
-        pass
-    try:
-        return load_file(source, FILES[0], revision)
-    except CheckpointError:
-        return load_file(source, FILES[1], revision)
+    if index := first_file(source, (INDEX,), revision):
+        shards = read_json(index).get("weight_map", {})
+        if NAME in shards:
+            return load_file(source, shards[NAME], revision)
+    return first_file(source, FILES[:1], revision) or load_file(source, FILES[1], revision)

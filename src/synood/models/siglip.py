@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError, InputError
-from synood.models.checkpoints import load_file, load_model, load_part
+from synood.models.checkpoints import first_file, load_file, load_model, load_part
 from synood.models.clip import load_preprocess
 from synood.models.precision import chosen_dtype
 from synood.models.tokens import check_vocabulary
@@ -101,9 +101,7 @@ def _load_tokenizer(source: str | Path, revision: str | None) -> Any:  # noqa: A
     """
     import transformers
 
-    try:
-        load_file(source, SENTENCEPIECE, revision)
-    except CheckpointError:
+    if first_file(source, (SENTENCEPIECE,), revision) is None:
         load_file(source, "tokenizer.json", revision)  # without it a tokenizer of five tokens loads
         return load_part(transformers.Siglip2Tokenizer.from_pretrained, source, revision=revision)
     try:
