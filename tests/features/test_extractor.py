@@ -15,6 +15,8 @@ from synood.features.extractor import BATCH, FeatureExtractor, ImageFile, encode
 from synood.features.unreadable import Unreadable
 from synood.files import sha256_file
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def detector(bundle):

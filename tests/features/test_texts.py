@@ -10,6 +10,8 @@ from synood.errors import CheckpointError
 from synood.features import texts as module
 from synood.features.texts import TextFeatures
 
+pytestmark = pytest.mark.numerical
+
 
 class Counting(ColourEncoder):
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ WIDTH, HEIGHT = LEFT + SIDE + 32.0, TOP + SIDE + BOTTOM
 class Roc:
     """A curve and its figures, fractions; `accepted` and `kept` (P,) rise from 0 to 1.
 
-    `accepted` is the share of OOD images at or above each threshold, `kept` that of
+    `accepted` is the fraction of OOD images at or above each threshold, `kept` that of
     in-distribution ones.
     """
 

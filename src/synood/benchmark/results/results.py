@@ -29,10 +29,10 @@ OodGroup = Literal["near", "far"]
 class Row:
     """What one method scored on one OOD set under one seed; every metric is a fraction in [0, 1].
 
-    `fpr95` is the share of OOD images accepted when 95 % of in-distribution ones are kept;
-    `fpr95_ood_positive` is the share of in-distribution images rejected when 95 % of OOD is
-    caught. `ci95` holds one (low, high) per metric: a bootstrap over the test images, so it
-    says how far the figure would move with other images, not with another seed. `stream` says in
+    `fpr95` is the fraction of OOD images accepted when 95 % of in-distribution ones are accepted;
+    `fpr95_ood_positive` is the fraction of in-distribution images rejected when 95 % of OOD are
+    rejected. `ci95` holds one (low, high) per metric: a bootstrap over the test images, so it
+    says how far the metric would move with other images, not with another seed. `stream` says in
     which order a test-time method saw the images; other methods have none.
     """
 
