@@ -251,3 +251,10 @@ def test_recipes_that_cannot_work_are_refused_before_the_work(
     line = refused("fit", images, "--models", bundle, "--out", run, "--set", assignment)
     assert sentence in line
     assert not run.exists()
+
+
+def test_an_image_in_two_classes_is_warned_of(done, bundle, images, tmp_path):
+    data = shutil.copytree(images, tmp_path / "data")
+    shutil.copy(data / "cat" / "0.png", data / "dog" / "same.png")
+    printed = done("fit", data, "--models", bundle, "--out", tmp_path / "run", *QUICKLY)
+    assert "in two classes, such as " in printed.err.splitlines()[1]

@@ -235,3 +235,9 @@ def test_python_refuses_likewise(run, images, bundle):
     with pytest.raises(InputError, match="overwrite=True in Python"):
         OODDetector.fit(images, "released", run=run, models=bundle)
     assert OODDetector.from_pretrained(run / "detector").class_names == CLASSES
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file")
+def test_a_folder_that_takes_no_file_is_refused_before_the_work(refused, no_work, commands):
+    for words in commands.values():
+        assert "cannot be written (/proc: " in refused(*words, "/proc/synood")

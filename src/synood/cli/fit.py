@@ -124,14 +124,13 @@ def training_images(
 
 def _tell_inputs(index: ImageIndex, remarks: Sequence[str]) -> None:
     """Say what the run is about to learn from, with all that looks like a mistake."""
-    from synood.cli.inputs import warn_of_names
+    from synood.images.checks import dataset_warnings
 
     names, images = index.class_names, len(index.records)
     shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     tell(f"{len(names):,} classes ({shown}), {images:,} images: {readable(index.root)}")
-    warn_of_names(names)
-    for remark in remarks:
-        warn(remark)
+    for sentence in (*dataset_warnings(index), *remarks):
+        warn(sentence)
 
 
 def _class_sizes(index: ImageIndex) -> list[int]:
