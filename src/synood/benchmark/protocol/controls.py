@@ -19,6 +19,7 @@ from synood.errors import InputError
 from synood.files import fingerprint
 from synood.images.decoding import read_image
 from synood.pipeline.stages.painting import Painter
+from synood.pipeline.stages.target import square
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -240,6 +241,6 @@ def _jigsaws(images: Images, seeds: Sequence[int]) -> Images:
 
 
 def _square(order: Order, size: int) -> Images:
-    """Read an order's source as (size, size, 3), squashed as the synthesis does it."""
-    image = read_image(order.source).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    """Read an order's source as (size, size, 3), resized as the synthesis does it."""
+    pixels = square(read_image(order.source, order.sha256), size)
+    return np.ascontiguousarray((255 * pixels).round().astype(np.uint8).transpose(1, 2, 0))

@@ -7,9 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from synood.errors import InputError
-from synood.labels.prompts import PROMPT_SETS, PromptSet
+from synood.labels.prompts import find_prompt_set
 from synood.pipeline.stages.tune import unit
-from synood.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +32,13 @@ class CandidateWords:
 
     words: Sequence[Word]
     features: NDArray[np.float32]
+
+
+def class_features(
+    class_names: Sequence[str], store: FeatureStore, prompt_set: str
+) -> NDArray[np.float32]:
+    """Encode class names under a prompt set: (C, D), of unit length."""
+    return unit(store.texts(find_prompt_set(prompt_set).class_prompts(class_names)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +65,6 @@ class FitInputs:
     outlier_names: tuple[str, ...] = ()
 
     @property
-    def prompts(self) -> PromptSet:
-        """The prompt set of the recipe's mining, under which names and words are encoded."""
-        return PROMPT_SETS[self.recipe.mining.prompt_set]
-
-    @property
     def encoder(self) -> ImageTextEncoder:
         """The image-text encoder."""
         return self.models.encoder
@@ -84,16 +85,15 @@ class FitInputs:
 
     def class_features_under(self, prompt_set: str) -> NDArray[np.float32]:
         """Return the class names' features (C, D) under another prompt set, of unit length."""
-        prompts = PROMPT_SETS[prompt_set].class_prompts(self.class_names)
-        return unit(self.store.texts(prompts, no_progress))
+        return class_features(self.class_names, self.store, prompt_set)
 
     def name_features(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Encode any names as the class names are: (M, D), of unit length."""
-        return unit(self.store.texts(self.prompts.class_prompts(names), no_progress))
+        return class_features(names, self.store, self.recipe.mining.prompt_set)
 
     def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Encode any prompts into (M, D), not normalised; kept in the store."""
-        return self.store.texts([(prompt,) for prompt in prompts], no_progress)
+        return self.store.texts([(prompt,) for prompt in prompts])
 
     def finished_run(self) -> Path:
         """Return the run whose synthetic images are tuned on; without one an `InputError`."""

@@ -7,7 +7,7 @@ negatives, recipe. So what two detectors made here differ in is what they were m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from synood.benchmark.protocol.controls import (
     as_labels,
     control_orders,
 )
-from synood.benchmark.protocol.scoring import class_features
+from synood.benchmark.protocol.fit_inputs import class_features
 from synood.features.extractor import ImageFile
 from synood.files import read_jsonl
 from synood.pipeline import run as pipeline
@@ -31,7 +31,7 @@ from synood.progress import no_progress
 from synood.tuning.assignment import compact, nearest_negative
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -63,23 +63,19 @@ class ImagePair:
 
 
 def read_pairs(run: Path, index: ImageIndex) -> list[ImagePair]:
-    """Read what a run painted, in the order of its choice of images."""
-    paths = {record.id: record.path for record in index.records}
-    images = [_image(row, paths) for row in read_jsonl(run / "select.jsonl")]
+    """Read the pairs of a run, in the order in which its images were selected."""
     made = {item.id: item for item in read_synthetic(run / "synthesize").values()}
     prompts = {row["id"]: row["prompt"] for row in read_jsonl(run / "assign.jsonl")}
     return [
         ImagePair(image, made[image.id], prompts[image.id])
-        for image in images
-        if "tune" in image.uses and image.id in made  # others were lost on the way
+        for image in _selected(run, index)
+        if "tune" in image.uses and image.id in made  # others were left out on the way
     ]
 
 
 def read_class_images(run: Path, index: ImageIndex) -> list[Picture]:
-    """Read which images a run's projection learnt the classes from, in the order of its choice."""
-    paths = {record.id: record.path for record in index.records}
-    images = [_image(row, paths) for row in read_jsonl(run / "select.jsonl")]
-    return [image for image in images if is_learnt(image)]
+    """Read which images a run's projection learned the classes from, in the order of selection."""
+    return [image for image in _selected(run, index) if is_learnt(image)]
 
 
 def paint_control(
@@ -194,12 +190,17 @@ class Retuner:
         return self._store.images([ImageFile(p.path, p.sha256, view) for p in images])
 
 
-def _image(row: Mapping[str, Any], paths: Mapping[str, Path]) -> Picture:
-    return Picture(
-        id=row["id"],
-        path=paths[row["id"]],
-        label=row["label"],
-        sha256=row["sha256"],
-        bytes_per_pixel=row["bytes_per_pixel"],
-        uses=tuple(row["uses"]),
-    )
+def _selected(run: Path, index: ImageIndex) -> list[Picture]:
+    """Read the images that a run selected."""
+    paths = {record.id: record.path for record in index.records}
+    return [
+        Picture(
+            id=row["id"],
+            path=paths[row["id"]],
+            label=row["label"],
+            sha256=row["sha256"],
+            bytes_per_pixel=row["bytes_per_pixel"],
+            uses=tuple(row["uses"]),
+        )
+        for row in read_jsonl(run / "select.jsonl")
+    ]

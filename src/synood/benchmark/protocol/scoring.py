@@ -20,7 +20,6 @@ from synood.labels.imagenet import same_classes
 from synood.labels.pools import candidates
 from synood.labels.prompts import PROMPT_SETS
 from synood.models.classifier import train_probe
-from synood.pipeline.stages.tune import unit
 from synood.progress import no_progress
 
 if TYPE_CHECKING:
@@ -190,13 +189,6 @@ def encode_words(
     words, prompts = models.bundle.words(), PROMPT_SETS[mining.prompt_set]
     pool = candidates(words, mining.pool, mining.seed)
     return CandidateWords(pool, store.texts([prompts.word_prompts(word) for word in pool], advance))
-
-
-def class_features(
-    class_names: tuple[str, ...], store: FeatureStore, prompt_set: str
-) -> NDArray[np.float32]:
-    """Encode the class names under a prompt set: (C, D) of unit length."""
-    return unit(store.texts(PROMPT_SETS[prompt_set].class_prompts(class_names), no_progress))
 
 
 def choose(
