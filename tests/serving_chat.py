@@ -17,6 +17,10 @@ class Drip(str):
     """A reply that is sent byte by byte, one every tenth of a second."""
 
 
+class SlowHead(str):
+    """A reply whose headers never end, one every tenth of a second."""
+
+
 class Reply:
     """A whole reply: status, JSON value or text, headers."""
 
@@ -93,6 +97,10 @@ def serving(chat):
                 chat.at_once -= 1
             try:
                 self.send_response(status)
+                for number in range(100 if isinstance(text, SlowHead) else 0):
+                    self.send_header(f"X-{number}", "slow")
+                    self.flush_headers()
+                    time.sleep(0.1)
                 for name, value in {**headers, "Content-Length": str(len(text.encode()))}.items():
                     self.send_header(name, value)
                 self.end_headers()

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from bundling import change_spec, tiny_bundle
-from serving_chat import Chat, Drip, Reply, choice, serving
+from serving_chat import Chat, Drip, Reply, SlowHead, choice, serving
 from small_run import make_pictures, run
 from synood.cli.app import main
 from synood.errors import InputError
@@ -130,6 +130,8 @@ UNUSABLE = [
     (200, choice({"content": None}), "the answer is empty"),
     (200, choice({"content": "沙发，灯"}), "is not in English"),
     (200, choice({"content": "sofa"}, "content_filter"), "content filter stopped the answer"),
+    (200, {"choices": [{"finish_reason": "content_filter: SAFETY"}]}, "content filter stopped"),
+    (200, [REFUSED], "refused the image .*The prompt was filtered"),
     (200, choice({"content": "a wooden"}, "length"), "cut short"),
     (200, choice({"content": None, "reasoning_content": "a do"}, "length"), "limit of tokens"),
     (200, choice({"content": None, "tool_calls": [{"id": "1"}]}), "called a tool"),
@@ -192,6 +194,7 @@ STOPS = [
     (404, {"error": {"message": "no such model"}}, "HTTP 404: .*no such model"),
     (401, {"detail": "bad key"}, "HTTP 401: .*bad key"),
     (307, "moved", "HTTP 307"),
+    (200, "<!doctype html><p>Welcome", "replies with a web page; see base_url"),
 ]
 
 
@@ -236,6 +239,14 @@ def test_an_answer_that_drips_is_given_up_after_the_timeout():
         started = time.monotonic()
         one = describer(chat, timeout=0.5)
         assert one.describe(pictures(1), ["dog"]) == ["sofa, lamp"]
+        assert time.monotonic() - started < 3
+    assert len(chat.requests) == 2
+
+
+def test_a_head_that_drips_is_given_up_after_the_timeout():
+    with serving(Chat(faults=[Reply(200, SlowHead())])) as chat:
+        started = time.monotonic()
+        assert describer(chat, timeout=0.5).describe(pictures(1), ["dog"]) == ["sofa, lamp"]
         assert time.monotonic() - started < 3
     assert len(chat.requests) == 2
 

@@ -46,6 +46,7 @@ LISTS = [
     ("a sofa on which somebody has left an open book, lamp", "lamp"),
     ("a, b, c, d, e, f, g, h", "a, b, c, d, e, f"),
     ("2 chairs, 1950s radio", "2 chairs, 1950s radio"),
+    ("sorry-looking sofa, afraid child", "sorry-looking sofa, afraid child"),
     ("answering machine, background screen", "answering machine, background screen"),
 ]
 LEAD_INS = [

@@ -132,12 +132,13 @@ _CHATTER = re.compile(
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
-    r"^\W*(?:i'?m |i am )?(?:very |so |really )?(?:sorry|afraid|unable)\b"
+    r"^\W*(?:i'?m |i am )(?:very |so |really )?(?:sorry|afraid|unable)\b"
+    r"|^\W*(?:very |so )?sorry\b(?!-)|^\W*unable to\b"
     r"|\bI (?:cannot|can'?t|can not|am unable|am not able|won'?t|will not|must decline|apologi[sz]e"
     r"|do not have the ability|don'?t have the ability)\b"
     r"|\bI (?:do not|don'?t) see (?:any|an) image\b"
     r"|\bI'm (?:sorry|unable|not able|not comfortable|just an ai|an ai)\b|\bmy apologies\b"
-    r"|\bas an? (?:ai|(?:large )?(?:language|multimodal) model)\b"
+    r"|\bas an? (?:ai|(?:large )?(?:language|multimodal|vision) model)\b"
     r"|\b(?:can'?t|cannot|unable to) (?:assist|help|comply|fulfil|process)"
     r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)",
     re.IGNORECASE,

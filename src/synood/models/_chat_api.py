@@ -83,6 +83,11 @@ class ChatApi:
         except (ValueError, RecursionError):
             payload = None
         found = _error_in(payload)
+        if status == 200 and payload is None and reply.lstrip()[:1] == b"<":
+            raise InputError(
+                f"endpoint {self.base_url}: replies with a web page; see base_url, which mostly "
+                "ends in /v1"
+            )
         if status == 200 and found is None:
             return _answer(payload)
         text = reply.decode(errors="replace") if found is None else json.dumps(found)
@@ -179,6 +184,8 @@ class ChatApi:
 
 def _error_in(payload: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return the error that a reply holds at its top or in its choice, or None."""
+    if isinstance(payload, list) and payload:
+        payload = payload[0]
     if not isinstance(payload, dict):
         return None
     if payload.get("error"):
@@ -209,15 +216,15 @@ def _code_in(error: Any) -> int:  # noqa: ANN401 - any JSON value
 def _answer(payload: Any) -> str:  # noqa: ANN401 - any JSON value
     try:
         choice = payload["choices"][0]
+        reason = str(choice.get("finish_reason")).lower()
+        if re.match("content_?filter|safety|prohibited|blocklist|sensitive|recitation", reason):
+            raise AnswerError("the provider's content filter stopped the answer")
         message = choice["message"]
         content, refusal = _content(message.get("content")), message.get("refusal")
     except (LookupError, TypeError, AttributeError):
         raise RetryError("an answer that is no chat completion") from None
-    reason = str(choice.get("finish_reason")).lower()
     if refusal:
         raise AnswerError(f"the model refused to answer ({excerpt(str(refusal))})")
-    if reason in {"content_filter", "safety", "prohibited_content", "blocklist", "sensitive"}:
-        raise AnswerError("the provider's content filter stopped the answer")
     if content.strip():
         return whole_items(content) if reason in {"length", "max_tokens"} else content
     if message.get("tool_calls") or message.get("function_call"):
