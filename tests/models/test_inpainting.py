@@ -283,17 +283,25 @@ def test_refuses_weights_cut_short(checkpoints, tmp_path, part):
         Inpainter.from_pretrained(copy)
 
 
-def test_refuses_a_unet_that_sees_something_else(checkpoints, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"in_channels": 8}, r"in_channels is 8.* has 9 or 4"),
+        ({"num_class_embeds": 4}, "num_class_embeds is 4.* has None"),
+        ({"class_embed_type": "timestep"}, "class_embed_type is timestep.* has None"),
+    ],
+)
+def test_refuses_a_unet_with_other_inputs(checkpoints, tmp_path, option, message):
     import diffusers
 
     copy = tmp_path / "copy"
     shutil.copytree(checkpoints(), copy)
     with tiny.seeded(0):
         config = diffusers.UNet2DConditionModel.load_config(copy / "unet")
-        unet = diffusers.UNet2DConditionModel.from_config(config, in_channels=8)
+        unet = diffusers.UNet2DConditionModel.from_config(config, **option)
     shutil.rmtree(copy / "unet")
     unet.save_pretrained(copy / "unet")
-    with pytest.raises(CheckpointError, match=r"in_channels is 8.* has 9 or 4"):
+    with pytest.raises(CheckpointError, match=message):
         Inpainter.from_pretrained(copy)
 
 

@@ -120,6 +120,10 @@ def check_fit(
         "out_channels": (channels,),
         "cross_attention_dim": (prompter.width,),
         "addition_embed_type": (None,),
+        # further inputs, which are not given here
+        "class_embed_type": (None,),
+        "num_class_embeds": (None,),
+        "encoder_hid_dim_type": (None,),
     }
     if prompter.pooled_width:
         numbers = _SIZE_NUMBERS * unet.config.addition_time_embed_dim + prompter.pooled_width
