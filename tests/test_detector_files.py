@@ -368,7 +368,7 @@ def test_pickled_weights_are_not_opened(directory):
         OODDetector.from_pretrained(directory)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_whatever_byte_is_changed_the_answer_is_a_detector_or_a_named_error(
     saved, tmp_path_factory, data

@@ -142,7 +142,7 @@ def test_the_leaner_gradient_wins():
 # what happens when memory runs out
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(pictures=st.integers(1, 40), limit=st.integers(1, 40))
 def test_pieces_are_halved_until_they_fit_and_nothing_is_lost(inpainter, pictures, limit):
     fitter, seen = Fitter(inpainter), []

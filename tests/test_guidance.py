@@ -87,7 +87,7 @@ def test_uniformity_is_least_at_the_uniform_prediction_of_a_thousand_classes():
     assert (log(1000) - 5) ** 2 == pytest.approx(3.640, abs=1e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     classes=st.integers(int(e**5) + 1, 400),
     shift=st.floats(-20, 20),
@@ -102,7 +102,7 @@ def test_uniformity_never_falls_below_its_bound_and_ignores_a_shift(classes, shi
     assert uniformity(logits + shift).item() == pytest.approx(loss, rel=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shift=st.floats(-5, 5), temperature=st.floats(0.5, 4), seed=st.integers(0, 2**16))
 def test_energy_follows_a_shift_of_the_logits(shift, temperature, seed):
     draws = torch.Generator().manual_seed(seed)

@@ -90,7 +90,7 @@ def test_margin_by_hand():
     torch.testing.assert_close(hinge, torch.tensor([(1 + log(4)) ** 2, 0.0, 1.0]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     side=st.tuples(st.floats(-40, 40), st.floats(-40, 40)),
     target=st.floats(-20, 20),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from colours import ColourEncoder, picture
@@ -143,7 +143,6 @@ def test_a_class_name_too_long_is_refused_before_anything_is_painted(bundle, tmp
 # Small parts
 
 
-@settings(deadline=None)  # a busy machine is no fault of the code
 @given(st.integers(0, 2**32), st.text(max_size=20))
 def test_image_seeds_fit_a_torch_generator_and_depend_on_both(seed, image_id):
     own = stages.image_seed(seed, image_id)
@@ -152,7 +151,6 @@ def test_image_seeds_fit_a_torch_generator_and_depend_on_both(seed, image_id):
     assert own != stages.image_seed(seed, image_id + "x")
 
 
-@settings(deadline=None)  # a busy machine is no fault of the code
 @given(st.lists(st.integers(0, 10**6), unique=True).map(sorted), st.integers(1, 30))
 def test_evenly_spaced_members_are_distinct_and_span_the_list(members, count):
     taken = _evenly(members, count)

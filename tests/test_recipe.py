@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synood.errors import InputError
@@ -187,13 +187,11 @@ documents = st.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is no fault of the code
 @given(documents)
 def test_toml_written_is_toml_read(document):
     assert tomllib.loads(to_toml(document, comment="two\nlines")) == document
 
 
-@settings(deadline=None)  # a busy machine is no fault of the code
 @given(st.data())
 def test_any_number_field_can_be_changed_and_survives_toml(data):
     flat = _flat(asdict(Recipe(name="r")))

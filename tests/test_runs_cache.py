@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from small_run import contents, make_pictures, run
@@ -148,7 +148,6 @@ def test_clearing(cache):
     assert cache.contents().features == 0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["", "B", "kB", "MB", "gb", " TB"]))
 def test_sizes(number, unit):
     scale = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}

@@ -76,7 +76,7 @@ def test_equals_gradients_by_hand(rate, with_classes):
     assert np.abs(tuned - negatives).max() > 1e-3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 8), st.integers(0, 5), st.floats(0.3, 1.3))
 def test_used_rows_move_to_their_images_and_the_others_stay(seed, count, spare, angle):
     # All directions are orthogonal: being pushed off the others cannot look like losing one's own.

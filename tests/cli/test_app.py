@@ -11,16 +11,23 @@ from synood.cli import main
 from synood.cli.app import app
 
 
-def test_help_is_quick_and_loads_nothing_heavy(in_process):
+def processor_seconds(command):
+    """The least time of three runs: the machine may be busy with something else."""
     seconds = []
-    for _ in range(3):  # the machine may be busy with something else
+    for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result = in_process("--help")
+        result = command()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(seconds), result
 
+
+def test_help_is_quick_and_loads_nothing_heavy(in_process):
+    parser = [sys.executable, "-c", "import cyclopts, rich.console"]
+    needed, _ = processor_seconds(lambda: subprocess.run(parser, check=True))
+    seconds, result = processor_seconds(lambda: in_process("--help"))
+    assert seconds < 3 * needed  # 1.5 times; importing torch alone takes ten times as long
     assert result.returncode == 0
-    assert min(seconds) < 0.3
     for command in ("demo", "fit", "zero-shot", "score", "calibrate", "evaluate", "mine"):
         assert f" {command} " in result.stdout
     code = "import sys, synood.cli; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"

@@ -300,7 +300,7 @@ def test_a_link_is_followed(tmp_path):
 FILES = {kind: encoded(kind) for kind in READ}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(sorted(FILES)),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1),

@@ -94,7 +94,7 @@ def test_no_preset_is_left_out():
     assert all(preset.name == name for name, preset in PREPROCESS.items())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sides, sides, st.sampled_from(["center", "center_floor", "squash"]))
 def test_any_shape_gives_a_square_within_range(width, height, crop):
     steps = Preprocess("any", 16, "bicubic", crop, MEAN, STD, resize=20)

@@ -71,7 +71,7 @@ def test_classes_keep_their_order_and_a_small_one_gives_all(tmp_path):
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from("ab"), st.integers(0, 30)),
@@ -122,7 +122,7 @@ def test_what_cannot_be_ranked_is_named(tmp_path):
         select_complex(folder_per_class(tmp_path), 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(1, 900),
     st.integers(1, 900),

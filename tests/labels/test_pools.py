@@ -37,7 +37,7 @@ def test_csps_pool_is_wordnet_without_its_files_each_adjective_before_a_noun():
     assert all(0.85 * fair < count < 1.15 * fair for count in drawn.values())
 
 
-@settings(max_examples=20, deadline=None)  # the first example unpacks WordNet
+@settings(max_examples=20)  # the first example unpacks WordNet
 @given(st.permutations(shipped_words()[58_500:58_530]), st.integers(0, 5))
 def test_neither_order_nor_company_changes_a_candidate(words, seed):
     together = candidates(words, "csp", seed)

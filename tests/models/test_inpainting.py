@@ -179,7 +179,7 @@ def test_noise_is_unit_normal(ddim):
     assert abs(float(noise.std()) - 1) < 0.02
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(keep=st.lists(st.integers(0, 2), max_size=4), pooled=st.booleans())
 def test_conditioning_is_selected_by_image(keep, pooled):
     from synood.models._prompting import Embedding

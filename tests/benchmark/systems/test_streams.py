@@ -132,7 +132,7 @@ def within(values, threshold):
 
 
 @given(st.lists(st.integers(0, 999).map(lambda n: n / 999), min_size=2, max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_threshold_is_one_of_least_variance(values):
     found = otsu(values)
     if max(values) >= 0.01 and within(values, found) < np.inf:
