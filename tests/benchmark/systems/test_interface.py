@@ -127,7 +127,7 @@ def test_joined_sets_are_one_after_the_other(gathered):
 def test_a_set_without_pictures_says_so():
     bare = EncodedSet("bare", "far", np.ones((2, 3), np.float32), np.ones((2, 4), np.float32))
     for ask in (lambda: bare.penultimate, lambda: bare.head, lambda: next(bare.patches())):
-        with pytest.raises(InputError, match="set 'bare': its images are not at hand"):
+        with pytest.raises(InputError, match="set 'bare': made without its images"):
             ask()
 
 

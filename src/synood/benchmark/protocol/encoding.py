@@ -1,4 +1,4 @@
-"""Every image of a suite goes through each network once; all methods read the same arrays."""
+"""Image sets as seen by the networks: each image is encoded once, for all methods."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from synood.models.clip import ImageTextEncoder
     from synood.models.guide import Guide
 
-BATCH_SIZE = 64  # images read and sent through a network at a time
+BATCH_SIZE = 64  # images read and encoded at a time
 
 
 @dataclass(frozen=True, eq=False)
 class SetImages:
-    """The files of a set and the networks that look at them, for what is not computed up front."""
+    """The files of a set and the networks, for what is not computed in advance."""
 
     records: Sequence[ImageRecord]
     classifier: Classifier
@@ -42,16 +42,16 @@ class SetImages:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files, in the order of the rows."""
+        """Paths of the files, in the order of the rows."""
         return tuple(record.path for record in self.records)
 
     def batches(self) -> Iterator[list[Image.Image]]:
-        """Read the images, some at a time and in order."""
+        """Read the images in batches, in order."""
         for start in range(0, len(self.records), BATCH_SIZE):
             yield [read_image(item.path) for item in self.records[start : start + BATCH_SIZE]]
 
     def pixels(self) -> Iterator[torch.Tensor]:
-        """Yield (B, 3, H, W) in [0, 1], in order; images of different sizes never share one."""
+        """Yield (B, 3, H, W) in [0, 1], in order; a batch has images of one size."""
         for images in self.batches():
             yield from pixel_batches(images)
 
@@ -62,8 +62,8 @@ class EncodedSet:
 
     `features` (N, D) float32 are the image-text encoder's, not normalised; `logits` (N, C)
     float32 the classifier's. `labels` (N,) index the suite's class names, -1 where an image has
-    none. What only some methods ask for is computed when it is first asked for, from `images`;
-    without them that is an `InputError`.
+    none. What only some methods need is computed from `images` at its first use; without them that
+    is an `InputError`.
     """
 
     name: str
@@ -78,7 +78,7 @@ class EncodedSet:
 
     @cached_property
     def penultimate(self) -> NDArray[np.float32]:
-        """What the classifier's last linear layer sees, (N, P) float32."""
+        """The input of the classifier's last linear layer, (N, P) float32."""
         found = self.require_images()
         parts = [_penultimate(batch, found.classifier) for batch in found.pixels()]
         return np.concatenate(parts)
@@ -89,7 +89,7 @@ class EncodedSet:
         return self.require_images().classifier.head
 
     def patches(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the encoder's local features (B, L, D), not normalised, some images at a time.
+        """Yield the encoder's local features (B, L, D), not normalised, in batches.
 
         An encoder without local features is an `InputError`.
         """
@@ -100,16 +100,16 @@ class EncodedSet:
             yield encode_image_patches(found.encoder, images)
 
     def require_images(self) -> SetImages:
-        """Return the images, or refuse a set that was made without them."""
+        """Return the images; a set that was made without them is an `InputError`."""
         if self.images is None:
             raise InputError(
-                f"set {self.name!r}: its images are not at hand, and this method looks at more "
-                "than features and logits"
+                f"set {self.name!r}: made without its images, which this method needs besides "
+                "features and logits"
             )
         return self.images
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> EncodedSet:
-        """Return the set of some rows, in the order given; computed views are taken along."""
+        """Return the set of some rows, in the order given, with what was computed of them."""
         rows = np.asarray(rows, dtype=np.int64)
         images = self.images and replace(
             self.images, records=tuple(self.images.records[row] for row in rows)
@@ -126,7 +126,7 @@ class EncodedSet:
         return taken if known is None else taken.with_penultimate(known[rows])
 
     def with_penultimate(self, penultimate: NDArray[np.float32]) -> EncodedSet:
-        """Return the set with penultimate features (N, P) that were computed already."""
+        """Return the set with its penultimate features (N, P), computed elsewhere."""
         known = replace(self)
         known.__dict__["penultimate"] = penultimate  # where cached_property looks
         return known
@@ -137,7 +137,7 @@ class EncodedSet:
 
 
 def join(name: str, sets: Sequence[EncodedSet]) -> EncodedSet:
-    """Put sets one after the other, as the stream that a test-time method sees."""
+    """Concatenate sets, as the stream that a test-time method sees."""
     first = sets[0]
     images = None
     if all(item.images is not None for item in sets):
@@ -165,11 +165,11 @@ def encode_set(
     per_class: int | None = None,
     class_names: Sequence[str] | None = None,
 ) -> EncodedSet:
-    """Encode one set; `store` keeps what the networks see in it for the next run.
+    """Encode one set; `store` caches the outputs of the networks.
 
-    With the `encoder` the set keeps its images, so that views can be computed later. Where
-    `per_class` is given, only so many images of each class are taken, evenly spaced. Labels index
-    `class_names`: give the suite's where the set may lack a class, else they are the set's own.
+    With the `encoder` the set keeps its images, so that more can be computed later. `per_class`
+    limits the number of images of each class, evenly spaced. Labels index `class_names`: the
+    suite's, where a set may lack a class, by default the set's own.
     """
     index = image_set.index()
     if per_class is not None:
@@ -196,9 +196,9 @@ def encode_set(
 
 
 class _ClassifierOutputs:
-    """A classifier in an encoder's place: each image's logits, and its penultimate features.
+    """A classifier as an image encoder: logits, and penultimate features if it has them.
 
-    A network without penultimate features gives its logits alone.
+    The two are concatenated.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -244,9 +244,9 @@ def _thinned(records: Sequence[ImageRecord], per_class: int) -> tuple[ImageRecor
 
 
 def labels_of(index: ImageIndex, class_names: Sequence[str] | None = None) -> NDArray[np.int64]:
-    """Return each record's place in `class_names` (N,), -1 for a record without a label.
+    """Return each record's class number in `class_names` (N,), -1 for a record without a label.
 
-    Without `class_names` they are the index's own.
+    `class_names` are the index's own by default.
     """
     place = {name: number for number, name in enumerate(class_names or index.class_names)}
     return np.array([place.get(record.label or "", -1) for record in index.records], np.int64)
@@ -264,7 +264,7 @@ def image_logits(images: Sequence[Image.Image], classifier: Guide) -> NDArray[np
 
 
 def pixel_batches(images: Sequence[Image.Image]) -> Iterator[torch.Tensor]:
-    """Yield RGB images as (B, 3, H, W) in [0, 1], neighbours of one size together."""
+    """Yield RGB images as (B, 3, H, W) in [0, 1], consecutive ones of one size together."""
     import torch
 
     for _, same_size in groupby(images, key=lambda image: image.size):

@@ -1,4 +1,4 @@
-"""What a compared system may learn from: everything of a suite but its test images."""
+"""What a compared system may learn from: everything in a suite except its test images."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def class_features(
 
 @dataclass(frozen=True, eq=False)
 class FitInputs:
-    """Class names, words, labelled images and networks; never a test image.
+    """Class names, words, labelled images and networks; no test images.
 
     `train` and `validation` are in-distribution, their `labels` index `class_names`.
     `validation_ood` may be empty: a system then keeps its published settings. `run` is a finished
     run directory of the same training images, whose synthetic images SynOOD and others tune on;
-    `outlier_names` are imagined by whoever likes, for EOE.
-    Networks and words are loaded and encoded when first asked for; `store` keeps what was encoded.
+    `outlier_names` are imagined outliers, for EOE. Networks are loaded and words are encoded at
+    their first use; `store` caches the features.
     """
 
     class_names: tuple[str, ...]
@@ -71,16 +71,16 @@ class FitInputs:
 
     @cached_property
     def words(self) -> CandidateWords:
-        """The candidates that the recipe's mining makes of the bundle's words."""
+        """The candidates from the bundle's words under the recipe's mining settings."""
         return self.load_words(self.recipe.mining)
 
     def candidates(self, mining: MiningSettings) -> CandidateWords:
-        """Return the candidates that other settings make of the bundle's words."""
+        """Return the candidates from the bundle's words under other mining settings."""
         return self.words if mining == self.recipe.mining else self.load_words(mining)
 
     @cached_property
     def class_features(self) -> NDArray[np.float32]:
-        """The class names' features (C, D), of unit length."""
+        """The features of the class names (C, D), of unit length."""
         return self.name_features(self.class_names)
 
     def class_features_under(self, prompt_set: str) -> NDArray[np.float32]:
@@ -88,18 +88,18 @@ class FitInputs:
         return class_features(self.class_names, self.store, prompt_set)
 
     def name_features(self, names: Sequence[str]) -> NDArray[np.float32]:
-        """Encode any names as the class names are: (M, D), of unit length."""
+        """Encode names as class names: (M, D), of unit length."""
         return class_features(names, self.store, self.recipe.mining.prompt_set)
 
     def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode any prompts into (M, D), not normalised; kept in the store."""
+        """Encode prompts into (M, D), not normalised; cached in the store."""
         return self.store.texts([(prompt,) for prompt in prompts])
 
     def finished_run(self) -> Path:
-        """Return the run whose synthetic images are tuned on; without one an `InputError`."""
+        """Return the run with the synthetic images to tune on; without one, an `InputError`."""
         if self.run is None:
             raise InputError(
-                "this system is tuned on synthetic images: give a finished run of the suite's "
+                "this system is tuned on synthetic images: give a finished run on the suite's "
                 "training images"
             )
         return self.run

@@ -1,4 +1,4 @@
-"""Who is measured: each method with its paper, its kind and what it needs."""
+"""The compared methods: title, paper, kind, and what each needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = "in-distribution images"
 
 @dataclass(frozen=True)
 class Method:
-    """What a method is: its printed title, its paper, and what it needs beside the test image."""
+    """A method: its printed title, its paper, and what it needs besides the test image."""
 
     name: str
     title: str

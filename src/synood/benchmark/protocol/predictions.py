@@ -1,7 +1,7 @@
-"""`scores.jsonl`: what the saved detector of a run says of every test image, one line each.
+"""`scores.jsonl`: the saved detector's prediction for every test image, one per line.
 
-The page's histograms, ROC curves and mistakes are drawn from it, so that a page can be made again
-without any model.
+The report's histograms, ROC curves and mistakes are drawn from it, so that a report can be made
+again without any model.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Side = Literal["id", "near", "far"]
 class ScoredImage:
     """One test image: its set, its score in [0, 1], and the nearest texts of either kind.
 
-    `image` is its place in the set's folder, `label` its class where it has one; the nearest class
+    `image` is its path in the set's folder, `label` its class where it has one; the nearest class
     and negative label are those of highest cosine.
     """
 
@@ -47,7 +47,7 @@ class ScoredImage:
 
 
 def score_images(detector: OODDetector, item: ImageSet, encoded: EncodedSet) -> list[ScoredImage]:
-    """Return what a detector says of each image of a set, in the order of its listing."""
+    """Return a detector's prediction for each image of a set, in the order of its listing."""
     projection = detector.projection
     rows = encoded.features if projection is None else projection.apply(encoded.features)
     negatives = nearest_negative(rows, detector.negative_features)
@@ -69,12 +69,12 @@ def score_images(detector: OODDetector, item: ImageSet, encoded: EncodedSet) -> 
 
 
 def write_predictions(path: Path, images: Iterable[ScoredImage]) -> None:
-    """Write one line per image, whole or not at all."""
+    """Write one line per image, atomically."""
     write_jsonl(path, (asdict(item) for item in images))
 
 
 def read_predictions(path: Path) -> list[ScoredImage]:
-    """Read `scores.jsonl`; an `InputError` names the line and the field that is off."""
+    """Read `scores.jsonl`; an `InputError` names the line and the wrong field."""
     return [
         _scored_image(row, f"{readable(path)}, line {number}")
         for number, row in enumerate(read_jsonl(path), start=1)

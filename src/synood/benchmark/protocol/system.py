@@ -1,8 +1,8 @@
-"""What every compared system is: a record and a way to fit it; nothing else is asked of it.
+"""The interface of a compared system: a record, and a function that fits it.
 
-A system of the usual kind gives a `Scorer`, whose score of an image depends on that image alone.
-A test-time system sees the whole stream of test images; it is another type, so that the two
-kinds cannot be mixed up, and its rows carry the order of the stream.
+An inductive system gives a `Scorer`, whose score of an image depends on that image alone. A
+test-time system sees the whole stream of test images; it has a type of its own, so that the two
+kinds cannot be confused, and its rows record the order of the stream.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Scorer: TypeAlias = Callable[[EncodedSet], "NDArray[np.float32]"]
 
 
 class StreamScorer(Protocol):
-    """Scores images as they arrive, learning from each; nothing is kept between two streams."""
+    """Scores images in the order of arrival, learning from each; keeps nothing between streams."""
 
     def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Score a stream from a fresh start.
+        """Score a stream from the initial state.
 
         Args:
             stream: N images.
@@ -41,10 +41,10 @@ class StreamScorer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A scorer ready for use, and what its row should say of it.
+    """A scorer, and what is recorded of it.
 
-    `chosen` holds the settings chosen on validation images or estimated, as JSON values;
-    `added_parameters` counts the numbers stored beside the frozen networks and class names.
+    `chosen` are the settings chosen on validation images or estimated, as JSON values;
+    `added_parameters` counts what is stored besides the frozen networks and class names.
     """
 
     score: Scorer
@@ -58,7 +58,7 @@ class Fitted:
 
 @dataclass(frozen=True, eq=False)
 class FittedStream:
-    """As `Fitted`, for a test-time system."""
+    """The same as `Fitted`, for a test-time system."""
 
     scorer: StreamScorer
     chosen: Mapping[str, object] = field(default_factory=dict)
@@ -72,7 +72,7 @@ Fit: TypeAlias = Callable[["FitInputs", int], Fitted]
 class System:
     """An inductive system. `fit(material, seed)` gives the same scorer for the same arguments.
 
-    `seeded` says whether the seed changes anything: what is drawn or tuned is run with several.
+    `seeded` is whether the seed has an effect; such systems are run with several seeds.
     """
 
     method: Method
@@ -82,7 +82,7 @@ class System:
 
 @dataclass(frozen=True)
 class StreamSystem:
-    """A test-time system; what it is scored on is decided by `stream_of`."""
+    """A test-time system, which is scored on the streams of `stream_of`."""
 
     method: Method
     fit: Callable[[FitInputs, int], FittedStream]
@@ -93,8 +93,8 @@ class StreamSystem:
 class Stream:
     """All images of one in-distribution and one OOD set, shuffled together by `seed`.
 
-    The protocol of the field's test-time papers (OpenOOD-VLM, fsood_evaluator_clip.py:253): one
-    OOD set at a time, a fresh memory for each.
+    As in the test-time papers (OpenOOD-VLM, fsood_evaluator_clip.py:253): one OOD set at a time,
+    with an empty memory for each.
     """
 
     images: EncodedSet
@@ -107,7 +107,7 @@ class Stream:
         return scores[: self.n_id], scores[self.n_id :]
 
     def details(self) -> dict[str, object]:
-        """Return what a row of results says of the stream."""
+        """Return what a row of the results records of the stream."""
         return {"order": "shuffled", "seed": self.seed, "images": len(self.images)}
 
 

@@ -1,7 +1,7 @@
-"""Is one method better than another here? What other images and other seeds would say of it.
+"""Compares methods, with intervals over test images and seeds.
 
-The share of the images comes from a paired bootstrap, that of the seeds from Student's interval:
-drawing three seeds with replacement would make them look far more alike than they are.
+The uncertainty over images comes from a paired bootstrap, that over seeds from Student's interval:
+resampling three seeds with replacement would greatly underestimate their spread.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Verdict = Literal["better", "worse", "even"]
 class SeedScores:
     """The scores of one method under one seed: in-distribution (N,), and (M,) per OOD set.
 
-    A test-time method scores the in-distribution images anew in the company of each OOD set:
-    `id_by_set` then holds these scores by set, `streams` what the row says of each stream, and
-    `in_distribution` the scores beside the first set.
+    A test-time method scores the in-distribution images again with each OOD set: `id_by_set` then
+    holds these scores by set, `in_distribution` those with the first set, and `streams` what a row
+    records of each stream.
     """
 
     seed: int
@@ -43,7 +43,7 @@ class SeedScores:
     streams: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def sides(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the in-distribution (N,) and OOD (M,) scores that belong to one set."""
+        """Return the in-distribution (N,) and OOD (M,) scores of one set."""
         return self.id_by_set.get(name, self.in_distribution), self.ood[name]
 
 
@@ -51,8 +51,8 @@ class SeedScores:
 class Comparison:
     """How much better `method` is than `other`, averaged over the sets of one column.
 
-    `gain` is a fraction and positive when `method` is better, whatever the metric's direction;
-    `low` and `high` bound it at 95 %.
+    `gain` is a fraction, positive if `method` is better, whatever the metric's direction; `low`
+    and `high` are its 95 % interval.
     """
 
     method: str
@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Better or worse only where the whole interval lies on one side of zero."""
+        """Better or worse only if the whole interval is on one side of zero."""
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "even"
@@ -81,9 +81,8 @@ def compare(
 ) -> list[Comparison]:
     """Compare `method` with each of `others` on AUROC and FPR95 in each column.
 
-    An interval holds what is not shared between the two: each resample draws the same images for
-    all methods, and where two methods have the same seeds their differences are taken seed by
-    seed. A method with one seed is taken to have nothing random in it.
+    The comparison is paired: each resample draws the same images for all methods, and methods with
+    the same seeds are compared seed by seed. A method with one seed is taken to be deterministic.
     """
     _check_same_images({name: scores[name][0] for name in (method, *others)})
     sets = tuple(scores[method][0].ood)
@@ -103,7 +102,7 @@ def compare(
 
 
 def _interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
-    """Gain, low and high from (1 + resamples, seeds) of each side, the first row unresampled."""
+    """Return gain, low and high from (1 + resamples, seeds) of each side, row 0 not resampled."""
     gains = ours.mean(1) - theirs.mean(1)
     gain = float(gains[0])
     low, high = (float(end) for end in np.quantile(gains[1:], [0.025, 0.975]))
@@ -113,7 +112,7 @@ def _interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float
 
 
 def _seed_half_width(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Student's half-width of the mean difference over seeds; 0 where neither side has any."""
+    """Return Student's half-width of the mean difference over seeds, 0 if both have one seed."""
     if len(ours) == len(theirs):
         return estimate((ours - theirs).tolist()).half_width or 0.0
     return math.hypot(*(estimate(side.tolist()).half_width or 0.0 for side in (ours, theirs)))
@@ -122,7 +121,7 @@ def _seed_half_width(ours: np.ndarray, theirs: np.ndarray) -> float:
 def _measure(
     scores: Sequence[SeedScores], sets: Sequence[str], resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return metric -> (1 + resamples, seeds, sets); the first entry is the images as they are."""
+    """Return metric -> (1 + resamples, seeds, sets); entry 0 is the images without resampling."""
     rng = np.random.default_rng(seed)
     id_size = len(scores[0].in_distribution)
     values = {name: np.empty((1 + resamples, len(scores), len(sets))) for name in MEASURES}

@@ -1,6 +1,6 @@
-"""Figures that others published, kept apart from what is measured here; each row has its source.
+"""Published results of other papers, kept apart from measured ones; each row has its source.
 
-`data/published.tsv` holds percent as printed. A row may lack one of the two figures.
+`data/published.tsv` has percentages as printed. A row may lack one of the two metrics.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Convention = Literal["id-positive", "ood-positive", "not stated"]
 class Published:
     """One published result, fractions in [0, 1].
 
-    `ood_set` is a set's name in the catalogue or a column of averages ("average:near").
-    `convention` says which FPR95 is meant: `id-positive` is `fpr95` of `results.json`,
+    `ood_set` is a set's name in the catalog or a column of averages ("average:near").
+    `convention` is which FPR95 is meant: `id-positive` is `fpr95` of `results.json`,
     `ood-positive` is `fpr95_ood_positive`.
     """
 
@@ -37,7 +37,7 @@ class Published:
     source: str
 
     def value(self, metric: str) -> float | None:
-        """Return the figure of a metric of `results.json`, None where it was not published.
+        """Return the value of a metric of `results.json`, None if it was not published.
 
         An FPR95 of unstated convention counts as the paper's, `fpr95`.
         """
@@ -69,7 +69,7 @@ def published(benchmark: str, methods: Iterable[str] | None = None) -> tuple[Pub
 def published_cell(
     rows: Iterable[Published], method: str, column: Column, metric: str
 ) -> float | None:
-    """Return a published figure for a column: as printed, else the mean of all its sets."""
+    """Return a published value for a column: as printed, else the mean over all its sets."""
     found: Mapping[str, float | None] = {
         row.ood_set: row.value(metric) for row in rows if row.method == method
     }
@@ -81,7 +81,7 @@ def published_cell(
 
 
 def sources(others: Iterable[Published], titles: Mapping[str, str]) -> list[str]:
-    """Return where each method's published figures come from, each source once."""
+    """Return the source of each method's published results, each source once."""
     found: dict[str, None] = {}
     for row in others:
         stated = "" if row.convention != "not stated" else " (which FPR95 is not stated)"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_ood_positive")
 LOWER_IS_BETTER = frozenset({"fpr95", "fpr95_ood_positive"})
-DIGITS = 6  # of a fraction on disk: far below what the size of a test set resolves
+DIGITS = 6  # of a fraction on disk: far finer than a test set can resolve
 
 MethodKind = Literal["inductive", "test-time"]
 OodGroup = Literal["near", "far"]
@@ -27,7 +27,7 @@ OodGroup = Literal["near", "far"]
 
 @dataclass(frozen=True)
 class Row:
-    """What one method scored on one OOD set under one seed; every metric is a fraction in [0, 1].
+    """The result of one method on one OOD set under one seed; metrics are fractions in [0, 1].
 
     `fpr95` is the fraction of OOD images accepted when 95 % of in-distribution ones are accepted;
     `fpr95_ood_positive` is the fraction of in-distribution images rejected when 95 % of OOD are
@@ -60,7 +60,7 @@ class Row:
 class Results:
     """A whole `results.json`: what was run (recipe, models, versions, choices) and the rows.
 
-    `published` are figures of others, with their sources, never among the measured rows.
+    `published` are published results with their sources, which are never among the rows.
     """
 
     run: Mapping[str, Any]
@@ -97,14 +97,14 @@ def make_row(
 
 
 def write_results(path: Path, results: Results) -> None:
-    """Write `results` as JSON, whole or not at all; equal results give equal bytes."""
+    """Write `results` as JSON, atomically; equal results give equal bytes."""
     rows = [_row_to_json(row) for row in results.rows]
     others = {"published": [dict(row) for row in results.published]} if results.published else {}
     write_json(path, {"schema": SCHEMA, "run": dict(results.run), "rows": rows, **others})
 
 
 def read_results(path: Path) -> Results:
-    """Read a `results.json`; an `InputError` names the file, the row and the field that is off."""
+    """Read a `results.json`; an `InputError` names the file, the row and the wrong field."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a results file, its top level is not an object")
@@ -175,7 +175,7 @@ def _intervals_from_json(value: object, where: str) -> dict[str, tuple[float, fl
         for end in pair:
             _check_fraction(end, f"{where}: 'ci95' of {name!r}")
         if pair[0] > pair[1]:
-            raise InputError(f"{where}: 'ci95' of {name!r} ends before it begins: {pair!r}")
+            raise InputError(f"{where}: 'ci95' of {name!r} must not be [high, low]: {pair!r}")
         intervals[name] = (float(pair[0]), float(pair[1]))
     return intervals
 

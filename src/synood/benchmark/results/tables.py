@@ -24,7 +24,7 @@ TEST_TIME = "test-time methods, which learn from the test images as they come"
 
 @dataclass(frozen=True)
 class Heading:
-    """How a metric is headed wherever it is printed: its name, what it counts, what is better."""
+    """The heading of a metric wherever it is printed: its name, its meaning, what is better."""
 
     title: str
     meaning: str
@@ -52,7 +52,7 @@ HEADINGS = {
 }
 AVERAGES = {"all": "average", "near": "near avg.", "far": "far avg."}
 
-# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom: few seeds need them.
+# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom, for few seeds
 _T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
     2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
@@ -62,14 +62,14 @@ _T95 = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and the half-width of its 95 % interval; None where there is one seed."""
+    """A mean over seeds and the half-width of its 95 % interval; None for one seed."""
 
     mean: float
     half_width: float | None
     seeds: int
 
     def percent(self) -> str:
-        """Return for example `84.1 ±0.6`, or `84.1` where one seed leaves the spread unknown."""
+        """Return for example `84.1 ±0.6`, or `84.1` for one seed."""
         if self.half_width is None:
             return f"{100 * self.mean:.1f}"
         return f"{100 * self.mean:.1f} ±{100 * self.half_width:.1f}"
@@ -104,7 +104,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     """The averages over all, near and far sets, then the near sets, then the far sets.
 
-    Sets keep the order in which the rows name them; a group without sets has no average.
+    Sets are in the order of the rows; a group without sets has no average.
     """
     groups: dict[str, list[str]] = {"near": [], "far": []}
     for row in rows:
@@ -125,7 +125,7 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def title_of(name: str) -> str:
-    """Return the name of an OOD set as it is printed: that of a published one as it is.
+    """Return the printed name of an OOD set; names of published sets are kept.
 
     >>> title_of("empty-scenes")
     'empty scenes'
@@ -135,15 +135,15 @@ def title_of(name: str) -> str:
 
 
 def methods(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the methods in the order in which the rows name them."""
+    """Return the methods in the order of the rows."""
     return tuple(dict.fromkeys(row.method for row in rows))
 
 
 def aggregate(rows: Sequence[Row], method: str, column: Column, metric: str) -> Estimate:
     """Average over the column's sets within each seed, then mean and interval over the seeds.
 
-    A seed that lacks one of the sets would make the average mean something else from seed to
-    seed; that is an `InputError` naming method, seed and set.
+    A seed that lacks one of the sets is an `InputError` with the method, seed and set: its average
+    would be over other sets than those of the other seeds.
     """
     by_seed: dict[int, dict[str, float]] = {}
     for row in rows:
@@ -185,7 +185,7 @@ def best(cells: Mapping[str, Mapping[str, Estimate]], metric: str) -> dict[str, 
 class Line:
     """One printed line: a title and a text per column; `best` marks the best of a column.
 
-    A published line holds what its authors printed, and is never the best of anything.
+    A published line has what its authors printed, and is never marked as best.
     """
 
     method: str
@@ -197,7 +197,7 @@ class Line:
 
 @dataclass(frozen=True)
 class MethodGroup:
-    """The lines of one kind of methods, which compete among themselves; `note` is for readers."""
+    """The lines of one kind of methods, which are compared among themselves, and a note."""
 
     kind: MethodKind
     lines: tuple[Line, ...]
@@ -205,7 +205,7 @@ class MethodGroup:
 
 
 def shown_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """Return the columns, without a group's average where the group is all there is."""
+    """Return the columns; a group's average is left out if there is no other group."""
     everything, *others = columns(rows)
     return (everything, *(c for c in others if not c.is_average or c.sets != everything.sets))
 
@@ -216,9 +216,9 @@ def groups(
     titles: Mapping[str, str],
     others: Sequence[Published] = (),
 ) -> tuple[MethodGroup, ...]:
-    """Return the lines of a metric in percent, inductive methods and test-time ones apart.
+    """Return the lines of a metric in percent, inductive and test-time methods separately.
 
-    `others` are published figures: a line under their method's own.
+    `others` are published results: a line below their method's own.
     """
     layout, found = shown_columns(rows), []
     for kind in get_args(MethodKind):
@@ -237,7 +237,7 @@ def groups(
 
 
 def stream_note(rows: Sequence[Row]) -> str:
-    """Say in which order test-time methods saw the test images; empty for rows without a stream."""
+    """Return the order in which test-time methods saw the test images; empty without streams."""
     streams = [row.stream for row in rows if row.stream]
     if not streams:
         return ""

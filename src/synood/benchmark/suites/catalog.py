@@ -1,6 +1,6 @@
-"""The benchmarks that are known by name: which sets, how many images, laid out how, from where.
+"""The known benchmarks: their sets, image counts, layouts and sources.
 
-Counts and hashes come from the owners' lists as public repositories hold them: OpenOOD's imglists
+Counts and hashes come from the owners' lists as found in public repositories: OpenOOD's imglists
 in facebookresearch/UnifiedUncertaintyCalibration at 6718913 (six of them also, under other path
 prefixes, in ZhikangXu0112/InterNeg at e016202, which has the file names of the MOS subsets too),
 NINCO's tables in j-cb/NINCO at 8f42ce7. Where no public copy was found the hash is None.
@@ -23,8 +23,8 @@ MINI: dict[str, Split] = {
     "mini-main": "main",
 }  # name -> split of the embedded world
 
-# Where folders are looked for below the root, the first that is there counts. MOS, MCM, NegLabel,
-# SynOOD and OpenOOD each have their own habit, and so have the people who unpack the archives.
+# Where folders are looked for below the root; the first that exists is taken. MOS, MCM, NegLabel,
+# SynOOD and OpenOOD each use a layout of their own, and so do people who unpack the archives.
 _IMAGENET = (
     *("ImageNet", "imagenet", "ILSVRC-2012", "id_data/ILSVRC-2012", "dataset/id_data/ILSVRC-2012"),
     *("imagenet_1k", "images_largescale/imagenet_1k", "data/images_largescale/imagenet_1k", ""),
@@ -39,10 +39,10 @@ class KnownSet:
 
     Attributes:
         name: as the tables print it.
-        group: `near` and `far` are averaged apart.
+        group: `near` and `far` are averaged separately.
         role: what the set may be used for.
         places: folders below the root; the first that exists is taken.
-        count: images that the owners' set holds.
+        count: number of images in the owners' set.
         source: where to get it.
         imglist: the owners' list; paths in it are below the folder of `places`.
         list_hash: SHA-256 of the list's lines, sorted; the order does not matter.
@@ -64,7 +64,7 @@ class KnownSet:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark by name; `note` says what has to be known to read its figures."""
+    """A benchmark by name; `note` is what a reader of its results must know."""
 
     name: str
     title: str
@@ -141,8 +141,8 @@ _IMAGENET_4 = Benchmark(
     "ImageNet-1k against iNaturalist, SUN, Places and Textures",
     "Huang and Li, MOS, CVPR 2021, arXiv 2105.01879",
     "The benchmark has no validation images: methods are measured with their published settings. "
-    "By its auditors (Bitterwolf et al., ICML 2023) 59.5 % of Places and 26.2 % of SUN show an "
-    "ImageNet class: read `clean` beside it.",
+    "According to Bitterwolf et al. (ICML 2023), 59.5 % of Places and 26.2 % of SUN show an "
+    "ImageNet class: compare with `clean`.",
     (
         _TRAIN,
         _VAL,
@@ -163,7 +163,7 @@ _OPENOOD_1K = Benchmark(
     "OpenOOD v1.5 for ImageNet-1k: near SSB-hard, NINCO; far iNaturalist, Textures, OpenImage-O",
     "Zhang et al., OpenOOD v1.5, DMLR 2024, arXiv 2306.09301",
     "Settings may be chosen on 5,000 validation images of ImageNet and 1,763 of OpenImage-O. The "
-    "latter come from the same source as a far test set, so choices favour far OOD.",
+    "latter come from the same source as a far test set, so the choices favour far OOD.",
     (
         _openood("ImageNet train", "id", "train", "train_imagenet", 1_281_167, None),
         _openood("ImageNet val, held out", "id", "validation", "val_imagenet", 5_000,
@@ -190,7 +190,7 @@ _IMAGENET_O = Benchmark(
     "imagenet-o",
     "ImageNet-1k against ImageNet-O, images chosen to fool a ResNet-50",
     "Hendrycks et al., CVPR 2021, arXiv 1907.07174",
-    "In-distribution are all 50,000 validation images; the owners take those of 200 classes.",
+    "All 50,000 validation images are in-distribution; the owners use those of 200 classes.",
     (
         _TRAIN,
         _VAL,
@@ -208,7 +208,7 @@ _CLEAN = Benchmark(
     "clean",
     "ImageNet-1k against sets without ImageNet's classes: NINCO, its authors' Clean, and others",
     "Ansari et al., NegRefine, ICCV 2025, arXiv 2507.09795; sets of Bitterwolf et al., ICML 2023",
-    "Clean holds the images of eleven OOD sets that NINCO's authors found to show no class. No "
+    "Clean has the images of eleven OOD sets in which NINCO's authors found no class. No "
     "validation images: methods are measured with their published settings.",
     (
         _TRAIN,
@@ -232,8 +232,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         name: Benchmark(
             name,
             f"the embedded mini world, {split} split",
-            "synood's own; made from drawings and photographs that the package holds",
-            "Written by whichever command uses it first; no download.",
+            "synood's own, made from drawings and photographs in the package",
+            "Written when it is first used; no download.",
             (),
         )
         for name, split in MINI.items()
