@@ -82,7 +82,7 @@ def test_no_form_of_a_class_stays_its_own_negative_label():
     given = label_list(["hot-dog", "cherry", "wolf", "dog", "tshirt", "wolfhound"], "a list")
     left, sentence = given.without(["hot dog", "cherries", "wolves", "T-shirt"])
     assert [word.text for word in left.words] == ["dog", "wolfhound"]
-    assert "4 left out as names of classes" in sentence
+    assert "4 left out as class names" in sentence
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,11 @@ def test_names_of_classes_are_left_out_and_the_sentence_says_all():
     left, sentence = read_labels(NAME).without(["Rain_Barrel", "tench"])
     assert len(left.words) == 10_498
     assert sentence == (
-        "10,498 negative labels from neglabel-imagenet, 1 left out as names of classes, "
-        "18 with a stray [ or quotation mark used as they are."
+        "10,498 negative labels from neglabel-imagenet, 1 left out as class names, "
+        "18 with a stray [ or quotation mark kept as they are."
     )
     assert label_list(["rope"], "a list").without([])[1] == "1 negative labels from a list."
-    with pytest.raises(InputError, match="negative labels: none is left"):
+    with pytest.raises(InputError, match="negative labels: none left"):
         label_list(["rope"], "a list").without(["Rope"])
 
 

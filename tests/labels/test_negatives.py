@@ -88,7 +88,7 @@ def test_the_list_of_neglabel_makes_a_detector(bundle):
     )
     assert len(made.negative_prompts) == 10_498
     assert "This is a [aqueous photo" in made.negative_prompts
-    assert "1 left out as names of classes, 18 with a stray" in made.notes[0]
+    assert "1 left out as class names, 18 with a stray" in made.notes[0]
     whole = MiningSettings(exclude_class_names=False)
     made = OODDetector.from_classes(
         ["rain barrel", "dog"], bundle, ["the nice rain barrel", "rope"], mining=whole
@@ -110,7 +110,7 @@ def test_a_run_takes_a_list_instead_of_mining_and_records_it(bundle, tmp_path):
     )
     expected = ("a photo of a rope", "a photo of a lamp", "a mossy photo", "a [brisk photo")
     assert detector.negative_prompts == expected
-    said = "4 negative labels from negatives.txt, 1 left out as names of classes, 1 with a stray"
+    said = "4 negative labels from negatives.txt, 1 left out as class names, 1 with a stray"
     assert any(stage == "mine" and message.startswith(said) for stage, message in told)
     recorded = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
     assert recorded["inputs"]["negatives"].startswith("negatives.txt ")

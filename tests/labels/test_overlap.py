@@ -28,7 +28,7 @@ def test_the_overlap_is_counted_by_hand():
     text = found.text()
     assert "compared with theirs: 2 of the 3 labels mined are among its 5 (66.7%; 2 would" in text
     assert "of its labels 3 are candidates (60.00%; 1 of them as the other" in text
-    assert "1 more once a stray mark is taken off, 1 not at all (kedah)" in text
+    assert "1 more once a stray mark is removed, 1 not at all (kedah)" in text
 
 
 def test_wordnet_as_shipped_holds_all_but_40_of_neglabels_labels():

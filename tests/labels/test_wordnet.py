@@ -66,7 +66,7 @@ def test_what_is_left_out_is_a_choice(database):
     without = wordnet.read_wordnet(database, exclude=["noun.substance", "adj.all"])
     assert Word("gold", "adjective", "adj.pert") in without
     assert not any(word.lexname == "adj.all" for word in without)
-    with pytest.raises(InputError, match=r"exclude: 'noun.animals' is no lexicographer file"):
+    with pytest.raises(InputError, match=r"exclude: 'noun.animals' is not a lexicographer file"):
         wordnet.read_wordnet(database, exclude=["noun.animals"])
 
 

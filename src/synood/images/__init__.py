@@ -1,1 +1,1 @@
-"""Where pictures come from, how they are read, and which of them the method redraws."""
+"""Images: where they come from, how they are decoded, and which of them the method redraws."""

@@ -1,10 +1,10 @@
-"""Width and height out of the first bytes of a JPEG or PNG, in a tenth of a decoder's time."""
+"""Width and height from the first bytes of a JPEG or PNG, ten times faster than a decoder."""
 
 from __future__ import annotations
 
 import struct
 
-HEAD = 4096  # bytes in which nearly every photograph says its size
+HEAD = 4096  # bytes that hold the size of nearly every photograph
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start of a frame, by coding
@@ -12,7 +12,7 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 
 
 def size_in_head(head: bytes) -> tuple[int, int] | None:
-    """Return (width, height) where the beginning of a file says it beyond doubt, else None.
+    """Return (width, height) where the first bytes of a file say it beyond doubt, else None.
 
     ITU-T T.81 B.2.2 for JPEG, the PNG specification 11.2.1 for PNG.
 
@@ -30,13 +30,13 @@ def size_in_head(head: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int]:
-    place = 2
-    while place + 9 <= len(head) and head[place] == 0xFF:
-        marker = head[place + 1]
+    start = 2
+    while start + 9 <= len(head) and head[start] == 0xFF:
+        marker = head[start + 1]
         if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", head, place + 5)
+            height, width = struct.unpack_from(">HH", head, start + 5)
             return width, height
         if marker in _ALONE or marker == 0xFF:
-            break  # legal and rare: a decoder tells
-        place += 2 + int.from_bytes(head[place + 2 : place + 4], "big")
+            break  # legal but rare: left to the decoder
+        start += 2 + int.from_bytes(head[start + 2 : start + 4], "big")
     return 0, 0

@@ -1,6 +1,6 @@
-"""Many images in little memory: their names in one buffer, a record made when it is asked for.
+"""Many images in little memory: their names in one buffer, a record made on request.
 
-A million `ImageRecord`s take a gigabyte and several seconds; the names of as many images are a
+A million `ImageRecord`s take a gigabyte and several seconds; the names of a million images are a
 buffer of 70 MB and a few arrays, found with NumPy in well under a second.
 """
 
@@ -27,7 +27,7 @@ _NEWLINE, _SPACE, _MINUS, _ZERO = b"\n -0"
 BOM = b"\xef\xbb\xbf"
 _DIGITS = 18  # that fit into an int64
 _WORD = 8  # bytes
-_TAIL = 3 * _WORD  # of a name's end, by which names are told apart before they are compared whole
+_TAIL = 3 * _WORD  # bytes at a name's end that are compared before whole names are
 _MIX = np.uint64(0x9E37_79B9_7F4A_7C15)  # odd, from the golden ratio
 
 
@@ -45,10 +45,10 @@ class Records(Sequence[ImageRecord]):
 
     Args:
         base: folder that the names are below.
-        names: the names' bytes, in whatever order and with whatever between them.
+        names: the bytes of the names, in any order and with anything between them.
         starts: (N,) where each name begins.
         ends: (N,) where it ends.
-        labels: (N,) places in `class_names`, -1 for an image without a label.
+        labels: (N,) indices into `class_names`, -1 for an image without a label.
         class_names: C names.
     """
 
@@ -77,7 +77,7 @@ class Records(Sequence[ImageRecord]):
         labels: NDArray[np.int64],
         class_names: Sequence[str] = (),
     ) -> Records:
-        """Make records of names one by one."""
+        """Make records of separate names."""
         ends = np.cumsum([len(name) for name in names], dtype=np.int64)
         starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
         return cls(base, b"".join(names), starts, ends, labels, class_names)
@@ -86,15 +86,15 @@ class Records(Sequence[ImageRecord]):
         return len(self._starts)
 
     @overload
-    def __getitem__(self, place: int) -> ImageRecord: ...
+    def __getitem__(self, row: int) -> ImageRecord: ...
 
     @overload
-    def __getitem__(self, place: slice) -> tuple[ImageRecord, ...]: ...
+    def __getitem__(self, row: slice) -> tuple[ImageRecord, ...]: ...
 
-    def __getitem__(self, place: int | slice) -> ImageRecord | tuple[ImageRecord, ...]:
-        if isinstance(place, slice):
-            return tuple(self[row] for row in range(*place.indices(len(self))))
-        name, label = self.name(place), int(self._labels[place])
+    def __getitem__(self, row: int | slice) -> ImageRecord | tuple[ImageRecord, ...]:
+        if isinstance(row, slice):
+            return tuple(self[each] for each in range(*row.indices(len(self))))
+        name, label = self.name(row), int(self._labels[row])
         path = self._base / os.fsdecode(name)
         return ImageRecord(_text(name), path, None if label < 0 else self._class_names[label])
 
@@ -106,60 +106,60 @@ class Records(Sequence[ImageRecord]):
     def __hash__(self) -> int:
         return hash((self._base, len(self)))
 
-    def name(self, place: int) -> bytes:
+    def name(self, row: int) -> bytes:
         """Return the bytes of one name."""
-        return self._names[int(self._starts[place]) : int(self._ends[place])]
+        return self._names[int(self._starts[row]) : int(self._ends[row])]
 
     def used_labels(self) -> set[str]:
-        """Return the class names that at least one record has."""
+        """Return the class names of which there is a record."""
         return {self._class_names[label] for label in np.unique(self._labels) if label >= 0}
 
-    def label_indices(self, place: Mapping[str, int]) -> NDArray[np.int64]:
-        """Return each record's `place` by its label (N,), -1 for none."""
-        places = [*(place.get(name, -1) for name in self._class_names), -1]
-        found: NDArray[np.int64] = np.array(places, np.int64)[self._labels]
+    def label_indices(self, indices: Mapping[str, int]) -> NDArray[np.int64]:
+        """Return what `indices` has for each record's label (N,), -1 for none."""
+        by_label = [*(indices.get(name, -1) for name in self._class_names), -1]
+        found: NDArray[np.int64] = np.array(by_label, np.int64)[self._labels]
         return found
 
     def first_repeat(self) -> str | None:
-        """Return the first id that was there before, None where all differ."""
+        """Return the first id that repeats an earlier one, None where all differ."""
         if not _is_text(self._names):  # then different bytes may have one text
             return first_repeat([record.id for record in self])
-        rows = np.flatnonzero(_shared(self._tail_marks()))
+        rows = np.flatnonzero(_shared(self._tail_hashes()))
         found = first_repeat([self.name(int(row)) for row in rows])
         return None if found is None else found.decode()
 
-    def _tail_marks(self) -> NDArray[np.uint64]:
-        """Return a number for each name, of its end and its length; (N,)."""
+    def _tail_hashes(self) -> NDArray[np.uint64]:
+        """Return a hash of each name's end and length; (N,)."""
         words = _words(bytes(_TAIL) + self._names)
         ends = self._ends.astype(np.int64)
         lengths = ends - self._starts.astype(np.int64)
-        marks = lengths.astype(np.uint64)
+        hashes = lengths.astype(np.uint64)
         for before in range(0, _TAIL, _WORD):
             word = words[ends + (_TAIL - before - _WORD)]
             inside = np.clip(lengths - before, 0, _WORD)  # bytes of the word that are the name's
             word = word >> (8 * np.minimum(_WORD - inside, _WORD - 1)).astype(np.uint64)
-            marks = (marks ^ np.where(inside > 0, word, np.uint64(0))) * _MIX
-            marks ^= marks >> np.uint64(32)
-        return marks
+            hashes = (hashes ^ np.where(inside > 0, word, np.uint64(0))) * _MIX
+            hashes ^= hashes >> np.uint64(32)
+        return hashes
 
 
 def _words(data: bytes) -> NDArray[np.uint64]:
-    """Return the eight bytes that begin at each place, the first of least weight."""
+    """Return the eight bytes from each offset on, as a little-endian number."""
     return np.ndarray((len(data) - _WORD + 1,), "<u8", data, strides=(1,))
 
 
 def read_lines(
     data: bytes,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Find the names and numbers in the text of an imglist, as bytes.
+    """Find the names and numbers in an imglist, given as bytes.
 
-    A line is "some path.jpg 12": a name, and after its last space a whole number; without one
-    there is no label. Blank lines are passed over, blanks around a line and a name are left out.
+    A line is "some path.jpg 12": a name and, after the last space, a whole number; without one
+    there is no label. Blank lines are skipped, blanks around lines and names are stripped.
 
     Returns:
         starts, ends: (N,) where each line's name begins and ends in `data`.
         numbers: (N,) the numbers, -1 where a line has none or a negative one.
-        lines: (N,) the lines' numbers, from 1.
+        lines: (N,) line numbers, from 1.
     """
     data = data or b"\n"
     array = np.frombuffer(data, np.uint8)
@@ -179,7 +179,7 @@ def read_lines(
 def _trimmed(
     array: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Move ends to the left over blanks, at most to the starts."""
+    """Move ends left over blanks, at most to the starts."""
     while (blank := (ends > starts) & _BLANK[array[np.maximum(ends - 1, 0)]]).any():
         ends = ends - blank
     return ends
@@ -188,7 +188,7 @@ def _trimmed(
 def _numbers(
     array: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the space before each line's number is, -1 without one, and the numbers."""
+    """Return the offset of the space before each line's number, -1 without one, and the number."""
     spaces = np.concatenate([[-1], np.flatnonzero(array == _SPACE)])
     cut = spaces[np.searchsorted(spaces, ends) - 1]
     first = np.minimum(cut + 1, len(array) - 1)
@@ -196,24 +196,25 @@ def _numbers(
     digits = ends - first - negative
     whole = (cut > starts) & (digits >= 1) & (digits <= _DIGITS)
     values = np.zeros(len(ends), np.int64)
-    for place in range(int(digits[whole].max(initial=0))):
-        inside = whole & (place < digits)
-        digit = array[np.maximum(ends - 1 - place, 0)].astype(np.int64) - _ZERO
+    for power in range(int(digits[whole].max(initial=0))):
+        inside = whole & (power < digits)
+        digit = array[np.maximum(ends - 1 - power, 0)].astype(np.int64) - _ZERO
         whole &= ~inside | ((digit >= 0) & (digit <= 9))
-        values += np.where(inside, digit * 10**place, 0)
+        values += np.where(inside, digit * 10**power, 0)
     return np.where(whole, cut, -1), np.where(whole & ~negative, values, -1)
 
 
-def _shared(marks: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Say for each mark whether another one equals it."""
-    ordered = np.sort(marks)
+def _shared(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say for each hash whether another one equals it."""
+    ordered = np.sort(hashes)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(twice):
-        return np.zeros(len(marks), bool)
-    return np.isin(marks, twice)
+        return np.zeros(len(hashes), bool)
+    return np.isin(hashes, twice)
 
 
 def first_repeat(names: Sequence[_Name]) -> _Name | None:
+    """Return the first name that repeats an earlier one, None where all differ."""
     seen: set[_Name] = set()
     for name in names:
         if name in seen:
@@ -223,7 +224,7 @@ def first_repeat(names: Sequence[_Name]) -> _Name | None:
 
 
 def refuse_repeat(repeated: str | None, source: str) -> None:
-    """Raise an `InputError` where an id of `source` came twice."""
+    """Raise an `InputError` when an id of `source` is repeated."""
     if repeated is not None:
         raise InputError(f"{source}: the image {repeated!r} is listed twice")
 

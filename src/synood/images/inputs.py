@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def batches(images: Images, size: int) -> Iterator[list[ImageInput]]:
     """Yield lists of at most `size` single images; nothing is decoded, nothing is kept.
 
-    A folder stands for every image below it, in sorted order.
+    A folder means all images below it, in sorted order.
     """
     batch: list[ImageInput] = []
     for item in _items(images):
@@ -38,7 +38,7 @@ def batches(images: Images, size: int) -> Iterator[list[ImageInput]]:
 
 
 def as_image(item: ImageInput) -> Image:
-    """Decode a path, wrap an array (H, W, 3) or (H, W) of bytes, or take an opened picture."""
+    """Decode a path, wrap an array (H, W, 3) or (H, W) of bytes, or take an opened image."""
     from PIL import Image
 
     if isinstance(item, (str, Path)):
@@ -57,7 +57,7 @@ def as_image(item: ImageInput) -> Image:
 
 
 def _as_read(image: Image) -> Image:
-    """Turn and flatten an opened picture as `read_image` does, so that it scores as its file."""
+    """Turn and flatten an opened image as `read_image` does, so that it scores like its file."""
     from PIL import Image, ImageOps
 
     upright = ImageOps.exif_transpose(image)
@@ -68,7 +68,7 @@ def _as_read(image: Image) -> Image:
 
 
 def path_of(item: ImageInput) -> Path | None:
-    """Return the path an image was given by, or None for a picture or an array."""
+    """Return the path an image was given by, or None for an opened image or an array."""
     return as_path(item) if isinstance(item, (str, Path)) else None
 
 

@@ -1,7 +1,7 @@
-"""Images that lie elsewhere: `s3://bucket/photos` and every other URL that fsspec opens.
+"""Images in object stores: `s3://bucket/photos` and every other URL that fsspec opens.
 
-A URL is written wherever a path of images, an imglist or a file of class names is. It is read as
-a `RemotePath`: a `Path` in all that concerns names, whose file is fetched when it is opened.
+A URL may be given wherever a path of images, an imglist or a file of class names may. It becomes a
+`RemotePath`: a `Path` as far as names go, whose file is fetched when it is opened.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-BLOCK = 2**18  # bytes fetched at least when a file is opened: the headers, and most pictures whole
-_ROOTED = ("file:", "local:")  # their paths begin at the root of the machine
+BLOCK = 2**18  # bytes fetched at once: a file's header, and most images whole
+_ROOTED = ("file:", "local:")  # with absolute paths on this machine
 
 
 class RemotePath(PosixPath):
@@ -46,14 +46,14 @@ class RemotePath(PosixPath):
         return self
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """Return kind, size and, in place of a time, a number that changes with the version."""
+        """Return kind, size and, instead of a time, a number that changes with the version."""
         with self._reached():
             system, path = self._system()
             entry = system.info(path)
         is_folder = entry["type"] == "directory"
         mode = stat.S_IFDIR if is_folder else stat.S_IFREG
-        marks = [entry.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created")]
-        version = zlib.crc32(repr([mark for mark in marks if mark]).encode())
+        versions = [entry.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created")]
+        version = zlib.crc32(repr([value for value in versions if value]).encode())
         size = int(entry.get("size") or 0)
         times = {"st_atime_ns": version, "st_mtime_ns": version, "st_ctime_ns": version}
         return os.stat_result((mode, 0, 0, 1, 0, 0, size, version, version, version), times)
@@ -100,10 +100,10 @@ class RemotePath(PosixPath):
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Make an `OSError` of what a store or its package may raise."""
+        """Turn what a store or its package may raise into an `OSError` or `InputError`."""
         try:
             yield
-        except FileNotFoundError:  # fsspec's have no number, which `exists` asks for
+        except FileNotFoundError:  # fsspec's lack the errno that `exists` checks
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from None
         except OSError:
             raise
@@ -116,7 +116,7 @@ def _tail(name: str, root: str) -> str:
 
 
 def as_path(path: str | Path) -> Path:
-    """Return a path, or the `RemotePath` of a URL, also of one whose slashes a `Path` has eaten.
+    """Return a path, or the `RemotePath` of a URL, even one whose slashes a `Path` has collapsed.
 
     >>> as_path("photos"), as_path(Path("memory://photos"))
     (PosixPath('photos'), RemotePath('memory://photos'))

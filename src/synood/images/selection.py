@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from synood.images.sources import ImageIndex, ImageRecord
 
-THREADS = 16  # that open files: more than cores, since a disk lets them wait
-_AT_ONCE = 256  # images that a thread looks at before it takes the next ones
+THREADS = 16  # that open files: more than cores, since they wait for the disk
+_AT_ONCE = 256  # images per task of a thread
 
 
 @dataclass(frozen=True)
 class Selected:
-    """A chosen image and the ratio that it was chosen by."""
+    """A chosen image and its bytes per pixel."""
 
     record: ImageRecord
     bytes_per_pixel: float
@@ -39,14 +39,14 @@ class Selected:
 
 @dataclass(frozen=True, eq=False)
 class Ratios:
-    """Bytes per pixel of an index's images (N,), NaN where `broken` says why, by row."""
+    """Bytes per pixel of an index's images (N,), NaN where an image is unreadable: why, by row."""
 
     values: NDArray[np.float64]
     broken: Mapping[int, str]
 
 
 def bytes_per_pixel(path: Path) -> float:
-    """Size of the file over the image's pixels: a compressed picture of much detail has more.
+    """File size divided by the number of pixels: a detailed image compresses worse.
 
     Paper §3.4; authors' code, cleaned/clean_data.py:15-24. Only the header is read; a file that
     is not an image is an `InputError`.
@@ -61,8 +61,8 @@ def bytes_per_pixel(path: Path) -> float:
 def measure_ratios(index: ImageIndex, threads: int = THREADS) -> Ratios:
     """Read the header of every image: its bytes per pixel, as `bytes_per_pixel` says it.
 
-    Files are opened by several threads, as most of the time goes by waiting for a disk. What
-    the first bytes of a JPEG or PNG say is taken; all else is asked of the decoder, one at a time.
+    Several threads open files, since most of the time is spent waiting for the disk. The size of a
+    JPEG or PNG is read from its first bytes, all others by the decoder, one at a time.
     """
     values = np.full(len(index.records), np.nan)
     broken: dict[int, str] = {}
@@ -85,13 +85,16 @@ def select_complex(
 ) -> list[Selected]:
     """Choose the `per_class` images with the most bytes per pixel of each class.
 
-    Classes stand in the index's order, images by descending ratio and equal ratios by id; a class
-    that has fewer gives all. The authors' code compares the ratios as text (clean_data.py:38-39);
-    here they are numbers. `ratios` (N,) are those of the index's images where they are known
-    already, NaN for images to be passed over. Raises `InputError` for images without a label.
+    Classes keep the order of the index; images are in descending order of the ratio, then by id. A
+    class with fewer images gives all. The authors' code compares the ratios as text
+    (clean_data.py:38-39); here they are numbers. `ratios` (N,) are those of the index's images if
+    they are known already, NaN for images to skip.
+
+    Raises:
+        InputError: an image has no label, or cannot be read.
     """
     if ratios is None:
-        _refuse_unranked(index, per_class)
+        _checked_labels(index, per_class)
         measured = measure_ratios(index)
         if measured.broken:
             raise InputError(next(iter(measured.broken.values())))
@@ -101,10 +104,10 @@ def select_complex(
 
 
 def complex_rows(index: ImageIndex, per_class: int, ratios: NDArray[np.float64]) -> list[int]:
-    """Do as `select_complex`, returning the chosen images' rows."""
-    places = _refuse_unranked(index, per_class)
+    """Like `select_complex`, but return the rows of the chosen images."""
+    labels = _checked_labels(index, per_class)
     chosen: list[int] = []
-    for rows in rows_by_class(places, len(index.class_names)):
+    for rows in rows_by_class(labels, len(index.class_names)):
         rows = rows[~np.isnan(ratios[rows])]
         if len(rows) > per_class:  # those at least as complex as the last one that fits
             least = np.partition(ratios[rows], -per_class)[-per_class]
@@ -114,30 +117,30 @@ def complex_rows(index: ImageIndex, per_class: int, ratios: NDArray[np.float64])
     return chosen
 
 
-def _refuse_unranked(index: ImageIndex, per_class: int) -> NDArray[np.int64]:
-    """Return each image's class, by place, or refuse what cannot be selected from."""
+def _checked_labels(index: ImageIndex, per_class: int) -> NDArray[np.int64]:
+    """Return the class index of each image (N,); refuse what cannot be selected from."""
     if per_class < 1:
         raise InputError(f"select.per_class is {per_class}; it must be at least 1")
-    places = index.label_indices()
-    if len(places) and places.min() < 0:
-        path = index.records[int(places.argmin())].path
+    labels = index.label_indices()
+    if len(labels) and labels.min() < 0:
+        path = index.records[int(labels.argmin())].path
         raise InputError(f"{readable(path)}: has no class; selection is per class")
-    return places
+    return labels
 
 
-def rows_by_class(places: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
-    """Return the rows of each of `count` classes, ascending; `places` (N,) are the rows' classes.
+def rows_by_class(labels: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
+    """Return the rows of each of `count` classes, ascending; `labels` (N,) are class indices.
 
     >>> [rows.tolist() for rows in rows_by_class(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
     """
-    order = np.argsort(places, kind="stable")
-    ends = np.searchsorted(places[order], np.arange(count + 1))
-    return [order[ends[place] : ends[place + 1]] for place in range(count)]
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(count + 1))
+    return [order[ends[label] : ends[label + 1]] for label in range(count)]
 
 
 def _quick_ratio(path: Path) -> float | None:
-    """Return the ratio of a file whose first bytes say its size, None for any other."""
+    """Return the ratio of a file whose first bytes give its size, None for any other."""
     try:
         head, weight = _remote_head(path) if isinstance(path, RemotePath) else _local_head(path)
     except (OSError, ValueError, InputError):
@@ -149,7 +152,7 @@ def _quick_ratio(path: Path) -> float | None:
 
 
 def _local_head(path: Path) -> tuple[bytes, int]:
-    """Return the first bytes of a plain file and its size; nothing of what is no plain file."""
+    """Return the first bytes of a regular file and its size; no bytes of anything else."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(descriptor)

@@ -41,9 +41,9 @@ _KINDS = "JPEG, PNG, WebP, TIFF, ..."
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """Images in a fixed order, with ids that are distinct; `class_names` gives the class order.
+    """Images in a fixed order with distinct ids; `class_names` gives the class order.
 
-    The records of a large listing are made one by one when they are asked for.
+    The records of a large listing are made one by one, on request.
     """
 
     root: Path
@@ -51,15 +51,14 @@ class ImageIndex:
     records: Sequence[ImageRecord]
 
     def label_indices(self) -> NDArray[np.int64]:
-        """Return each image's place in `class_names` (N,), -1 without a label that is there."""
-        place = {name: number for number, name in enumerate(self.class_names)}
+        """Return the index of each image's label in `class_names` (N,), -1 without one."""
+        indices = {name: number for number, name in enumerate(self.class_names)}
         if isinstance(self.records, Records):
-            return self.records.label_indices(place)
-        places = [place.get(record.label or "", -1) for record in self.records]
-        return np.array(places, np.int64)
+            return self.records.label_indices(indices)
+        return np.array([indices.get(record.label or "", -1) for record in self.records], np.int64)
 
     def used_class_names(self) -> tuple[str, ...]:
-        """Return the class names that at least one image has, in the class order."""
+        """Return the class names of which there is an image, in the class order."""
         records = self.records
         if isinstance(records, Records):
             used: set[str | None] = {*records.used_labels()}
@@ -75,7 +74,7 @@ def folder_per_class(
 
     Classes are in the order of their sorted folder names. Their names are those of the folders or
     come from `classes`: folder name -> class name, or names in the folders' order; in each, "_" is
-    a space (`synood.labels.class_names`). Files beside the class folders are passed over.
+    a space (`synood.labels.class_names`). Files next to the class folders are skipped.
 
     Raises `InputError` when the folder is missing or has no class folders, when a class is empty,
     when two classes have one name, and when `classes` does not fit the folders.
@@ -100,8 +99,8 @@ def folder_per_class(
 def find_images(paths: Sequence[Path]) -> ImageIndex:
     """List image files, and those in folders at any depth, without labels, sorted by id.
 
-    A file that is named is taken whatever its suffix, and once however often it is named. Ids are
-    relative to the one folder, or to the deepest folder above everything that is named.
+    A file given by name is listed whatever its suffix, once however often it is given. Ids are
+    relative to the one folder, or to the deepest common folder of everything given.
 
     Raises `InputError` for a path that does not exist, a folder without images and no paths.
     """
@@ -208,7 +207,7 @@ def _refuse_unequal(root: Path, folders: Sequence[str], classes: Mapping[str, st
 
 
 def _find_in_several(paths: Sequence[Path]) -> ImageIndex:
-    """List files and folders together; what is named twice counts once."""
+    """List files and folders together; what is given twice counts once."""
     starts: list[Path] = []
     files: dict[Path, Path] = {}
     for path in paths:
@@ -246,13 +245,13 @@ def _index_of_folder(
 
 
 def _above_all(starts: Sequence[Path]) -> Path:
-    """Return the deepest folder above everything."""
+    """Return the deepest common folder."""
     if not any(isinstance(start, RemotePath) for start in starts):
         return Path(os.path.commonpath(starts))
     levels = zip(*(start.parts for start in starts), strict=False)
     common = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, levels)]
     if not common:
-        raise InputError(f"{starts[0]} and {starts[-1]}: lie in different stores; name one only")
+        raise InputError(f"{starts[0]} and {starts[-1]}: in different stores; give one at a time")
     return RemotePath(*common)
 
 

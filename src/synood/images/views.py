@@ -1,8 +1,8 @@
-"""Views of an image: the same things, turned, stretched and in other colours.
+"""Views of an image: augmented copies, rotated, stretched and recoloured.
 
-What a detector has seen of a class is seldom all that will come: other cameras, hands and papers.
-Views stand in for some of that. They are drawn from the image's content and a number, so that the
-same image has the same views wherever and whenever it is read.
+A detector seldom sees all the ways a class can look: other cameras, other hands, other paper. Views
+cover some of them. They are drawn from the image's content and a number, so the same image always
+has the same views.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 1  # to be raised with any change below: features of views are kept by it
-LARGEST = 512  # longest side of a view in pixels: more than any encoder here looks at
+VERSION = 1  # raise it with any change below: cached features of views depend on it
+LARGEST = 512  # longest side of a view in pixels: more than any encoder here takes
 TURN = 20.0  # degrees, either way
 STRETCH = 0.35  # log of the ratio of the axes, either way
 SHEAR = 0.25
@@ -34,7 +34,7 @@ def view_of(image: Image.Image, content: str, number: int) -> Image.Image:
     """Return view `number` of an RGB image; 0 is the image itself.
 
     `content` is the SHA-256 of the image's file. A view has the image's shape, its longest side
-    at most `LARGEST`. Odd numbers change shape and colours, even ones the colours alone.
+    at most `LARGEST`. Odd numbers change geometry and colours, even numbers only colours.
 
     >>> view_of(Image.new("RGB", (64, 48)), "0" * 64, 1).size
     (64, 48)
@@ -52,7 +52,7 @@ def view_of(image: Image.Image, content: str, number: int) -> Image.Image:
 
 
 def _warped(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Turn, stretch, shear and zoom about the centre; what comes in from outside is mirrored."""
+    """Rotate, stretch, shear and zoom about the centre; the outside is filled by mirroring."""
     turn, stretch = np.deg2rad(rng.uniform(-TURN, TURN)), np.exp(rng.uniform(-STRETCH, STRETCH))
     shear, zoom = rng.uniform(-SHEAR, SHEAR), rng.uniform(ZOOM, 1.0)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -63,13 +63,13 @@ def _warped(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     centre = np.array([pads[1] + width / 2, pads[0] + height / 2])
     corner = centre - matrix @ (np.array([width, height]) / 2)
     (a, b), (d, e) = matrix.tolist()
-    place = (a, b, float(corner[0]), d, e, float(corner[1]))
+    affine = (a, b, float(corner[0]), d, e, float(corner[1]))
     whole = Image.fromarray(pixels)
-    return whole.transform(image.size, Image.Transform.AFFINE, place, Image.Resampling.BILINEAR)
+    return whole.transform(image.size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
 
 
 def _coloured(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Shift the hue, scale the saturation and bend the brightness."""
+    """Shift the hue, scale the saturation and apply a gamma to the brightness."""
     shift, gamma = int(rng.integers(-HUE, HUE + 1)), rng.uniform(*GAMMA)
     factor = rng.uniform(*SATURATION)
     changes: tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], ...] = (

@@ -1,1 +1,1 @@
-"""Words become prompts, and prompts far from every class name become negative labels."""
+"""Class names, prompts and negative labels: words far from every class name."""

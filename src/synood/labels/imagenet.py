@@ -1,8 +1,8 @@
-"""The 1,000 classes of ImageNet-1k, by WordNet id, under the names that the field gives them.
+"""The 1,000 classes of ImageNet-1k, by WordNet id, under the names used in the field.
 
-`imagenet-classes.tsv` holds, in the order of the ids, which is the order of every classifier's
-outputs: the name of OpenAI's CLIP notebook (the same list is NegLabel's class_names.py at 3253db6)
-and the words of the synset as SynOOD's code lists them (texts/ind_name.txt at e13114e).
+`imagenet-classes.tsv` holds, in the order of the ids (the order of classifier outputs), the name of
+OpenAI's CLIP notebook (the same list is NegLabel's class_names.py at 3253db6) and the words of the
+synset as SynOOD's code lists them (texts/ind_name.txt at e13114e).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _TABLE = "imagenet-classes.tsv"
 
 @dataclass(frozen=True)
 class ImageNetClass:
-    """One class: its WordNet id, OpenAI's name and the words of its synset, the first foremost."""
+    """One class: its WordNet id, OpenAI's name and the words of its synset in order."""
 
     wnid: str
     openai: str
     synonyms: tuple[str, ...]
 
     def name(self, naming: Naming) -> str:
-        """Return the class's name: OpenAI's, or the first synonym, which SynOOD's code takes."""
+        """Return the class's name: OpenAI's, or the first synonym, which SynOOD's code uses."""
         return self.openai if naming == "openai" else self.synonyms[0]
 
 
@@ -52,9 +52,9 @@ def class_names_by_wnid(naming: Naming = "openai") -> dict[str, str]:
     """Return id -> class name, no two alike.
 
     Names that two classes share ("missile" and "sunglasses" of OpenAI's; "crane", "maillot",
-    "corn" and "cardigan" of the first synonyms) end in the id in brackets, which no prompt holds
-    (`synood.labels.prompts.without_wnid`): the two stay two classes with one prompt, as in the code
-    that they come from.
+    "corn" and "cardigan" of the first synonyms) end in the id in brackets, which prompts leave out
+    (`synood.labels.prompts.without_wnid`): the two remain two classes with one
+    prompt, as in the original code.
 
     >>> class_names_by_wnid()["n04008634"]
     'missile [n04008634]'
@@ -68,10 +68,10 @@ def class_names_by_wnid(naming: Naming = "openai") -> dict[str, str]:
 
 
 def same_classes(first: Iterable[str], second: Iterable[str]) -> bool:
-    """Say whether two lists name the same classes, in whatever order.
+    """Whether two lists name the same classes, in any order and upper or lower case.
 
-    Upper and lower case are one. ImageNet's classes are the same under each of their names:
-    those above and the whole synsets that checkpoints carry ("tench, Tinca tinca").
+    ImageNet's classes are the same under each of their names: those above and the whole synsets
+    of checkpoints ("tench, Tinca tinca").
 
     >>> same_classes(class_names_by_wnid("openai").values(), class_names_by_wnid("synood").values())
     True
@@ -80,7 +80,7 @@ def same_classes(first: Iterable[str], second: Iterable[str]) -> bool:
 
 
 def _folded(names: Iterable[str]) -> list[str]:
-    """Return the names in lower case, sorted; for every list of ImageNet's names the same one."""
+    """Return the sorted keys of the names; the same for every list of ImageNet's names."""
     folded = sorted(class_key(name) for name in names)
     lists = _known_lists()
     return lists[0] if folded in lists else folded

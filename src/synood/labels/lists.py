@@ -1,8 +1,8 @@
-"""Lists of negative labels: files of one label a line, and the list that NegLabel released.
+"""Lists of negative labels: files of one label per line, and the list that NegLabel released.
 
-A line is a word, a prompt of one of the named sets ("the nice rope", "This is a mossy photo"), or
-a word and its part of speech ("mossy view<TAB>adjective"). Prompts are read as the words in them,
-so that a list can be used under any prompt set; under its own the prompts come out as they were.
+A line is a word, a prompt of a named set ("the nice rope", "This is a mossy photo"), or a word and
+its part of speech ("mossy view<TAB>adjective"). Of a prompt the word is kept, so a list works with
+any prompt set; with its own, the prompts come out unchanged.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 # The 10,499 labels that NegLabel mined for ImageNet with CLIP ViT-B/16, as released: commit
 # 3253db6, selected_neg_labels/selected_neg_labels_in1k_10k.txt (Apache-2.0).
 SHIPPED_LISTS = {"neglabel-imagenet": "neglabel-imagenet.txt.xz"}
-_MARKS = '[]"'  # remains of how NegLabel's word files were made: "[aqueous", 'uranium 235"'
+_MARKS = '[]"'  # left over in NegLabel's word files: "[aqueous", 'uranium 235"'
 
 
 @dataclass(frozen=True)
 class LabelList:
-    """Negative labels as words, each line once and in order, and where they come from."""
+    """Negative labels as words, without repeats, in order, and the name of their source."""
 
     source: str
     words: tuple[Word, ...]
 
     @property
     def id(self) -> str:
-        """Where the list comes from, with sixteen hex digits of its contents."""
+        """The source with sixteen hex digits of the contents."""
         contents = [(word.text, word.pos) for word in self.words]
         return f"{self.source} {fingerprint(contents)}"
 
     @property
     def damaged(self) -> tuple[Word, ...]:
-        """Words with an odd mark in them: kept as they are, since published features have it."""
+        """Words with a stray mark in them, kept as they are since published features have it."""
         return tuple(word for word in self.words if repaired(word.text) != word.text)
 
     def without(self, names: Iterable[str]) -> tuple[LabelList, str]:
-        """Leave out the words that are among `names`; the sentence says what was found.
+        """Leave out the words that are forms of `names`; the sentence says how many.
 
         Raises:
             InputError: no word is left.
@@ -57,13 +57,13 @@ class LabelList:
         taken = NameForms(names)
         words = tuple(word for word in self.words if not taken.holds(word))
         if not words:
-            raise InputError("negative labels: none is left; give words that are no class names")
+            raise InputError("negative labels: none left; give words other than the class names")
         left = LabelList(self.source, words)
         sentence = f"{len(words):,} negative labels from {self.source}"
         if len(words) < len(self.words):
-            sentence += f", {len(self.words) - len(words):,} left out as names of classes"
+            sentence += f", {len(self.words) - len(words):,} left out as class names"
         if left.damaged:
-            sentence += f", {len(left.damaged):,} with a stray [ or quotation mark used as they are"
+            sentence += f", {len(left.damaged):,} with a stray [ or quotation mark kept as they are"
         return left, f"{sentence}."
 
 
@@ -80,7 +80,8 @@ def read_labels(name_or_path: str | Path) -> LabelList:
     path = Path(name_or_path)
     if not path.exists():
         raise InputError(
-            f"{path}: no such file; give a text of one word a line or {' or '.join(SHIPPED_LISTS)}"
+            f"{path}: no such file; give a text file with one word per line, or "
+            + " or ".join(SHIPPED_LISTS)
         )
     return label_list(text_lines(read_text(path)), path.name)
 
@@ -93,7 +94,7 @@ def given_labels(negatives: GivenNegatives) -> LabelList:
 
 
 def read_words(name_or_path: str | Path) -> tuple[Word, ...]:
-    """Read candidates: "wordnet" (that ships), a WordNet database directory, or a text file."""
+    """Read candidates: "wordnet" (in the package), a WordNet database directory or a text file."""
     if str(name_or_path) == "wordnet":
         return shipped_words()
     path = Path(name_or_path)
@@ -101,7 +102,7 @@ def read_words(name_or_path: str | Path) -> tuple[Word, ...]:
 
 
 def label_list(entries: Iterable[str | Word], source: str) -> LabelList:
-    """Read entries as words; empty ones and those that are there already are passed over."""
+    """Read entries as words; empty and repeated ones are skipped."""
     words: dict[tuple[str, str], Word] = {}
     for entry in entries:
         word = read_label(entry) if isinstance(entry, str) else entry
@@ -111,7 +112,7 @@ def label_list(entries: Iterable[str | Word], source: str) -> LabelList:
 
 
 def read_label(line: str) -> Word:
-    r"""Read one line as the word in it.
+    r"""Read the word of one line.
 
     >>> read_label("This is a mossy photo")
     Word(text='mossy', pos='adjective', lexname='')
@@ -132,11 +133,11 @@ def read_label(line: str) -> Word:
 
 
 def label_line(word: Word, label: str) -> str:
-    """Return the line that `read_label` reads as `word`: its prompt, or word and part of speech."""
+    """Return a line that `read_label` reads as `word`: its prompt, or word and part of speech."""
     return label if read_label(label) == word or word.pos == "noun" else f"{label}\t{word.pos}"
 
 
 def repaired(text: str) -> str:
-    """Return a word without odd marks: "[aqueous" -> "aqueous"; "[a] b" stays."""
+    """Return a word without stray marks: "[aqueous" -> "aqueous"; "[a] b" stays."""
     paired = text.count("[") == text.count("]") and text.count('"') % 2 == 0
     return text if paired else text.strip(_MARKS)

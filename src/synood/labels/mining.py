@@ -1,7 +1,7 @@
-"""Negative labels: the candidate words that are least like every class name (NegLabel, §3).
+"""Negative labels: the candidate words least similar to the class names (NegLabel, §3).
 
-Pure functions on text features. A word's closeness is a high quantile of its cosines with all
-classes, so that it may resemble a few of them; the words of least closeness are kept.
+Pure functions on text features. The closeness of a word is a high quantile of its cosines with all
+classes, so it may resemble a few of them; the least close words are kept.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def neglabel_pool(
     quantile: float = 0.95,
     max_similarity: float | None = None,
 ) -> NDArray[np.int64]:
-    """Choose the candidates of least `class_closeness`: ascending indices, int64.
+    """Choose the candidates with the least `class_closeness`: ascending indices, int64.
 
     Args:
         candidate_features: (W, D) text features of any length.
         class_features: (C, D) text features of any length.
-        share: kept share of the candidates in (0, 1], rounded down; 0.15 in NegLabel. Of equally
-            close candidates the earlier ones are kept.
+        share: fraction of the candidates to keep, in (0, 1], rounded down; 0.15 in NegLabel. Of
+            equally close candidates the earlier ones are kept.
         quantile: in [0, 1]; 0.95 in NegLabel (1 - eta).
-        max_similarity: a candidate with a larger cosine to any class is never kept, though the
-            share is still one of all candidates; 0.95 in CSP.
+        max_similarity: a candidate with a larger cosine to any class is never kept; `share` is
+            still a fraction of all candidates; 0.95 in CSP.
     """
     closeness = class_closeness(candidate_features, class_features, quantile, max_similarity)
     return _least(closeness, share)
@@ -60,18 +60,18 @@ def mine_negatives(
 ) -> NDArray[np.int64]:
     """Choose negative labels as NegLabel does (multi_modal.py:140-157): ascending indices, int64.
 
-    Nouns and adjectives are ranked apart, as their prompts have different templates and so are not
-    equally close to the classes' prompts; of both the same share is kept.
+    Nouns and adjectives are ranked separately, since their prompt templates differ and so does
+    their closeness to the class prompts; the same fraction of each is kept.
 
     Args:
         words: W candidates.
         word_features: (W, D) features of their prompts.
         class_features: (C, D) features of the class prompts.
-        share: as `neglabel_pool`; of the candidates left after `exclude`.
-        quantile: as `neglabel_pool`.
-        exclude: names that no candidate may be a form of, as `synood.labels.forms` tells it.
+        share: as for `neglabel_pool`; of the candidates left after `exclude`.
+        quantile: as for `neglabel_pool`.
+        exclude: names of which no candidate may be a form (`synood.labels.forms`).
             NegLabel excludes nothing, and 32 ImageNet classes are among its negative labels.
-        max_similarity: as `neglabel_pool`.
+        max_similarity: as for `neglabel_pool`.
 
     Raises:
         InputError: words and features differ in number, or a setting is out of range.
@@ -93,7 +93,7 @@ def mining_settings(
     share: float | None,
     quantile: float | None,
 ) -> MiningSettings:
-    """Return `mining`, or NegLabel's with the bundle's prompts, and what is given laid over it."""
+    """Return `mining`, or NegLabel's settings with the bundle's prompts; given values override."""
     chosen = mining or MiningSettings(prompt_set=bundle_prompts)
     return replace(
         chosen,
@@ -111,7 +111,7 @@ def class_closeness(
 ) -> NDArray[np.float32]:
     """Quantile over the classes of each candidate's cosines: (W,), in [-1, 1].
 
-    Interpolated linearly, as `torch.quantile` does it, but found by partition instead of sorting.
+    Interpolated linearly like `torch.quantile`, but found by partition instead of sorting.
     Infinite for a candidate whose cosine to some class is above `max_similarity`.
     """
     if not 0.0 <= quantile <= 1.0:
@@ -138,19 +138,19 @@ def class_closeness(
 
 def _row_quantile(values: NDArray[np.float32], quantile: float) -> NDArray[np.float32]:
     """Interpolated quantile of each row; reorders the rows."""
-    place = quantile * (values.shape[1] - 1)
-    below = math.floor(place)
+    position = quantile * (values.shape[1] - 1)
+    below = math.floor(position)
     values.partition(below, axis=1)
     low = values[:, below]
-    if below == place:
+    if below == position:
         return low
     high = values[:, below + 1 :].min(axis=1)
-    between: NDArray[np.float32] = low + np.float32(place - below) * (high - low)
+    between: NDArray[np.float32] = low + np.float32(position - below) * (high - low)
     return between
 
 
 def _least(closeness: NDArray[np.float32], share: float) -> NDArray[np.int64]:
-    """Ascending indices of the share of least values, the finite ones; of equals the first."""
+    """Ascending indices of the given fraction of least finite values; of equals the first."""
     if not 0.0 < share <= 1.0:
         raise InputError(f"share: {share} is not in (0, 1]")
     count = math.floor(share * len(closeness) + 1e-9)  # 0.29 of 100 is 29, not 28.999...

@@ -1,4 +1,4 @@
-"""Negative labels with their features: mined from candidate words, or as a list gives them."""
+"""Negative labels with their features: mined from candidate words, or from a list."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Negatives:
-    """M negative labels: their words, what stands for each in lists, and features (M, D).
+    """M negative labels: their words, their lines in lists, and features (M, D).
 
-    The features are as they come from the encoder: not of unit length.
+    The features are as the encoder returns them, not of unit length.
     """
 
     words: tuple[Word, ...]
@@ -42,7 +42,7 @@ def mined_labels(
     encode: Encode,
     class_features: NDArray[np.float32],
 ) -> Negatives:
-    """Choose among the candidates that `settings.pool` makes of `words` (NegLabel §3).
+    """Mine the candidates that `settings.pool` makes from `words` (NegLabel §3).
 
     `encode` turns the prompts of names into features; `class_features` (C, D) are the classes'.
 
@@ -62,7 +62,7 @@ def mined_labels(
     )
     if not len(kept):
         raise InputError(
-            "negative labels: mining kept none; give more words or a larger share"
+            "negative labels: mining kept none; give more words or a larger mining.share"
             + ("" if settings.max_similarity is None else ", or raise mining.max_similarity")
         )
     chosen = tuple(pool[row] for row in kept)
@@ -70,6 +70,6 @@ def mined_labels(
 
 
 def listed_labels(words: Sequence[Word], prompts: PromptSet, encode: Encode) -> Negatives:
-    """Take the words as they are."""
+    """Encode the words as they are."""
     features = encode([prompts.word_prompts(word) for word in words])
     return Negatives(tuple(words), tuple(prompts.label(word) for word in words), features)

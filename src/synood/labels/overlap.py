@@ -1,4 +1,4 @@
-"""How much a mined list of negative labels has in common with another one."""
+"""How much a mined list of negative labels overlaps with another list."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ _SHOWN = 5  # missing labels that the text names
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two lists compared by their words; part of speech, case and "_" do not matter.
+    """Two lists compared by their words, whatever their part of speech, case and "_".
 
     Attributes:
-        source: where the other list comes from.
+        source: name of the other list.
         mined: number of mined labels.
-        listed: number of labels on the other list.
-        shared: labels on both, stray marks of the other list taken off.
-        by_chance: labels that would be on both if the mined ones had been drawn from the corpus
-            blindly.
-        known: labels of the other list that are candidates as they stand.
-        mended: labels of the other list that are candidates once a stray mark is taken off.
-        missing: the remaining labels, which no mining of this corpus can find.
+        listed: number of labels in the other list.
+        shared: labels in both, once stray marks are removed from the other list.
+        by_chance: expected number of shared labels if the mined ones were drawn at random.
+        known: labels of the other list that are candidates as written.
+        mended: labels of the other list that are candidates once a stray mark is removed.
+        missing: the remaining labels, which mining this corpus cannot find.
         other_pos: labels known as the other part of speech.
         class_names: labels of the other list that are names of classes.
     """
@@ -48,7 +47,7 @@ class Overlap:
     class_names: int
 
     def text(self) -> str:
-        """Say it in three lines."""
+        """Return the comparison in three lines."""
         rest = f"{len(self.missing):,} not at all"
         if self.missing:
             more = " ..." if len(self.missing) > _SHOWN else ""
@@ -59,8 +58,8 @@ class Overlap:
             "would be by chance)\n"
             f"of its labels {self.known:,} are candidates ({self.known / self.listed:.2%}; "
             f"{self.other_pos:,} of them as the other part of speech), {self.mended:,} more once a "
-            f"stray mark is taken off, {rest}\n"
-            f"{self.class_names:,} of its labels are names of classes"
+            f"stray mark is removed, {rest}\n"
+            f"{self.class_names:,} of its labels are class names"
         )
 
 

@@ -1,7 +1,7 @@
 """Candidate pools: which words may become negative labels, and in what form.
 
-"neglabel" takes the words as they are. "csp" (Chen et al., NeurIPS 2024) drops the lexicographer
-files of persons, quantities, groups and pertainyms, and puts a general noun behind each adjective:
+"neglabel" keeps the words as they are. "csp" (Chen et al., NeurIPS 2024) drops the lexicographer
+files of persons, quantities, groups and pertainyms, and appends a general noun to each adjective:
 "mossy" becomes "mossy landscape".
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pool:
-    """A rule: `drop`ped lexicographer files, and the nouns that may follow an adjective."""
+    """A rule: lexicographer files to drop, and nouns to append to adjectives."""
 
     name: str
     drop: tuple[str, ...] = ()
@@ -45,19 +45,19 @@ POOLS = {
 
 
 def candidates(words: Sequence[Word], pool: str = "neglabel", seed: int = 0) -> tuple[Word, ...]:
-    """Return the candidates that a pool makes of `words`, in their order.
+    """Return the candidates that a pool makes from `words`, in their order.
 
-    A word is dropped when WordNet 3.0 has it in none but dropped files, whether it comes from
-    WordNet or from a list of one's own; words that WordNet does not have stay. One that is dropped
-    as a noun may stay as an adjective. The noun behind an adjective is drawn from the seed and the
-    adjective alone, so that neither order nor company changes it; CSP draws in the files' order.
+    A word is dropped when WordNet 3.0 has it only in dropped files, whether it comes from WordNet
+    or from a user's list; words unknown to WordNet stay. A word dropped as a noun may stay as an
+    adjective. The noun after an adjective depends on the seed and the adjective alone, not on the
+    other words; CSP draws in the order of its files.
 
     >>> mossy = Word("mossy", "adjective", "adj.all")
     >>> [word.text for word in candidates([mossy, Word("captain", "noun", "")], "csp")]
     ['mossy view']
 
     Raises:
-        InputError: there is no such pool.
+        InputError: the pool is unknown.
     """
     if pool not in POOLS:
         raise InputError(f"mining.pool: {pool!r} is unknown; use one of {', '.join(POOLS)}")
@@ -79,7 +79,7 @@ def _kept(words: Sequence[Word], drop: tuple[str, ...]) -> list[Word]:
 
 @cache
 def _known_and_allowed(drop: tuple[str, ...]) -> tuple[frozenset[str], dict[str, Word]]:
-    """Return the texts of WordNet and, by text, the words outside the dropped files."""
+    """Return all texts of WordNet and, by text, the words outside the dropped files."""
     known = frozenset(word.text for word in shipped_words())
     return known, {word.text: word for word in shipped_words((*EXCLUDED, *drop))}
 

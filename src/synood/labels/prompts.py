@@ -1,4 +1,4 @@
-"""Prompt templates: how a class name or a candidate word is put to the text tower."""
+"""Prompt templates: how class names and candidate words are worded for the text tower."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from synood.labels.wordnet import Word
 
 _ID = re.compile(r" \[n\d{8}\]$")
-Prompts: TypeAlias = tuple[str, ...]  # of one name: its features are those of all, averaged
+Prompts: TypeAlias = tuple[str, ...]  # of one name, whose features are averaged
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Templates, each with one {} where the name goes; of several the features are averaged.
+    """Templates, each with one {} for the name; the features of several are averaged.
 
     Attributes:
-        name: under which a detector remembers the set.
+        name: stored in detectors.
         in_distribution: for class names.
         noun: for candidate nouns.
         adjective: for candidate adjectives.
 
     Raises:
-        InputError: there is no template, or one does not have exactly one {}.
+        InputError: a list is empty, or a template does not have exactly one {}.
     """
 
     name: str
@@ -53,7 +53,7 @@ class PromptSet:
                     )
 
     def class_prompts(self, names: Iterable[str]) -> list[Prompts]:
-        """Return the prompts of each name, in the order given; an id in brackets is left out."""
+        """Return the prompts of each name, in order; a WordNet id in brackets is left out."""
         return [_filled(self.in_distribution, without_wnid(name)) for name in names]
 
     def word_prompts(self, word: Word) -> Prompts:
@@ -61,15 +61,15 @@ class PromptSet:
         return _filled(self.noun if word.pos == "noun" else self.adjective, word.text)
 
     def label(self, word: Word) -> str:
-        """Return what stands for a negative label in lists: its prompt, of several the word."""
+        """Return the line of a negative label in lists: its one prompt, or the word."""
         prompts = self.word_prompts(word)
         return prompts[0] if len(prompts) == 1 else word.text
 
 
 def without_wnid(class_name: str) -> str:
-    """Return a class's name as it stands in prompts: without the WordNet id that may end it.
+    """Return a class name as used in prompts: without the WordNet id that may end it.
 
-    Two classes of one name are told apart by their ids, and share their prompt.
+    Classes of the same name differ in their ids and share their prompt.
 
     >>> without_wnid("missile [n04008634]")
     'missile'
@@ -82,9 +82,9 @@ def averaged(
 ) -> NDArray[np.float32]:
     """Encode the prompts of N names: (N, D).
 
-    Where every name has one prompt, the features are as the encoder gives them. Otherwise each
-    prompt's feature is brought to unit length and a name's are averaged, as CLIP's authors do it;
-    CSP's code (multi_modal.py:63-66) averages features of their own lengths.
+    Where every name has one prompt, the features are the encoder's. Otherwise each
+    prompt's feature is scaled to unit length and those of a name are averaged, as CLIP's authors
+    do; CSP's code (multi_modal.py:63-66) averages them unscaled.
     """
     counts = np.array([len(some) for some in prompts])
     features = encode([text for some in prompts for text in some])
@@ -97,7 +97,7 @@ def averaged(
 
 
 def _filled(templates: Prompts, name: str) -> Prompts:
-    # unlike str.format, replace takes braces in template and name as they are
+    # unlike str.format, replace leaves other braces alone
     return tuple(template.replace("{}", name) for template in templates)
 
 
@@ -121,7 +121,7 @@ PROMPT_SETS = {
         PromptSet("neglabel", ("the nice {}",), ("the nice {}",), ("This is a {} photo",)),
         # SynOOD trains its projection with another article: datasets.py:424-426
         PromptSet("released", ("a nice {}",), ("the nice {}",), ("This is a {} photo",)),
-        # CLIP's own plain template (Radford et al., 2021); the adjective in its noun's place
+        # CLIP's own plain template (Radford et al., 2021); the adjective instead of the noun
         PromptSet("photo", ("a photo of a {}",), ("a photo of a {}",), ("a {} photo",)),
         # CSP; an adjective comes with a noun behind it, from the pool of that name
         PromptSet("csp", _CSP_NOUN, _CSP_NOUN, _CSP_ADJECTIVE),
@@ -130,7 +130,7 @@ PROMPT_SETS = {
 
 
 def find_prompt_set(name: str) -> PromptSet:
-    """Return a named prompt set; an unknown name is an `InputError` that lists the known."""
+    """Return a named prompt set; an unknown name is an `InputError` that lists the known ones."""
     if name not in PROMPT_SETS:
         raise InputError(f"prompt set {name!r} is unknown; use one of {', '.join(PROMPT_SETS)}")
     return PROMPT_SETS[name]

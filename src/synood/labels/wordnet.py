@@ -1,8 +1,8 @@
-"""Candidate words from WordNet: the database files read directly, and a word list that ships.
+"""Candidate words from WordNet: read from its database files, or the list in the package.
 
 NegLabel's corpus is the first word of each noun and adjective synset in lower case, without the
 lexicographer files noun.animal and noun.food (its folder txtfiles/). This module gives that list
-from any WordNet database directory, or from WordNet 3.0 without one.
+for any WordNet database directory, or for WordNet 3.0 without one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SHIPPED = "wordnet-3.0-words.tsv.xz"
-EXCLUDED = ("noun.animal", "noun.food")  # as NegLabel leaves them out
+EXCLUDED = ("noun.animal", "noun.food")  # left out by NegLabel
 DATA_FILES = ("data.noun", "data.adj")
 
 LEXNAMES = {  # the field lex_filenum of a synset; lexnames(5WN)
@@ -93,19 +93,19 @@ def read_wordnet(directory: Path, exclude: Sequence[str] = EXCLUDED) -> tuple[Wo
 
 
 def shipped_words(exclude: Sequence[str] = EXCLUDED) -> tuple[Word, ...]:
-    """Return what `read_wordnet` gives for WordNet 3.0, from the list inside the package.
+    """Return what `read_wordnet` gives for WordNet 3.0, from the list in the package.
 
-    WordNet's licence stands at the head of that list and in wordnet-3.0-LICENSE.txt beside it.
+    WordNet's licence is at the head of that list and in wordnet-3.0-LICENSE.txt.
     """
     packed = resources.files("synood.labels").joinpath(SHIPPED).read_bytes()
     return _select(_unpacked(packed), exclude)
 
 
 def write_word_list(directory: Path, out: Path) -> None:
-    """Write the list that ships, licence first: one `text TAB lexname` a line, xz-compressed.
+    """Write the package's list, licence first: one `text TAB lexname` per line, xz-compressed.
 
-    Nothing is excluded, and a text is kept once for each of its lexicographer files, so that every
-    choice of files to exclude can be made when the list is read.
+    Nothing is excluded, and a text is kept once per lexicographer file, so that readers can choose
+    which files to exclude.
     """
     header = [f"# {line}".rstrip() for line in _read_licence(directory / DATA_FILES[0])]
     rows = dict.fromkeys(_read_rows(directory))
@@ -118,7 +118,7 @@ def _select(rows: Iterable[tuple[str, str]], exclude: Sequence[str]) -> tuple[Wo
     unknown = sorted(set(exclude) - set(LEXNAMES.values()))
     if unknown:
         known = ", ".join(LEXNAMES.values())
-        raise InputError(f"exclude: {unknown[0]!r} is no lexicographer file; there are {known}")
+        raise InputError(f"exclude: {unknown[0]!r} is not a lexicographer file; use {known}")
     words: dict[str, Word] = {}
     for text, lexname in rows:
         if lexname not in exclude and text not in words:
@@ -169,7 +169,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the list that ships: python -m synood.labels.wordnet DIRECTORY --out FILE."""
+    """Make the list in the package: python -m synood.labels.wordnet DIRECTORY --out FILE."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("directory", type=Path, help="WordNet database directory")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .tsv.xz")
