@@ -122,15 +122,26 @@ def test_descriptions_from_a_file(bundle, images, tmp_path):
     assert prompts["cat/4.png"] == "A photo only remain the 4 {."
 
 
-def test_a_prompt_too_long_is_refused_before_anything_is_painted(bundle, images, tmp_path):
+def test_a_description_too_long_is_shortened_and_one_changed_by_hand_refused(
+    bundle, images, tmp_path
+):
     texts = {path.relative_to(images).as_posix(): "tree" for path in images.rglob("*.png")}
     texts["tree/4.png"] = "tree " * 100
     write_jsonl(tmp_path / "t.jsonl", [{"id": key, "text": text} for key, text in texts.items()])
 
-    with pytest.raises(InputError, match=r"tree tree.*tokens"):
-        run(images, bundle, tmp_path / "out", describer=FileDescriber(tmp_path / "t.jsonl"))
+    describer, out = FileDescriber(tmp_path / "t.jsonl"), tmp_path / "out"
+    run(images, bundle, out, describer=describer)
+    rows = {row["id"]: row for row in read_jsonl(out / "describe.jsonl")}
+    assert rows["tree/4.png"]["full_text"] == texts["tree/4.png"].strip()
+    assert 20 < rows["tree/4.png"]["text"].count("tree") < 77
+    assert "full_text" not in rows["cat/4.png"]
 
-    assert not (tmp_path / "out" / "synthesize").exists()
+    painted = sorted(path.name for path in (out / "synthesize").iterdir())
+    rows["tree/4.png"]["text"] = texts["tree/4.png"]
+    write_jsonl(out / "describe.jsonl", list(rows.values()))
+    with pytest.raises(InputError, match=r"tree tree.*tokens"):
+        run(images, bundle, out, describer=describer)
+    assert sorted(path.name for path in (out / "synthesize").iterdir()) == painted
 
 
 def test_a_class_name_too_long_is_refused_before_anything_is_painted(bundle, tmp_path):
