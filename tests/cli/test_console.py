@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,11 +76,31 @@ def test_an_error_names_a_file_outside_the_console_s_encoding(in_process, detect
     assert "Traceback" not in result.stderr
 
 
-def test_a_closed_pipe_is_no_error(detector, images):
-    line = f"{sys.executable} -m synood score {detector} {images} | head -n 1"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("score")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("score DETECTOR IMAGES | true", 0),  # the reader is gone before anything is written
+        ("score DETECTOR IMAGES 2> >(true) | cat", 0),
+        ("score DETECTOR IMAGES >&-", 0),
+        ("score DETECTOR nowhere 2>&-", 2),
+        ("--help | true", 0),
+        ("benchmark list | true", 0),
+    ],
+)
+def test_a_closed_pipe_is_no_error(detector, images, command, code):
+    line = command.replace("DETECTOR", str(detector)).replace("IMAGES", str(images))
+    shell = ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m synood {line}"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
     assert "Broken" not in done.stderr
+    assert "Traceback" not in done.stderr
+    if "cat" in command:  # what was read is whole
+        assert len(done.stdout.splitlines()) == 16
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_output_is_one_line(detector, images):
+    line = f"{sys.executable} -m synood score {detector} {images} > /dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "synood: writing: No space left on device"

@@ -21,3 +21,29 @@ def test_zero_shot_from_mined_words(bundle, tmp_path, capsys):
     one, other = OODDetector.from_pretrained(plain), OODDetector.from_pretrained(given)
     assert one.negative_prompts == other.negative_prompts == tuple(mined)
     assert np.allclose(one.negative_features, other.negative_features, atol=1e-6)
+
+
+def test_fields_without_effect_are_refused_or_said(refused, done, bundle, tmp_path):
+    classes, words = tmp_path / "names.txt", tmp_path / "words.txt"
+    classes.write_text("cat\ndog\n")
+    words.write_text("rope\nlamp\n")
+    line = ("zero-shot", "--classes", classes, "--models", bundle, "--out", tmp_path / "out")
+    assert "--set negatives.epochs: has no effect here" in refused(
+        *line, "--set", "negatives.epochs=3"
+    )
+    assert not (tmp_path / "out").exists()
+    printed = done(*line, "--negatives", words, "--share", "0.5")
+    assert (
+        "warning: mining.share changes nothing here: the negative labels are given" in printed.err
+    )
+
+
+def test_names_that_are_no_class_names_are_warned_of(done, bundle, tmp_path):
+    classes = tmp_path / "names.txt"
+    classes.write_text("train\nval\n")
+    for command in ("zero-shot", "mine"):
+        words = (command, "--classes", classes, "--models", bundle, "--out", tmp_path / command)
+        assert (
+            "warning: class names 'train', 'val': parts of a dataset?"
+            in done(*words, "--share", "0.9").err
+        )

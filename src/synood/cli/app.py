@@ -14,7 +14,7 @@ from synood import __version__
 from synood.cli.benchmark import benchmark
 from synood.cli.cache import cache
 from synood.cli.calibrate import calibrate
-from synood.cli.console import own_warnings_as_lines, use_any_text
+from synood.cli.console import discard, own_warnings_as_lines, tell, use_any_text
 from synood.cli.demo import demo
 from synood.cli.evaluate import evaluate
 from synood.cli.exits import DONE, INPUT_FAULT, OUR_FAULT, STOPPED, TERMINATED
@@ -77,13 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
             )
-        sys.stdout.flush()  # here, where a closed or full standard output can still be reported
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a closed or full standard output can still be reported
     except CycloptsError as error:
         return _fail(usage_message(error), INPUT_FAULT)
     except InputError as error:
         return _fail(str(error), INPUT_FAULT)
-    except BrokenPipeError:  # as of `synood score ... | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # as of `... | head`: the reader has seen enough
+        discard(sys.stdout)  # rich, which prints the help, makes a closed pipe a SystemExit
         return DONE
     except OSError as error:
         if error.errno not in _PATH_FAULTS:
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"synood: {' '.join(message.split())}", file=sys.stderr)
+    tell(f"synood: {' '.join(message.split())}")
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 import time
 import warnings
@@ -123,9 +124,7 @@ class Bars:
 
 def reporter() -> Reporter:
     """Return bars for a terminal, lines for a log."""
-    if sys.stderr.isatty():
-        return Bars()
-    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+    return Bars() if sys.stderr is not None and sys.stderr.isatty() else Lines(tell)
 
 
 def use_any_text() -> None:
@@ -135,24 +134,36 @@ def use_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def discard(stream: TextIO) -> None:
+    """Send what is still written to a stream nowhere: its reader has closed the pipe."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
 def deliver(text: str, out: Path | None = None) -> None:
     """Print `text` as it stands, or write it to a file."""
     from synood.files import write_text
 
     if out is None:
-        sys.stdout.write(text)
+        print(text, end="")
     else:
         write_text(out, text)
 
 
 def tell(line: str) -> None:
-    """Print a line about the work to come to standard error, where progress is shown."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line to standard error, as all that is no result; without a reader, go on."""
+    if sys.stderr is None:  # closed by the caller; print would take standard output instead
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        discard(sys.stderr)
 
 
 def warn(sentence: str) -> None:
     """Print a warning to standard error."""
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    tell(f"warning: {sentence}")
 
 
 @contextmanager

@@ -72,14 +72,16 @@ def fit(
     """
     from synood.cli.inputs import preprocessed
     from synood.models.bundles import load_bundle
-    from synood.pipeline.overruled import overruled
+    from synood.pipeline.overruled import overruled, overruled_by_labels
     from synood.pipeline.recipe import resolve_recipe
     from synood.pipeline.run import fit as run_fit
 
     index = training_images(images, classes, data)
     bundle = load_bundle(preprocessed(models, preprocess))
     recipe = resolve_recipe(chosen.recipe, bundle.recipe_defaults, chosen.assignments)
-    _tell_inputs(index, overruled(recipe, chosen.assignments, _class_sizes(index)))
+    remarks = overruled(recipe, chosen.assignments, _class_sizes(index))
+    remarks += overruled_by_labels(chosen.assignments) if negatives else []
+    _tell_inputs(index, remarks)
     with executor.opened() as workers, reporter() as progress:
         detector = run_fit(
             index,

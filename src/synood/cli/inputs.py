@@ -54,12 +54,23 @@ def preprocessed(models: str, preset: str | None) -> str:
     return models if preset is None else f"{models}+encoder.preprocess={preset}"
 
 
-def mining_of(bundle: Bundle, share: float | None, assignments: Sequence[str]) -> MiningSettings:
-    """Return the mining settings of recipe `paper` for a bundle, with changes."""
-    from synood.pipeline.recipe import resolve_recipe
+def mining_assignments(share: float | None, assignments: Sequence[str]) -> tuple[str, ...]:
+    """Return the assignments with --share as one of them."""
+    return (*assignments, *(() if share is None else (f"mining.share={share}",)))
 
-    short = () if share is None else (f"mining.share={share}",)
-    return resolve_recipe("paper", bundle.recipe_defaults, (*assignments, *short)).mining
+
+def mining_of(bundle: Bundle, assignments: Sequence[str]) -> MiningSettings:
+    """Return the mining settings of recipe `paper` for a bundle, with changes.
+
+    A field of another section, which would have no effect, is an `InputError`.
+    """
+    from synood.pipeline.recipe import assigned_fields, resolve_recipe
+
+    recipe = resolve_recipe("paper", bundle.recipe_defaults, assignments)
+    other = sorted(key for key in assigned_fields(assignments) if not key.startswith("mining."))
+    if other:
+        raise InputError(f"--set {other[0]}: has no effect here; only fields of mining have one")
+    return recipe.mining
 
 
 def warn_of_names(names: Sequence[str]) -> None:

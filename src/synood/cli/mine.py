@@ -43,7 +43,7 @@ def mine(
     compare
         Negative labels to compare the result with: a text file, or "neglabel-imagenet".
     """
-    from synood.cli.inputs import class_names, mining_of, warn_of_names
+    from synood.cli.inputs import class_names, mining_assignments, mining_of, warn_of_names
     from synood.cli.outputs import check_output_file
     from synood.features.texts import loaded_texts
     from synood.files import write_text
@@ -59,7 +59,7 @@ def mine(
 
     check_output_file(out, overwrite)
     bundle = load_bundle(models)
-    mining = mining_of(bundle, share, set_)
+    mining = mining_of(bundle, mining_assignments(share, set_))
     classnames = checked_class_names(class_names(classes, data))
     warn_of_names(classnames)
     prompts = find_prompt_set(mining.prompt_set)

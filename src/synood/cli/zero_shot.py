@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
-from synood.cli.console import deliver, detector_text
+from synood.cli.console import deliver, detector_text, warn
 from synood.cli.options import (
     OWN_DATA,
     BenchmarkOptions,
@@ -41,13 +41,24 @@ def zero_shot(
     negatives
         Negative labels to use: a text file, one per line, or "neglabel-imagenet"; mined otherwise.
     """
-    from synood.cli.inputs import class_names, mining_of, preprocessed, warn_of_names
+    from synood.cli.inputs import (
+        class_names,
+        mining_assignments,
+        mining_of,
+        preprocessed,
+        warn_of_names,
+    )
     from synood.cli.outputs import check_output_directory
     from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import load_bundle
+    from synood.pipeline.overruled import overruled_by_labels
 
     check_output_directory(out, overwrite)
     bundle = load_bundle(preprocessed(models, preprocess))
+    assignments = mining_assignments(share, set_)
+    mining = mining_of(bundle, assignments)
+    for remark in overruled_by_labels(assignments) if negatives else ():
+        warn(remark)
     classnames = class_names(classes, data)
     warn_of_names(classnames)
     detector = OODDetector.from_classes(
@@ -55,7 +66,7 @@ def zero_shot(
         bundle,
         negatives,
         device=device,
-        mining=mining_of(bundle, share, set_),
+        mining=mining,
     )
     detector.save_pretrained(out)
     deliver(detector_text(detector))

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from synood.settings import NegativeSettings, ProjectionSettings, Recipe
 
 
+_OF_CANDIDATES = {"mining.pool", "mining.seed", "mining.share", "mining.quantile",
+                  "mining.max_similarity"}  # fmt: skip
+
+
 def overruled(recipe: Recipe, assignments: Iterable[str], class_sizes: Sequence[int]) -> list[str]:
     """Return a sentence for each assigned field that changes nothing, since another overrules it.
 
@@ -28,6 +32,18 @@ def overruled(recipe: Recipe, assignments: Iterable[str], class_sizes: Sequence[
         f"{given} changes nothing here: {other} = {_value_at(recipe, other)} overrules it"
         for given, other, applies in _OVERRULED
         if given in fields_given and applies(recipe, class_sizes)
+    ]
+
+
+def overruled_by_labels(assignments: Iterable[str]) -> list[str]:
+    """Return a sentence for each assigned field that matters only where labels are mined.
+
+    >>> overruled_by_labels(["mining.share=0.5", "mining.exclude_class_names=false"])
+    ['mining.share changes nothing here: the negative labels are given, not mined']
+    """
+    return [
+        f"{given} changes nothing here: the negative labels are given, not mined"
+        for given in sorted(assigned_fields(assignments) & _OF_CANDIDATES)
     ]
 
 
