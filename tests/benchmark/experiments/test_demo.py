@@ -15,7 +15,7 @@ from synood import OODDetector, metrics
 from synood.benchmark.experiments.demo import METHODS, PROGRESS_STAGES, run_demo
 from synood.benchmark.protocol import scoring
 from synood.benchmark.protocol.encoding import image_logits
-from synood.benchmark.report.page import evenly
+from synood.benchmark.report.thumbnails import evenly
 from synood.benchmark.results.results import read_results
 from synood.benchmark.suites.suite import read_suite
 from synood.cli.app import main
@@ -133,7 +133,7 @@ def test_the_page_shows_pairs_strips_and_the_choices(finished):
     assert html.count("<article>") == 2 * len(CLASSES)
     assert html.count('class="strip"') == 4
     assert "only " in html
-    assert "Chosen on validation images alone" in html
+    assert "Chosen on validation images only" in html
 
 
 def test_the_page_is_made_again_from_the_files_alone(finished, tmp_path):
@@ -157,9 +157,9 @@ def test_the_saved_detectors_surest_mistakes_are_shown(finished, bundle):
         assert highest.path.name in first
         assert highest.label in first
         wrong = sum(one.score >= detector.threshold for one in found)
-        assert f"{wrong} of 10 let through" in block[: block.index("<ul")]
+        assert f"{wrong} of 10 accepted" in block[: block.index("<ul")]
     lowest = min(detector.predict(suite.one("test").path), key=lambda one: one.score)
-    block = html[html.index("<h3>In-distribution images that score lowest") :]
+    block = html[html.index("<h3>In-distribution images with the lowest scores") :]
     assert f"{lowest.score:.4f}" in block[: block.index("</li>")]
 
 

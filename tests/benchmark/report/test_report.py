@@ -94,7 +94,7 @@ def test_pairs_show_prompt_energies_negative_label_and_stop(page):
         "A photo only remain a tree.",
         "−9.2 → −5.1",
         "the nice bamboo",
-        "all rounds used",
+        "all rounds done",
     ):
         assert text in page.text
 
@@ -102,7 +102,7 @@ def test_pairs_show_prompt_energies_negative_label_and_stop(page):
 def test_histograms_state_what_the_threshold_does(report, page):
     for item in report.distributions:
         accepted = (item.ood >= report.threshold).mean()
-        assert f"{100 * accepted:.1f}\xa0% let through" in page.text
+        assert f"{100 * accepted:.1f}\xa0% accepted" in page.text
     assert len([c for c in page.all("svg") if c["aria-label"].startswith("Scores on")]) == len(SETS)
 
 
@@ -123,7 +123,7 @@ def test_the_same_report_gives_the_same_bytes(tmp_path, report, html):
 
 def test_a_report_without_pictures_has_no_empty_section(report):
     page = Page(render(replace(report, pairs=(), strips=())))
-    assert "What was painted" not in page.text
+    assert "Synthetic images" not in page.text
     assert page.all("img") == []
 
 

@@ -146,7 +146,7 @@ def test_a_loss_is_told_as_one_with_the_sets_where_it_happens():
     behind = next(f for f in summary.findings if "clearly behind NegLabel on" in f.text)
     assert behind.verdict == "worse"
     assert "textures (AUROC −" in behind.text
-    assert summary.findings[-1].text == "Best on average in both measures: NegLabel."
+    assert summary.findings[-1].text == "Best on average in both metrics: NegLabel."
 
 
 def test_level_methods_are_called_level():

@@ -29,7 +29,7 @@ class Entry:
 def write_index(place: Path) -> Path:
     """List the experiments that `place` holds, in the paper's order; return the page's path.
 
-    Of many findings the first are told: what is best, and how SynOOD compares.
+    Only the first findings are listed: what is best, and how SynOOD compares.
     """
     entries, where = [], ""
     for name, item in experiments().items():

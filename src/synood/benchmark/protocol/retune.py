@@ -141,7 +141,7 @@ class Retuner:
         self._models = models
         self._store = store
         self._recipe = recipe
-        self._workspace = Workspace(workspace.root)  # each tuning's own progress is not told
+        self._workspace = Workspace(workspace.root)  # without the progress of each tuning
         self._negatives = stages.mine(
             store, models.bundle.words(), class_names, recipe.mining, no_progress
         )

@@ -1,4 +1,4 @@
-"""The charts of a page: gains with intervals, and each set's histogram and ROC curve."""
+"""The charts of the page: gains with intervals, and each set's histogram and ROC curve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST = 46  # characters of a name in a chart
 
 @dataclass(frozen=True)
 class GainPlot:
-    """A forest plot: whose gain over whom, in which measure, and which side is whose."""
+    """A forest plot: its title, which side means better, and the chart."""
 
     title: str
     side: str
@@ -42,7 +42,7 @@ def gain_plots(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> 
         title = titles.get(name, name)
         for metric, measure in NAMES.items():
             rows = [(item.other, item) for item in shown if item.metric == metric]
-            side = f"Right of the line, {title} is better."
+            side = f"To the right of the line, {title} is better."
             plots.append(_gain_plot(f"Gain of {title} in {measure}", "over", side, rows, titles))
         return plots
     for other in dict.fromkeys(item.other for item in shown):
@@ -53,7 +53,7 @@ def gain_plots(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> 
                 for item in shown
                 if item.metric == metric and item.other == other
             ]
-            side = f"Right of the line, a method is better than {title}."
+            side = f"To the right of the line, a method is better than {title}."
             plots.append(_gain_plot(f"Gain over {title} in {measure}", "of", side, rows, titles))
     return plots
 
@@ -69,10 +69,10 @@ def _gain_plot(
         (_short(titles.get(name, name)), 100 * c.gain, 100 * c.low, 100 * c.high, c.verdict)
         for name, c in rows
     ]
-    told = (
+    spoken = (
         f"{word} {name} {g:+.1f} ({low:+.1f} to {high:+.1f})" for name, g, low, high, _ in drawn
     )
-    return GainPlot(title, side, svg.gain_plot(drawn, f"{title}, points: {'; '.join(told)}"))
+    return GainPlot(title, side, svg.gain_plot(drawn, f"{title}, points: {'; '.join(spoken)}"))
 
 
 def _short(name: str) -> str:
@@ -93,15 +93,15 @@ def _set_chart(item: Distribution, axis: svg.Axis, threshold: float) -> dict[str
     accepted = float(np.mean(item.ood >= threshold))
     label = (
         f"Scores on {item.name}: {100 * kept:.0f} % of in-distribution images and "
-        f"{100 * accepted:.0f} % of OOD images lie above the threshold"
+        f"{100 * accepted:.0f} % of OOD images are accepted"
     )
     chart = svg.mirrored_histogram(item.in_distribution, item.ood, axis, threshold, label)
     roc = roc_of(item.in_distribution, item.ood)
     figures = [100 * value for value in (roc.auroc, roc.fpr95, roc.fpr95_ood_positive)]
-    told = (
-        f"ROC curve of {item.name}: area {figures[0]:.1f} %; {figures[1]:.1f} % of OOD let through "
-        f"when 95 % of in-distribution is kept; {figures[2]:.1f} % of in-distribution refused when "
-        "95 % of OOD is caught"
+    spoken = (
+        f"ROC curve of {item.name}: area {figures[0]:.1f} %; {figures[1]:.1f} % of OOD accepted "
+        f"when 95 % of in-distribution is kept; {figures[2]:.1f} % of in-distribution rejected "
+        "when 95 % of OOD is caught"
     )
     return {
         "name": item.name,
@@ -110,7 +110,7 @@ def _set_chart(item: Distribution, axis: svg.Axis, threshold: float) -> dict[str
         "accepted": f"{100 * accepted:.1f}",
         "n_ood": len(item.ood),
         "chart": chart,
-        "roc": roc_chart(roc, told),
+        "roc": roc_chart(roc, spoken),
         "auroc": f"{figures[0]:.1f}",
         "fpr95": f"{figures[1]:.1f}",
         "fpr95_ood_positive": f"{figures[2]:.1f}",

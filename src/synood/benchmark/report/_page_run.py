@@ -1,4 +1,4 @@
-"""The page of a finished demo: which images are shown, and the page's sentences."""
+"""The page of a finished demo: the images shown, and the text."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from synood.benchmark.results.results import Results
     from synood.benchmark.suites.suite import ImageSet, Suite
 
-PAIRS = 16  # shown of all that were painted
+PAIRS = 16  # shown of all
 STRIPS = 4
 WORST = 6  # mistakes shown of each set
 
 
 def run_report(run: Path, results: Results) -> Report:
-    """Put the page of a run together; what it shows of many pairs is evenly spaced, never picked.
+    """Return the page of a run; the pairs shown are evenly spaced, not picked.
 
-    The mistakes are those of the saved detector, the most confident ones of each set.
+    The mistakes are the most confident ones of the saved detector in each set.
     """
     suite = read_suite(run / "suite")
     judged = read_predictions(run / SCORES)
@@ -65,9 +65,9 @@ def run_report(run: Path, results: Results) -> Report:
 
 
 def worst_mistakes(item: ImageSet, judged: Sequence[ScoredImage], threshold: float) -> Mistakes:
-    """Return a set's most confident mistakes: OOD that scores highest, classes that score lowest.
+    """Return a set's most confident mistakes: the highest OOD or the lowest in-distribution scores.
 
-    Of equal scores the first in the listing comes first.
+    Equal scores are in the order of the listing.
     """
     inside = item.group == "id"
     own = [one for one in judged if one.set == item.name]
@@ -107,7 +107,7 @@ def _pair(item: ImagePair) -> ShownPair:
 
 
 def _strips(run: Path, pairs: Sequence[ImagePair]) -> tuple[Strip, ...]:
-    """Show some sources as the synthesis and each control repainted them."""
+    """Show some sources with their synthetic image and those of each control."""
     made = {SYNOOD.title: {item.source.id: item.synthetic for item in pairs}}
     for control in CONTROLS:
         found = read_synthetic(run / "controls" / control.name).values()
@@ -131,24 +131,24 @@ def _facts(run: Mapping[str, Any], suite: Suite, pairs: Sequence[ImagePair]) -> 
         "lede": f"{len(suite.one('train').index().class_names)} known classes with "
         f"{suite.one('test').n:,} test images, against {sum(item.n for item in ood):,} images "
         f"of other things in {near} near and {len(ood) - near} far sets. SynOOD was tuned on "
-        f"{len(pairs):,} in-distribution images and as many painted from them.",
+        f"{len(pairs):,} in-distribution images and as many synthetic ones.",
         "intervals": f"± is the 95 % interval of the mean over {len(run['seeds'])} tuning seeds "
         "(Student’s t); a method without randomness has none.",
         "pairs": f"{shown} of {len(pairs):,} pairs, evenly spaced through the list, not picked "
-        "by eye.",
+        "by hand.",
     }
 
 
 def _notes(run: Mapping[str, Any]) -> tuple[str, ...]:
     neglabel, mcm = run["choices"]["neglabel"], run["choices"]["mcm"]
     return (
-        f"Chosen on validation images alone: NegLabel keeps {100 * neglabel['share']:.0f} % of "
+        f"Chosen on validation images only: NegLabel keeps {100 * neglabel['share']:.0f} % of "
         f"the candidate words at temperature {neglabel['temperature']:g}, MCM scores at "
-        f"temperature {mcm['temperature']:g}. SynOOD and the controls take over NegLabel’s "
-        "choice as it is. Test images were only scored.",
-        "One synthesis serves all seeds: the intervals hold what the tuning draws at random, not "
-        "what the painting draws. The controls stand on the same images, negative labels and "
-        "tuning; only the images differ.",
-        "The world is small and mostly drawn. The figures show how the parts work together here; "
-        "they say nothing about ImageNet.",
+        f"temperature {mcm['temperature']:g}. SynOOD and the controls use NegLabel’s "
+        "choice. Test images were only scored.",
+        "All seeds share one synthesis: the intervals cover the randomness of the tuning, not that "
+        "of the synthesis. The controls have the same sources, negative labels and tuning; only "
+        "the synthetic images differ.",
+        "The mini world is small and mostly drawn. These results show that its parts work together "
+        "and say nothing about ImageNet.",
     )

@@ -1,4 +1,4 @@
-"""The tables of a page: per measure the columns' heads, and lines grouped by kind."""
+"""The tables of the page: per metric the column headings, and lines grouped by kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTROLS = "Controls: the same tuning on other images"
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure; `spread` is its interval over seeds, empty where there is one seed."""
+    """One number; `spread` is its interval over seeds, empty for one seed."""
 
     text: str
     spread: str
@@ -42,7 +42,7 @@ class ShownLine:
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that belong together under a heading, which may be empty."""
+    """Rows under a heading, which may be empty."""
 
     heading: str
     lines: tuple[ShownLine, ...]
@@ -50,7 +50,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Block:
-    """The table of one measure."""
+    """The table of one metric."""
 
     name: str
     direction: str
@@ -67,7 +67,7 @@ class Heads:
 
 
 def heads_of(layout: Sequence[tables.Column]) -> Heads:
-    """Say which headings span how many columns; a class marks averages, and where a span opens."""
+    """Return the headings and their spans; CSS classes mark averages and the start of a span."""
     names = ["Average" if c.is_average else f"{c.group.capitalize()} OOD" for c in layout]
     spans = tuple((name, names.count(name)) for name in dict.fromkeys(names))
     classes = tuple(
@@ -102,9 +102,9 @@ def blocks(
 def interval_blocks(
     rows: Sequence[Row], methods: Sequence[Method], layout: Sequence[tables.Column]
 ) -> list[Block]:
-    """Return AUROC's and FPR95's intervals over test images for the sets of `layout`, in percent.
+    """Return the intervals of AUROC and FPR95 over test images for the sets of `layout`.
 
-    Of a method with several seeds the ends are averaged over them.
+    The limits are averaged over the seeds of a method.
     """
     found = []
     for metric in METRICS:
@@ -117,7 +117,7 @@ def interval_blocks(
             ]
             heading = "" if kind == "inductive" else "Test-time methods"
             sections += [Section(heading, tuple(lines))] if lines else []
-        direction = "from – to, for other test images (95 %, bootstrap)"
+        direction = "from – to, over test images (95 %, bootstrap)"
         found.append(Block(tables.HEADINGS[metric].title, direction, tuple(sections)))
     return found
 

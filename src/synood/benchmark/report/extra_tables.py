@@ -1,4 +1,4 @@
-"""Tables whose columns are no OOD sets: figures written out, beside an experiment's rows."""
+"""Tables whose columns are not OOD sets, in addition to an experiment's rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExtraTable:
-    """A table as it is shown: a title, the columns' headings, and lines that begin with a name."""
+    """A table: a title, column headings, and lines that begin with a name."""
 
     title: str
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
 
     def text(self) -> str:
-        """Return it as plain text, figures flush right.
+        """Return it as plain text, numbers flush right.
 
         >>> print(ExtraTable("Sizes", ("", "n"), (("train", "10"), ("test", "5"))).text())
         Sizes
@@ -35,7 +35,7 @@ class ExtraTable:
 
 
 def extra_tables_to_json(extra_tables: Iterable[ExtraTable]) -> list[dict[str, Any]]:
-    """Return sheets as JSON values, for `run.sheets` of results.json."""
+    """Return tables as JSON values, for `run.sheets` of results.json."""
     return [
         {**asdict(sheet), "head": list(sheet.head), "lines": [list(line) for line in sheet.lines]}
         for sheet in extra_tables
@@ -43,7 +43,7 @@ def extra_tables_to_json(extra_tables: Iterable[ExtraTable]) -> list[dict[str, A
 
 
 def extra_tables_of(results: Results) -> tuple[ExtraTable, ...]:
-    """Return the sheets that the file holds; a malformed one is an `InputError`."""
+    """Return the extra tables of the file; a malformed one is an `InputError`."""
     listed = results.run.get("sheets", [])
     if not isinstance(listed, list):
         raise InputError("results: run.sheets must be a list")

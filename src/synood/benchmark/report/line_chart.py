@@ -1,4 +1,4 @@
-"""A line chart as an SVG file that stands alone, legible on a light and on a dark page."""
+"""A line chart as an SVG file, legible on light and dark pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 20, 92  # room for ticks, labels and the legend
-COLOURS = ("#3572b0", "#c85a17", "#7d7d7d", "#5a8f29")  # told apart by the colour-blind as well
+COLOURS = ("#3572b0", "#c85a17", "#7d7d7d", "#5a8f29")  # distinguishable by the colour-blind too
 DASHES = ("", "6 3", "2 3", "9 3 2 3")
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}"
@@ -24,8 +24,7 @@ def line_chart(
 ) -> str:
     """Draw named lines of (x, y) points; the values of y are multiplied by `scale` for its axis.
 
-    Points stand at the places of their x among all x that occur, evenly apart, since numbers of
-    images grow by factors.
+    The x values are evenly spaced in their order, since numbers of images grow by factors.
     """
     places = sorted({x for points in lines.values() for x, _ in points})
     values = [scale * y for points in lines.values() for _, y in points]
@@ -58,16 +57,16 @@ def line_chart(
 def in_words(
     lines: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str, scale: float = 100.0
 ) -> str:
-    """Say what a line chart shows, every point of it.
+    """Return a line chart in words, with every point.
 
     >>> in_words({"tuned": [(1, 0.5), (10, 0.25)]}, "images", "FPR95, %")
     'FPR95, % over images. tuned: 50.0 at 1, 25.0 at 10.'
     """
-    told = [
+    spoken = [
         f" {name}: {', '.join(f'{scale * y:.1f} at {x:,g}' for x, y in points)}."
         for name, points in lines.items()
     ]
-    return f"{up} over {across}." + "".join(told)
+    return f"{up} over {across}." + "".join(spoken)
 
 
 def _line(points: Sequence[tuple[float, float]], name: str, number: int, count: int) -> list[str]:
@@ -93,7 +92,7 @@ def _label(x: float, y: float, text: str) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return round values that span the range, its ends included."""
+    """Return round values that cover the range."""
     spread = high - low or 1.0
     step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if spread / s <= 8)
     first, last = int(low // step), int(-(-high // step))

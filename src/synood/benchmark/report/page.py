@@ -1,4 +1,4 @@
-"""From what lies on disk to a page: a finished run with its images, or a results file alone."""
+"""Reads what a page shows: a finished run with its images, or a results file alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import comparisons_of, methods_of
 from synood.benchmark.report.report import Figure, Report, ShownPair
 from synood.benchmark.report.summary import summarise_comparisons
-from synood.benchmark.report.thumbnails import evenly
 from synood.benchmark.results.results import read_results
 from synood.errors import InputError
 from synood.files import read_bounded
@@ -23,18 +22,16 @@ if TYPE_CHECKING:
 
     from synood.benchmark.results.results import Results
 
-__all__ = ["evenly", "load_report"]
-
 RESULTS = "results.json"
 LARGEST_FILE = 2**24  # bytes of a chart or image beside a results file
 
 
 def load_report(path: Path) -> Report:
-    """Read what a page shows, from a results file or the directory that holds `results.json`.
+    """Read what a page shows, from a results file or a directory with `results.json`.
 
-    Beside the results of a demo lie its test scores and images, beside those of an experiment
-    its charts; a results file by itself gives the tables, the comparisons and the record. Raises
-    `InputError` for a file that is not as this version writes it.
+    A demo has its test scores and images next to the results, an experiment its charts; a results
+    file alone gives the tables, the comparisons and the record. Raises `InputError` for a file
+    that this version does not write.
     """
     file = path / RESULTS if path.is_dir() else path
     results, place = read_results(file), file.parent
@@ -109,7 +106,7 @@ def _named(kind: str, name: object) -> str:
 
 
 def _pairs(place: Path, details: Mapping[str, Any]) -> tuple[ShownPair, ...]:
-    """Return the pairs that an experiment lists, where their images lie beside the results."""
+    """Return the pairs that an experiment lists, if their images are next to the results."""
     listed = details.get("pairs", ())
     return tuple(
         ShownPair(
@@ -132,7 +129,7 @@ def _beside(place: Path, name: object) -> bytes:
 
 
 def _inside(name: object) -> str:
-    """Return a name that cannot lead out of its folder, or refuse it."""
+    """Return a file name; one that leads out of its folder is an `InputError`."""
     path = PurePosixPath(str(name))
     if path.is_absolute() or ".." in path.parts or "\\" in str(name):
         raise InputError(f"results: {name!r} must name a file beside the results")

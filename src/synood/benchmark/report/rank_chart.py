@@ -1,4 +1,4 @@
-"""Methods in the order of an average, near and far beside it: an SVG file that stands alone."""
+"""Methods ranked by an average, with near and far OOD: an SVG file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Ranked:
-    """One method: the average that ranks it, as a fraction and as printed, and its two halves."""
+    """One method: the average that ranks it, as a fraction and as printed, and near and far."""
 
     title: str
     average: float
@@ -64,16 +64,16 @@ def rank_chart(groups: Mapping[str, Sequence[Ranked]], measure: str) -> str:
 
 
 def in_words(groups: Mapping[str, Sequence[Ranked]], measure: str) -> str:
-    """Say what the chart shows to those who cannot see it.
+    """Return the chart in words.
 
     >>> in_words({"inductive": [Ranked("MSP", 0.5, "50.0"), Ranked("MCM", 0.2, "20.0")]}, "FPR95")
     'FPR95, average of all sets. inductive: MCM 20.0, MSP 50.0.'
     """
-    told = []
+    spoken = []
     for name, items in groups.items():
         ranked = (f"{item.title} {item.printed}" for item in sorted(items, key=_average))
-        told += [f" {name}: {', '.join(ranked)}."] if items else []
-    return f"{measure}, average of all sets.{''.join(told)}"
+        spoken += [f" {name}: {', '.join(ranked)}."] if items else []
+    return f"{measure}, average of all sets.{''.join(spoken)}"
 
 
 def _average(item: Ranked) -> float:

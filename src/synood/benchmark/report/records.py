@@ -1,4 +1,4 @@
-"""What `results.json` says of its run beside the rows: the methods, comparisons, published rows."""
+"""The other records of `results.json`: methods, comparisons and published results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def comparisons_to_json(comparisons: Iterable[Comparison]) -> list[dict[str, Any
 def methods_of(results: Results) -> tuple[Method, ...]:
     """Return a record for every method of the rows, in their order.
 
-    It is the file's own, else the one known under that name, else one with no more than a title.
+    It is the file's own, else the known one of that name, else one with only a title.
     """
     listed = _objects(results.run, "methods")
     own = {str(item.get("name")): _method(item) for item in listed}

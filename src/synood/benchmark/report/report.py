@@ -1,7 +1,6 @@
-"""`report.html`: one self-contained page with the table, its reading, the scores and the images.
+"""`report.html`: one self-contained page with the table, a summary, the scores and the images.
 
-Nothing on the page is loaded from elsewhere and no script runs; the same input gives the same
-bytes.
+The page loads nothing and runs no script; equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 FINDINGS = 12  # shown at once, the others behind a fold
 _STOPS = {
-    "rounds": "all rounds used",
+    "rounds": "all rounds done",
     "target": "target energy reached",
 }
 _ELSEWHERE = {"title", "asks", "titles", "table", "notes", "remarks", "shown"}  # on the page
@@ -52,9 +51,9 @@ class Distribution:
 
 @dataclass(frozen=True)
 class ShownPair:
-    """An in-distribution image and what the synthesis made of it, both PNG or WebP bytes.
+    """An in-distribution image and its synthetic image, both as PNG or WebP bytes.
 
-    `source_energy` and `energies` (one per round) are energies: higher is further out.
+    `source_energy` and `energies` (one per round) are energies: higher is more OOD.
     """
 
     source: bytes
@@ -69,7 +68,7 @@ class ShownPair:
 
 @dataclass(frozen=True)
 class Strip:
-    """The same source as each tuning set shows it: titles and encoded images, as shown."""
+    """One source in each tuning set: titles and encoded images."""
 
     label: str
     images: tuple[tuple[str, bytes], ...]
@@ -77,9 +76,9 @@ class Strip:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test image of which the detector is surer than it should be; `label` is its true class.
+    """A test image with a confidently wrong score; `label` is its true class.
 
-    `wrong` says whether it lies on the wrong side of the threshold.
+    `wrong` is whether it is on the wrong side of the threshold.
     """
 
     thumbnail: bytes
@@ -93,7 +92,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The worst images of one set, the most confident first; `count` of `total` are wrong."""
+    """The most confident mistakes of one set; `count` of `total` images are wrong."""
 
     name: str
     group: str
@@ -104,7 +103,7 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart or image by itself: its file name, what it shows in words, and its bytes."""
+    """A chart or image: its file name, its text alternative, and its bytes."""
 
     name: str
     words: str
@@ -113,7 +112,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the page shows; what is empty has no section."""
+    """Everything on the page; empty parts have no section."""
 
     results: Results
     methods: tuple[Method, ...]
@@ -127,11 +126,11 @@ class Report:
     notes: tuple[str, ...] = ()
     mistakes: tuple[Mistakes, ...] = ()
     figures: tuple[Figure, ...] = ()
-    text: str = ""  # a table that has no OOD sets for columns, as plain text
+    text: str = ""  # a table whose columns are not OOD sets, as plain text
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, whole or not at all."""
+    """Write the page, atomically."""
     write_text(path, render(report))
 
 
@@ -165,7 +164,7 @@ def render(report: Report) -> str:
 
 
 def template(name: str) -> Any:  # noqa: ANN401 - a jinja2 template
-    """Return one of the package's templates; what it is given is shown as text, never as markup."""
+    """Return one of the package's templates; values are escaped."""
     environment = Environment(
         loader=PackageLoader("synood.benchmark.report"),
         autoescape=True,
@@ -188,7 +187,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
 
 
 def _is_table(value: object) -> bool:
-    """Whether a value is a list of records, which the page shows elsewhere or not at all."""
+    """Whether a value is a list of records, which is not among the settings."""
     return isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value)
 
 
@@ -232,7 +231,7 @@ def _mistakes(item: Mistakes) -> dict[str, object]:
 
 
 def _score(value: float) -> str:
-    """Four digits, and more for a score so near to 1 or 0 that it would be shown as 1 or 0.
+    """Return four digits, and more for a score that would be rounded to 1 or 0.
 
     >>> _score(0.91234), _score(0.9999991), _score(1.0)
     ('0.9123', '0.9999991', '1.0000')
@@ -242,7 +241,7 @@ def _score(value: float) -> str:
 
 
 def data_uri(data: bytes) -> str:
-    """Return an image as a data URI, its kind read from its first bytes: PNG, WebP or SVG."""
+    """Return an image as a data URI, its type from its first bytes: PNG, WebP or SVG."""
     kind = _KINDS.get(data[:4])
     if kind is None:
         raise InputError("an image of the page is neither PNG, WebP nor SVG")

@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences computed from them: gains and losses alike."""
+"""A summary of the results in sentences, gains and losses alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ORDER: tuple[Verdict, ...] = ("better", "even", "worse")
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence and which way it points for the method under test."""
+    """One sentence, and whether it is good or bad for SynOOD."""
 
     verdict: Verdict
     text: str
@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Summary:
-    """A headline and the findings under it."""
+    """A headline and the findings below it."""
 
     headline: str
     findings: tuple[Finding, ...]
@@ -40,9 +40,9 @@ class Summary:
 def summarise_run(
     rows: Sequence[Row], comparisons: Sequence[Comparison], methods: Sequence[Method]
 ) -> Summary:
-    """Say whether SynOOD beats NegLabel and the controls on these rows, where, and where not.
+    """Summarise whether, and where, SynOOD is better than NegLabel and the controls.
 
-    "Clear" means that the 95 % interval of `compare` lies on one side of zero.
+    "Clear" means that the 95 % interval of `compare` is on one side of zero.
     """
     by_key = {(c.other, c.column, c.metric): c for c in comparisons}
     controls = [m for m in methods if m.is_control]
@@ -64,10 +64,10 @@ def summarise_comparisons(
     titles: Mapping[str, str],
     headline: str,
 ) -> Summary:
-    """Say which method is best, and of every comparison over all sets which way it went.
+    """Summarise which method is best, and every comparison over all sets.
 
-    SynOOD's own comparisons come first, then gains, what is even, and losses. Inductive and
-    test-time methods are not held against each other for the best.
+    SynOOD's comparisons come first, then gains, ties and losses. The best inductive and the best
+    test-time method are separate.
     """
     findings = []
     for kind in get_args(MethodKind):
@@ -76,7 +76,7 @@ def summarise_comparisons(
             text = f"Best {kind} methods on average: {_best_text(_winners(own, titles))}"
             findings.append(Finding("even", text))
     by_key = {(c.method, c.other, c.metric): c for c in comparisons if c.column == ALL}
-    told: list[tuple[str, Finding]] = []
+    compared: list[tuple[str, Finding]] = []
     for method, other in dict.fromkeys((method, other) for method, other, _ in by_key):
         found = [
             by_key[method, other, metric] for metric in _NAMES if (method, other, metric) in by_key
@@ -84,9 +84,9 @@ def summarise_comparisons(
         gains = "; ".join(f"{_NAMES[item.metric]} {_gain(item)}" for item in found)
         names = titles.get(method, method), titles.get(other, other)
         text = f"{names[0]} against {names[1]}, all sets: {gains}."
-        told.append((method, Finding(_joint(found[0].verdict, found[-1].verdict), text)))
-    told.sort(key=lambda item: (item[0] != OURS, _ORDER.index(item[1].verdict)))
-    return Summary(headline, (*findings, *(finding for _, finding in told)))
+        compared.append((method, Finding(_joint(found[0].verdict, found[-1].verdict), text)))
+    compared.sort(key=lambda item: (item[0] != OURS, _ORDER.index(item[1].verdict)))
+    return Summary(headline, (*findings, *(finding for _, finding in compared)))
 
 
 _ByKey = Mapping[tuple[str, str, str], "Comparison"]
@@ -174,12 +174,12 @@ def _best_finding(rows: Sequence[Row], methods: Sequence[Method]) -> Finding:
     first = [titles[OURS] in winners[metric] for metric in _NAMES]
     verdict: Verdict = "better" if all(first) else "even" if any(first) else "worse"
     if winners["auroc"] == winners["fpr95"]:
-        return Finding(verdict, f"Best on average in both measures: {_listed(winners['auroc'])}.")
+        return Finding(verdict, f"Best on average in both metrics: {_listed(winners['auroc'])}.")
     return Finding(verdict, f"Best on average: {_best_text(winners)}")
 
 
 def _winners(rows: Sequence[Row], titles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the titles of the best methods on average, for each measure."""
+    """Return the titles of the best methods on average, for each metric."""
     winners = {}
     for metric in _NAMES:
         cells = tables.table(rows, metric)
@@ -190,7 +190,7 @@ def _winners(rows: Sequence[Row], titles: Mapping[str, str]) -> dict[str, list[s
 
 def _best_text(winners: Mapping[str, Sequence[str]]) -> str:
     if winners["auroc"] == winners["fpr95"]:
-        return f"{_listed(winners['auroc'])} in both measures."
+        return f"{_listed(winners['auroc'])} in both metrics."
     return f"{_listed(winners['auroc'])} in AUROC, {_listed(winners['fpr95'])} in FPR95."
 
 

@@ -1,4 +1,4 @@
-"""The report's charts as inline SVG; colours come from the page, so they follow light and dark."""
+"""The report's charts as inline SVG; colours are the page's, light or dark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps scores to [0, 1] of the chart's width; by log-odds where they crowd the ends."""
+    """Maps scores to [0, 1] of the chart's width, by log-odds if many are near 0 or 1."""
 
     low: float
     high: float
@@ -50,9 +50,9 @@ def axis_of(scores: np.ndarray) -> Axis:
 def mirrored_histogram(
     above: np.ndarray, below: np.ndarray, axis: Axis, threshold: float, label: str, bins: int = 32
 ) -> Markup:
-    """Draw the shares of `above` over the axis and of `below` under it, with a threshold line.
+    """Draw the fractions of `above` over the axis and of `below` under it, with a threshold line.
 
-    Both sides have the same scale; `label` is read out to those who cannot see the chart.
+    Both sides have the same scale; `label` is its text alternative.
     """
     width, height, middle = 240.0, 168.0, 78.0
     counts = [_shares(axis.place(side), bins) for side in (above, below)]
@@ -73,7 +73,7 @@ def mirrored_histogram(
 def gain_plot(rows: Sequence[tuple[str, float, float, float, str]], label: str) -> Markup:
     """Draw one dot and interval per row (name, gain, low, high, verdict), in points.
 
-    The axis spans all intervals and zero. Long names stand above their intervals.
+    The axis spans all intervals and zero. Long names are above their intervals.
     """
     longest = max((len(name) for name, *_ in rows), default=0)
     above = longest > BESIDE
@@ -115,13 +115,13 @@ def energy_path(source: float, energies: Sequence[float], label: str) -> Markup:
 
 
 def chart(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
-    """Put parts into an SVG image of its own size in units, named `label` for who cannot see it."""
+    """Put parts into an SVG image of this size; `label` is its text alternative."""
     opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
     return Markup(opening + "".join(parts) + "</svg>")
 
 
 def text(x: float, y: float, words: str, kind: str, anchor: str) -> str:
-    """Return words at a place, of the CSS class `kind`."""
+    """Return text at a position, of the CSS class `kind`."""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text class="{kind}" {place}>{escape(words)}</text>'
 
@@ -133,7 +133,7 @@ def _threshold(x: float, width: float) -> str:
 
 
 def _apart(ticks: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Leave out ticks whose labels, 6.5 wide a digit, would come close to the one before."""
+    """Leave out ticks whose labels, 6.5 wide per digit, would touch the one before."""
     kept: list[tuple[float, float]] = []
     for x, tick in ticks:
         digits = len(_number(tick)) + (len(_number(kept[-1][1])) if kept else 0)

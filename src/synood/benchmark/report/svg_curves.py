@@ -1,4 +1,4 @@
-"""ROC curves as inline SVG: the whole curve, and the two points that are called FPR95."""
+"""ROC curves as inline SVG, with the two points that are called FPR95."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def roc_of(in_distribution: np.ndarray, ood: np.ndarray) -> Roc:
 
 
 def roc_chart(roc: Roc, label: str) -> Markup:
-    """Draw a curve; `label` is read out to those who cannot see it.
+    """Draw a curve; `label` is its text alternative.
 
     A ring stands where 95 % of in-distribution images are kept (FPR95), a square where 95 % of OOD
-    images are caught (OpenOOD's FPR95, the share of in-distribution images that falls below it).
+    images are caught (OpenOOD's FPR95, the fraction of in-distribution images below it).
     """
     parts = [
         f'<path class="frame" d="M{LEFT:g} {TOP:g}V{TOP + SIDE:g}H{LEFT + SIDE:g}"/>',
@@ -63,7 +63,7 @@ def roc_chart(roc: Roc, label: str) -> Markup:
         parts.append(text(float(_x(share)), TOP + SIDE + 14, name, "tick-label", "middle"))
         parts.append(text(LEFT - 6, float(_y(share)) + 4, name, "tick-label", "end"))
     middle = TOP + SIDE / 2
-    parts.append(text(LEFT + SIDE / 2, HEIGHT - 5, "% of OOD let through", "tick-label", "middle"))
+    parts.append(text(LEFT + SIDE / 2, HEIGHT - 5, "% of OOD accepted", "tick-label", "middle"))
     turned = f'transform="rotate(-90 10 {middle:g})" x="10" y="{middle:g}" text-anchor="middle"'
     parts.append(f'<text class="tick-label" {turned}>% of ID kept</text>')
     return chart(WIDTH, HEIGHT, label, parts)

@@ -1,4 +1,4 @@
-"""Small images for pages: which of many are shown, and how they are encoded."""
+"""Small images for pages: a selection of many, and their encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables for papers and pages: Markdown and LaTeX, from the same estimates as the text tables."""
+"""Tables as Markdown and LaTeX, with the same numbers as the text tables."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ Form = Literal["md", "tex", "text"]
 
 
 def all_tables(results: Results, form: Form) -> str:
-    """Return all tables of a results file in one form, under its title where it has one.
+    """Return all tables of a results file in one format, under its title if it has one.
 
-    Published figures that the file holds stand under their methods' lines, with their sources.
+    Published results in the file are below their methods' lines, with their sources.
     """
     named, others = titles(methods_of(results)), published_of(results)
     if not results.rows:
         return str(results.run.get("table") or "") + "\n"
     title, extra_tables = str(results.run.get("title") or ""), extra_tables_of(results)
-    told = [f"Published figures: {source}." for source in sources(others, named)]
+    cited = [f"Published figures: {source}." for source in sources(others, named)]
     if form == "text":
         blocks = [text_table(results.rows, named, others, METRICS)]
         blocks += [sheet.text() for sheet in extra_tables]
-        return "\n\n".join([*([title] if title else []), *blocks, *told]) + "\n"
+        return "\n\n".join([*([title] if title else []), *blocks, *cited]) + "\n"
     if form == "md":
         blocks = [markdown(results.rows, named, metric, others) for metric in METRICS]
         blocks += [_sheet_markdown(sheet) for sheet in extra_tables]
-        told = [f"- {line}" for line in told]
-        return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *told])
+        cited = [f"- {line}" for line in cited]
+        return "\n".join([*([f"# {title}\n"] if title else []), *blocks, *cited])
     blocks = [latex(results.rows, named, metric, others) for metric in METRICS]
     blocks += [_sheet_latex(sheet) for sheet in extra_tables]
-    return "\n".join([*blocks, *(f"% {line}" for line in told)])
+    return "\n".join([*blocks, *(f"% {line}" for line in cited)])
 
 
 def markdown(
@@ -56,7 +56,7 @@ def markdown(
 ) -> str:
     """Return one metric as Markdown tables; the best of each column is bold.
 
-    Test-time methods have a table of their own; `others` are published figures.
+    Test-time methods have a separate table; `others` are published results.
     """
     head = ["", *(column.title for column in tables.shown_columns(rows))]
     parts = []
@@ -83,7 +83,7 @@ def latex(
 ) -> str:
     """Return one metric as a LaTeX `tabular` (package booktabs); the best of each column is bold.
 
-    Test-time methods stand under a rule and a heading of their own.
+    Test-time methods are below a rule, with a heading.
 
     >>> tex("50 % of A_B")
     '50 \\\\% of A\\\\_B'
@@ -123,7 +123,7 @@ def _tabular(heading: str, columns: str, body: Sequence[str]) -> str:
 
 
 def tex(text: str) -> str:
-    """Write any text so that LaTeX prints it as it is."""
+    """Escape text for LaTeX."""
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
