@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
-from synood.cli.console import deliver, table_text
+from synood.cli.console import deliver, deliver_data, table_text
 from synood.cli.exits import DONE, INPUT_FAULT
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def list_(*, format: Literal["table", "json"] = "table") -> None:
 
     if format == "json":
         rows = [asdict(item) for item in BENCHMARKS.values()]
-        return deliver(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        return deliver_data(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     for item in BENCHMARKS.values():
         sets = [
             ["  " + known.role, known.group, f"{known.count:>9,}", known.name]
@@ -66,7 +66,7 @@ def check(
 
     found = check_benchmark(name, root)
     if format == "json":
-        deliver(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
+        deliver_data(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")
     else:
         deliver(_check_text(found))
     return DONE if found.ok else INPUT_FAULT

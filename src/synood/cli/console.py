@@ -141,14 +141,21 @@ def discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def deliver(text: str, out: Path | None = None) -> None:
-    """Print `text` as it stands, or write it to a file."""
+def deliver(text: str) -> None:
+    """Print `text` as it stands."""
+    print(text, end="")
+
+
+def deliver_data(text: str, out: Path | None = None) -> None:
+    """Write text that other programs read to a file or standard output, in UTF-8 in any case."""
     from synood.files import write_text
 
-    if out is None:
-        print(text, end="")
-    else:
+    if out is not None:
         write_text(out, text)
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    print(text, end="")
 
 
 def tell(line: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 from typing import Literal
 
-from synood.cli.console import deliver
+from synood.cli.console import deliver, deliver_data
 from synood.cli.options import Overwrite  # noqa: TC001
 
 
@@ -38,7 +38,7 @@ def report(
     if format != "html":
         if out is not None:
             check_output_file(out, overwrite)
-        return deliver(all_tables(read_results(file), format), out)
+        return deliver_data(all_tables(read_results(file), format), out)
     page = out or _default_page(file)
     check_output_file(page, overwrite or (out is None and _is_report(page)))
     write_report(page, load_report(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
-from synood.cli.console import Format, deliver, predictions_text, reporter
+from synood.cli.console import Format, deliver, deliver_data, predictions_text, reporter
 from synood.cli.exits import DONE, OOD_FOUND
 from synood.cli.options import LOCAL, Device, ExecutorOptions, Flag, MovedModels, Overwrite
 from synood.errors import InputError
@@ -54,7 +54,11 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     with executor.opened() as workers, reporter() as progress:
         predictions = predict_index(judge, index, workers, partial(progress, "score"))
-    deliver(predictions_text(predictions, format), out)
+    text = predictions_text(predictions, format)
+    if format == "table" and out is None:
+        deliver(text)
+    else:
+        deliver_data(text, out)
     if fail_on_ood and any(prediction.is_ood for prediction in predictions):
         return OOD_FOUND
     errors = [prediction.error for prediction in predictions if prediction.error]
