@@ -16,8 +16,7 @@ import torch
 from small_classifier import SmallClassifier
 from synood.models.inpainting import Inpainter
 from synood.settings import GuidanceSettings
-from synood.synthesis.guidance import guided_inpainting
-from synood.synthesis.memory import Fitter
+from synood.synthesis.memory import PiecewiseSynthesis
 
 SETTINGS = GuidanceSettings(num_inference_steps=2, rounds=2, strength=0.6)
 ROOM = 60_000_000  # bytes
@@ -29,18 +28,16 @@ def main(directory: Path, batch: int) -> None:
     size = inpainter.image_size
     pixels = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
 
-    def paint_some(start, stop, memory):
-        prompts, seeds = ["cat"] * (stop - start), range(start, stop)
-        return guided_inpainting(
-            inpainter, classifier, pixels[start:stop], prompts, SETTINGS, seeds, memory=memory
-        )
+    def synthesize(images):
+        synthesis = PiecewiseSynthesis(inpainter, classifier, SETTINGS)
+        return synthesis.synthesize(pixels[:images].numpy(), ["cat"] * images, range(images))
 
-    paint_some(0, 1, "plain")  # libraries and their pools are there by then
+    synthesize(1)  # libraries and their pools are there by then
     status = Path("/proc/self/status").read_text()
     taken = 1024 * int(re.search(r"VmSize:\s+(\d+)", status)[1])
     resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, resource.RLIM_INFINITY))
-    pictures, remarks = Fitter(inpainter).paint(batch, paint_some)
-    sys.stdout.write(json.dumps({"pictures": len(pictures), "remarks": remarks}) + "\n")
+    images, notices = synthesize(batch)
+    sys.stdout.write(json.dumps({"images": len(images), "notices": notices}) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
 from synood.pipeline.executors import ray as _ray
 from synood.pipeline.executors.local import LocalExecutor
-from synood.pipeline.executors.tasks import Encode, Paint
-from synood.pipeline.rundir.shards import Order
+from synood.pipeline.executors.tasks import Encode, Synthesize
+from synood.pipeline.rundir.shards import SynthesisRequest
 from synood.settings import GuidanceSettings
 
 
@@ -81,16 +81,20 @@ def test_another_number_of_threads_moves_a_pixel_by_one_grey_level_at_most(tmp_p
     models = Models(load_bundle(tiny_bundle(tmp_path / "bundle", inpainter=True)), "cpu")
     paths = sorted(make_pictures(tmp_path / "images").rglob("*.png"))
     orders = [
-        Order(path.name, path, sha256_file(path), "a photo of a tree", seed, str(seed))
+        SynthesisRequest(path.name, path, sha256_file(path), "a photo of a tree", seed, str(seed))
         for seed, path in enumerate(paths)
     ]
     before, pictures = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            work = Paint(models, None, GuidanceSettings(num_inference_steps=4, rounds=2), 8).begin()
+            work = Synthesize(
+                models, None, GuidanceSettings(num_inference_steps=4, rounds=2), 8
+            ).begin()
             pictures.append(
-                np.stack([made.image for made in work(orders[:8]).pictures]).astype(int)
+                np.stack(
+                    [made.image for made in work([(order, None) for order in orders[:8]]).results]
+                ).astype(int)
             )
     finally:
         torch.set_num_threads(before)

@@ -34,7 +34,7 @@ from synood.pipeline.rundir.shards import read_synthetic
 from synood.settings import GuidanceSettings
 from synood.synthesis import memory as _fitting
 from synood.synthesis.memory import (
-    Fitter,
+    PiecewiseSynthesis,
     fitting_batch_size,
     gradient_memory,
     largest_tried,
@@ -142,45 +142,51 @@ def test_the_leaner_gradient_wins():
 # what happens when memory runs out
 
 
-@settings(max_examples=5)
-@given(pictures=st.integers(1, 40), limit=st.integers(1, 40))
-def test_pieces_are_halved_until_they_fit_and_nothing_is_lost(inpainter, pictures, limit):
-    fitter, seen = Fitter(inpainter), []
+def piecewise(inpainter, monkeypatch, fits):
+    """The real search for pieces over a synthesis that runs out of memory unless `fits`."""
+    tried = []
 
-    def paint_some(start, stop, memory):
-        seen.append((stop - start, memory))
-        if stop - start > limit:
+    def guided(inpainter, guide, pixels, prompts, settings, seeds, *, memory, **_):
+        tried.append((len(pixels), memory))
+        if not fits(len(pixels), memory):
             raise torch.OutOfMemoryError
-        return list(range(start, stop))
+        return list(seeds)
 
-    done, remarks = fitter.paint(pictures, paint_some)
-    assert done == list(range(pictures))
-    assert bool(remarks) == (pictures > limit)
-    again, remarks = fitter.paint(pictures, paint_some)
-    assert again == done
-    assert not remarks  # it has learned
+    monkeypatch.setattr("synood.synthesis.guidance.guided_inpainting", guided)
+    return PiecewiseSynthesis(inpainter, None, GuidanceSettings()), tried
 
 
-def test_a_leaner_gradient_comes_before_smaller_pieces(inpainter):
-    asked = []
-
-    def paint_some(start, stop, memory):
-        asked.append((stop - start, memory))
-        if memory != "checkpoint" or stop - start > 2:
-            raise torch.OutOfMemoryError
-        return [None] * (stop - start)
-
-    _, remarks = Fitter(inpainter).paint(4, paint_some)
-    assert asked[:4] == [(4, "plain"), (4, "slice"), (4, "checkpoint"), (2, "checkpoint")]
-    assert remarks[-1] == "memory of cpu ran out with 4 pictures at a time: going on with 2"
+def synthesize(synthesis, images):
+    pixels = np.zeros((images, 3, 1, 1), np.float32)
+    return synthesis.synthesize(pixels, ["a"] * images, range(images))
 
 
-def test_says_so_when_not_even_one_picture_fits(inpainter):
-    def never(start, stop, memory):
-        raise torch.OutOfMemoryError
+@settings(max_examples=5, deadline=None)
+@given(images=st.integers(1, 40), limit=st.integers(1, 40))
+def test_pieces_are_halved_until_they_fit_and_nothing_is_lost(inpainter, images, limit):
+    with pytest.MonkeyPatch.context() as patch:
+        synthesis, _ = piecewise(inpainter, patch, lambda count, _: count <= limit)
+        done, notices = synthesize(synthesis, images)
+        assert done == list(range(images))
+        assert bool(notices) == (images > limit)
+        again, notices = synthesize(synthesis, images)
+        assert again == done
+        assert not notices  # it has learned
 
-    with pytest.raises(InputError, match="one picture at a time is too much for the memory of cpu"):
-        Fitter(inpainter).paint(3, never)
+
+def test_a_leaner_gradient_comes_before_smaller_pieces(inpainter, monkeypatch):
+    synthesis, tried = piecewise(
+        inpainter, monkeypatch, lambda count, memory: memory == "checkpoint" and count <= 2
+    )
+    _, notices = synthesize(synthesis, 4)
+    assert tried[:4] == [(4, "plain"), (4, "slice"), (4, "checkpoint"), (2, "checkpoint")]
+    assert notices[-1] == "memory of cpu ran out with 4 images at a time: going on with 2"
+
+
+def test_says_so_when_not_even_one_image_fits(inpainter, monkeypatch):
+    synthesis, _ = piecewise(inpainter, monkeypatch, lambda *_: False)
+    with pytest.raises(InputError, match="one image at a time is too much for the memory of cpu"):
+        synthesize(synthesis, 3)
 
 
 def test_a_run_whose_memory_runs_out_paints_the_same_pictures(
@@ -196,8 +202,8 @@ def test_a_run_whose_memory_runs_out_paints_the_same_pictures(
         batch_size=6,
         progress=lambda stage, done, total, message: heard.append(message),
     )
-    assert "memory of cpu ran out with 6 pictures at a time: going on with 3" in heard
-    assert "memory of cpu ran out with 3 pictures at a time: going on with 1" in heard
+    assert "memory of cpu ran out with 6 images at a time: going on with 3" in heard
+    assert "memory of cpu ran out with 3 images at a time: going on with 1" in heard
     whole, small = (
         {p.id: p for p in read_synthetic(tmp_path / name / "synthesize").values()}
         for name in ("whole", "small")
@@ -233,8 +239,8 @@ def test_a_process_whose_memory_really_ends_goes_on_with_less(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["pictures"] == 48
-    assert result["remarks"]
+    assert result["images"] == 48
+    assert result["notices"]
 
 
 # the batch size that is found
@@ -276,15 +282,15 @@ def test_auto_is_stated_and_the_pictures_do_not_depend_on_it(bundle, images, tmp
 def test_pace_and_memory_are_in_the_events_and_in_no_other_file(bundle, images, tmp_path):
     run(images, bundle, tmp_path / "out")
     before = contents(tmp_path / "out")
-    (row,) = [r for r in read_jsonl(tmp_path / "out" / "events.jsonl") if "pictures_per_hour" in r]
-    assert row["pictures"] == 6
-    assert row["pictures_per_hour"] == pytest.approx(3600 * 6 / row["seconds"], rel=1e-2)
+    (row,) = [r for r in read_jsonl(tmp_path / "out" / "events.jsonl") if "images_per_hour" in r]
+    assert row["images"] == 6
+    assert row["images_per_hour"] == pytest.approx(3600 * 6 / row["seconds"], rel=1e-2)
     assert 50e6 < row["peak_memory_bytes"] <= peak_memory("cpu")
     assert (row["device"], row["dtype"], row["batch_size"]) == ("cpu", "float32", 2)
     run(images, bundle, tmp_path / "out")
     assert contents(tmp_path / "out") == before
     rows = read_jsonl(tmp_path / "out" / "events.jsonl")
-    assert sum("pictures_per_hour" in row for row in rows) == 1  # nothing was painted again
+    assert sum("images_per_hour" in row for row in rows) == 1  # nothing was painted again
 
 
 def test_the_precision_is_a_field_of_the_bundle_and_part_of_the_inputs(images, tmp_path):

@@ -27,9 +27,9 @@ from synood.models.bundles import load_bundle
 from synood.models.clip import ClipEncoder
 from synood.models.guide import MarginGuide
 from synood.models.inpainting import Inpainter
+from synood.pipeline.rundir.selection import SelectedImage
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.stages.select import Picture
-from synood.pipeline.stages.stages import painting_orders
+from synood.pipeline.stages.synthesize import synthesis_requests
 from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import margin_energy, margin_hinge
@@ -291,7 +291,7 @@ def test_killed_while_painting_and_run_again_gives_the_same_bytes(
         if (stage, done) == ("synthesize", 4):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr("synood.pipeline.stages.stages.SHARD", 2)
+    monkeypatch.setattr("synood.pipeline.rundir.shards.SHARD", 2)
     if os.fork() == 0:
         run(images, bundle, out, *GUIDED, progress=kill)
         os._exit(0)
@@ -333,9 +333,11 @@ def test_a_temperature_of_the_classifier_is_refused_beside_the_margin(bundle, im
 
 def test_orders_of_the_other_objectives_are_stamped_as_they_were(tmp_path):
     """What earlier versions have painted is found again, and not painted anew."""
-    picture = Picture("cat/0.png", tmp_path, "cat", "ab" * 32, 1.0, ("tune",))
+    picture = SelectedImage("cat/0.png", tmp_path, "cat", "ab" * 32, 1.0, ("tune",))
     stamps = [
-        painting_orders([picture], ["a photo"], 0, chosen, ("painter", "guide"))[0].inputs
+        synthesis_requests([picture], {"cat/0.png": "a photo"}, 0, chosen, ("painter", "guide"))[
+            0
+        ].inputs
         for chosen in (GuidanceSettings(), GuidanceSettings(target_quantile=0.99))
     ]
     assert stamps == ["43ce09929bc1b702", "bce0a1f8490979b5"]

@@ -15,8 +15,8 @@ from synood.cli.app import main
 from synood.files import read_jsonl
 from synood.pipeline.export.images import export_pictures
 from synood.pipeline.rundir import mirror as _mirror
+from synood.pipeline.rundir import shards
 from synood.pipeline.rundir.mirror import Mirror
-from synood.pipeline.stages import stages
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,7 +24,7 @@ def quickly():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "SHARD", 2)
+        patch.setattr(shards, "SHARD", 2)
         patch.setattr(_mirror, "EVERY", 0.0)
         yield
     torch.set_num_threads(before)
@@ -79,7 +79,7 @@ def test_a_machine_that_has_nothing_goes_on_where_another_was_lost(
     assert contents(tmp_path / "two") == contents(finished)
     events = read_jsonl(tmp_path / "two" / "events.jsonl")
     start = max(row for row, event in enumerate(events) if event["event"] == "restored")
-    assert sum(row["pictures"] for row in events[start:] if row["event"] == "shard") == 2
+    assert sum(row["images"] for row in events[start:] if row["event"] == "shard") == 2
     assert set(json.loads(stored(url)["mirror.json"])["files"]) == set(
         contents(tmp_path / "two", but=(".lock",))
     )

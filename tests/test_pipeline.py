@@ -21,9 +21,10 @@ from synood.files import read_jsonl, write_jsonl
 from synood.models.bundles import load_bundle
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.run import STAGES
+from synood.pipeline.rundir import shards
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.rundir.workspace import opened
-from synood.pipeline.stages import stages
+from synood.pipeline.rundir.workspace import open_run
+from synood.pipeline.stages.synthesize import image_seed
 from synood.scores import cosine_similarity
 from synood.tuning.negatives import tune_negatives
 from synood.tuning.projection import tune_projection
@@ -42,7 +43,7 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(stages, "SHARD", 2)
+    monkeypatch.setattr(shards, "SHARD", 2)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def first(bundle, images, tmp_path_factory):
     """One whole run that others are compared with; nobody may write to it."""
     out = tmp_path_factory.mktemp("runs") / "first"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "SHARD", 2)
+        patch.setattr(shards, "SHARD", 2)
         torch.set_num_threads(1)
         run(images, bundle, out)
     return out
@@ -75,7 +76,7 @@ def painted(out: Path) -> int:
     """Pictures painted by the last call."""
     rows = read_jsonl(out / "events.jsonl")
     start = max(i for i, row in enumerate(rows) if row["event"] == "start")
-    return sum(row["pictures"] for row in rows[start:] if row["event"] == "shard")
+    return sum(row["images"] for row in rows[start:] if row["event"] == "shard")
 
 
 # What a run leaves
@@ -105,7 +106,7 @@ def test_rows_tell_how_each_picture_came_about(first, images):
     for one in synthetic.values():
         assert len(one.losses) == len(one.energies) == 2
         assert Image.open(one.path).size == (32, 32)
-        assert one.seed == stages.image_seed(0, hashes[one.id])
+        assert one.seed == image_seed(0, hashes[one.id])
 
 
 def test_run_file_holds_recipe_models_versions_and_no_time(first, bundle):
@@ -259,7 +260,7 @@ def test_killed_and_run_again_gives_the_same_bytes(first, bundle, images, tmp_pa
     assert not list(out.rglob(".*part"))
     assert painted(out) == 6 - before
     if stage == "synthesize":
-        assert before >= moment - stages.SHARD
+        assert before >= moment - shards.SHARD
 
 
 def test_killed_while_writing_leaves_no_half_file(bundle, images, tmp_path, first):
@@ -449,7 +450,7 @@ def test_two_runs_in_one_directory_are_refused_until_the_first_ends(again, bundl
     ready, write = os.pipe()
     child = os.fork()
     if child == 0:
-        with opened(again):
+        with open_run(again):
             os.write(write, b"x")
             signal.pause()
         os._exit(0)

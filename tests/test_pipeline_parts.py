@@ -21,8 +21,9 @@ from synood.models.bundles import load_bundle
 from synood.models.describer import FileDescriber
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.stages import stages
+from synood.pipeline.stages.describe import inpainting_prompt
 from synood.pipeline.stages.select import _evenly
+from synood.pipeline.stages.synthesize import image_seed
 from synood.settings import DescribeSettings
 
 # The target of the guidance
@@ -122,26 +123,27 @@ def test_descriptions_from_a_file(bundle, images, tmp_path):
     assert prompts["cat/4.png"] == "A photo only remain the 4 {."
 
 
-def test_a_description_too_long_is_shortened_and_one_changed_by_hand_refused(
+def test_a_description_too_long_is_shortened_and_one_made_too_long_by_hand_refused(
     bundle, images, tmp_path
 ):
     texts = {path.relative_to(images).as_posix(): "tree" for path in images.rglob("*.png")}
     texts["tree/4.png"] = "tree " * 100
     write_jsonl(tmp_path / "t.jsonl", [{"id": key, "text": text} for key, text in texts.items()])
 
-    describer, out = FileDescriber(tmp_path / "t.jsonl"), tmp_path / "out"
-    run(images, bundle, out, describer=describer)
-    rows = {row["id"]: row for row in read_jsonl(out / "describe.jsonl")}
-    assert rows["tree/4.png"]["full_text"] == texts["tree/4.png"].strip()
-    assert 20 < rows["tree/4.png"]["text"].count("tree") < 77
+    describer = FileDescriber(tmp_path / "t.jsonl")
+    run(images, bundle, tmp_path / "out", describer=describer)
+    path = tmp_path / "out" / "describe.jsonl"
+    rows = {row["id"]: row for row in read_jsonl(path)}
+    assert rows["tree/4.png"]["full_text"] == "tree " * 99 + "tree"
+    assert 0 < len(rows["tree/4.png"]["text"]) < 400
     assert "full_text" not in rows["cat/4.png"]
+    notices = [row for row in read_jsonl(tmp_path / "out/events.jsonl") if "message" in row]
+    assert any("1 of 6 descriptions shortened" in row["message"] for row in notices)
 
-    painted = sorted(path.name for path in (out / "synthesize").iterdir())
-    rows["tree/4.png"]["text"] = texts["tree/4.png"]
-    write_jsonl(out / "describe.jsonl", list(rows.values()))
+    rows["cat/4.png"]["text"] = "tree " * 100
+    write_jsonl(path, rows.values())
     with pytest.raises(InputError, match=r"tree tree.*tokens"):
-        run(images, bundle, out, describer=describer)
-    assert sorted(path.name for path in (out / "synthesize").iterdir()) == painted
+        run(images, bundle, tmp_path / "out", describer=describer)
 
 
 def test_a_class_name_too_long_is_refused_before_anything_is_painted(bundle, tmp_path):
@@ -156,10 +158,10 @@ def test_a_class_name_too_long_is_refused_before_anything_is_painted(bundle, tmp
 
 @given(st.integers(0, 2**32), st.text(max_size=20))
 def test_image_seeds_fit_a_torch_generator_and_depend_on_both(seed, image_id):
-    own = stages.image_seed(seed, image_id)
+    own = image_seed(seed, image_id)
     torch.Generator().manual_seed(own)
-    assert own != stages.image_seed(seed + 1, image_id)
-    assert own != stages.image_seed(seed, image_id + "x")
+    assert own != image_seed(seed + 1, image_id)
+    assert own != image_seed(seed, image_id + "x")
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True).map(sorted), st.integers(1, 30))
@@ -182,11 +184,11 @@ def test_the_threshold_comes_from_images_not_tuned_on_where_there_are_enough(bun
 
 
 def test_a_text_is_cut_only_where_the_recipe_says_so():
-    whole = stages.painting_prompt("bamboo, {grass}", DescribeSettings())
-    cut = stages.painting_prompt("bamboo, grass", RECIPES["released"].describe)
+    whole = inpainting_prompt("bamboo, {grass}", DescribeSettings())
+    cut = inpainting_prompt("bamboo, grass", RECIPES["released"].describe)
     assert whole == "A photo only remain bamboo, {grass}."
     assert cut == "A photo only remain bamboo, grass."
-    assert stages.painting_prompt("x" * 99, RECIPES["released"].describe).count("x") == 73
+    assert inpainting_prompt("x" * 99, RECIPES["released"].describe).count("x") == 73
 
 
 def test_features_follow_the_content_not_the_name(tmp_path):

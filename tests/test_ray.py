@@ -24,9 +24,9 @@ from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
 from synood.pipeline.executors.local import LocalExecutor, in_order
 from synood.pipeline.executors.ray import ATTEMPTS, connected
-from synood.pipeline.executors.tasks import Encode, Paint
-from synood.pipeline.rundir.shards import Order
-from synood.pipeline.stages import stages
+from synood.pipeline.executors.tasks import Encode, Synthesize
+from synood.pipeline.rundir import shards
+from synood.pipeline.rundir.shards import SynthesisRequest
 from synood.settings import GuidanceSettings
 
 pytest.importorskip("ray")
@@ -75,9 +75,9 @@ def files_of(paths: list[Path]) -> list[tuple[Path, str, int]]:
     return [(path, sha256_file(path), 0) for path in paths]
 
 
-def orders_for(paths: list[Path]) -> list[Order]:
+def orders_for(paths: list[Path]) -> list[SynthesisRequest]:
     return [
-        Order(str(path), path, sha, f"a photo of a {path.parent.name}", seed, str(seed))
+        SynthesisRequest(str(path), path, sha, f"a photo of a {path.parent.name}", seed, str(seed))
         for seed, (path, sha, _) in enumerate(files_of(paths))
     ]
 
@@ -87,7 +87,7 @@ def test_a_killed_worker_costs_its_batch_and_pictures_are_those_painted_here(
 ):
     (tmp_path / "marks").mkdir()
     batches = batches_of(orders_for(paths), 2)
-    task = Paint(models, None, GUIDANCE, 2)
+    task = Synthesize(models, None, GUIDANCE, 2)
     expected = in_order(LocalExecutor().run(task, batches))
 
     fatal = Fatal(task, batches[4][0], tmp_path / "marks")
@@ -192,7 +192,7 @@ def test_a_run_spread_and_stopped_and_gone_on_gives_the_bytes_of_one_here(
     cluster, executor, models, tmp_path, monkeypatch
 ):
     """A worker is killed in the middle of the painting, the run stopped; one worker goes on."""
-    monkeypatch.setattr(stages, "SHARD", 4)
+    monkeypatch.setattr(shards, "SHARD", 4)
     images = make_pictures(tmp_path / "images", count=8)
     root = models.bundle.root
     more = ("select.per_class=5", "guidance.target_quantile=0.9")

@@ -24,7 +24,7 @@ from synood import InputError
 from synood.features.cache import FILE
 from synood.files import read_jsonl, write_jsonl
 from synood.pipeline.executors.local import LocalExecutor
-from synood.pipeline.stages import stages
+from synood.pipeline.rundir import shards
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
@@ -32,7 +32,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 @pytest.fixture(scope="module", autouse=True)
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "SHARD", 2)
+        patch.setattr(shards, "SHARD", 2)
         before = torch.get_num_threads()
         torch.set_num_threads(1)  # forked children must not wait for the parent's threads
         yield
@@ -290,7 +290,7 @@ def test_a_change_redoes_what_depends_on_it_and_no_more(
     options = dict(options)
     run(own, bundle, out, *options.pop("assignments", ()), executor=counting, **options)
 
-    found = tuple(counting.items[kind] for kind in ("Describe", "Paint", "Encode"))
+    found = tuple(counting.items[kind] for kind in ("Describe", "Synthesize", "Encode"))
     assert found == (described, painted, encoded)
     assert ((out / "detector" / "config.json").stat().st_mtime_ns != before) == tuned
 

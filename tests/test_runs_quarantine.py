@@ -19,16 +19,16 @@ from small_run import contents, run
 from synood import InputError
 from synood.features.unreadable import Unreadable, map_padded
 from synood.files import read_jsonl
-from synood.pipeline.rundir.quarantine import Bad, Quarantine
+from synood.pipeline.rundir import shards
+from synood.pipeline.rundir.quarantine import BadImage, Quarantine
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.rundir.workspace import opened
-from synood.pipeline.stages import stages
+from synood.pipeline.rundir.workspace import open_run
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "SHARD", 2)
+        patch.setattr(shards, "SHARD", 2)
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         yield
@@ -204,13 +204,8 @@ def empty(path):
 
 
 @pytest.mark.parametrize("harm", [vanish, change, empty])
-@pytest.mark.parametrize(
-    ("after", "lost_at"),
-    [("select", "describe"), ("describe", "synthesize"), ("synthesize", "embed")],
-)
-def test_an_image_that_goes_away_takes_nobody_with_it(
-    first, bundle, mine, tmp_path, after, lost_at, harm
-):
+@pytest.mark.parametrize("after", ["features", "describe"])
+def test_an_image_that_goes_away_takes_nobody_with_it(first, bundle, mine, tmp_path, after, harm):
     victim = mine / "dog" / "4.png"
 
     def progress(stage, done, total, message):
@@ -221,10 +216,35 @@ def test_an_image_that_goes_away_takes_nobody_with_it(
     run(mine, bundle, tmp_path / "out", progress=progress)
 
     (row,) = rows(tmp_path / "out")
-    assert (row["id"], row["stage"]) == ("dog/4.png", lost_at)
+    assert (row["id"], row["stage"]) == ("dog/4.png", "synthesize")
     theirs, own = pictures(first), pictures(tmp_path / "out")
-    assert own == {n: data for n, data in theirs.items() if n != "dog/4.png" or lost_at == "embed"}
+    assert own == {name: data for name, data in theirs.items() if name != "dog/4.png"}
     assert json.loads((tmp_path / "out/detector/config.json").read_text())["format"]
+
+
+@pytest.mark.parametrize("harm", [vanish, change, empty])
+def test_an_image_that_was_redrawn_is_not_read_again(first, bundle, mine, tmp_path, harm):
+    def progress(stage, done, total, message):
+        if stage == "synthesize" and total and done == total and not gone:
+            gone.append(harm(mine / "dog" / "4.png"))
+
+    gone = []
+    run(mine, bundle, tmp_path / "out", progress=progress)
+    assert not rows(tmp_path / "out")
+    assert contents(tmp_path / "out" / "detector") == contents(first / "detector")
+
+
+def test_an_image_that_goes_away_while_images_are_chosen_is_not_chosen(bundle, mine, tmp_path):
+    def progress(stage, done, total, message):
+        if stage == "select" and total and done == total and not gone:
+            gone.append(vanish(mine / "dog" / "4.png"))
+
+    gone = []
+    run(mine, bundle, tmp_path / "out", progress=progress)
+    (row,) = rows(tmp_path / "out")
+    assert (row["id"], row["stage"]) == ("dog/4.png", "select")
+    made = read_synthetic(tmp_path / "out/synthesize").values()
+    assert sorted(one.id for one in made if one.id.startswith("dog")) == ["dog/2.png", "dog/3.png"]
 
 
 def test_a_target_that_depends_on_all_is_that_of_those_left(bundle, mine, tmp_path):
@@ -254,13 +274,15 @@ def test_all_gone_stop_the_run(bundle, mine, tmp_path):
 
 
 def test_rows_stand_in_an_order_of_their_own(tmp_path):
-    with opened(tmp_path / "run") as workspace:
+    with open_run(tmp_path / "run") as workspace:
         quarantine = Quarantine(workspace, 1.0)
         quarantine.begin("print", 9)
         quarantine.chosen(9)
-        quarantine("embed", [Bad("b", Path("b"), "b: gone")])
-        quarantine("select", [Bad("z", Path("z"), "z: gone"), Bad("a", Path("a"), "a: gone")])
-        quarantine("select", [Bad("a", Path("a"), "a: another reason")])
+        quarantine("embed", [BadImage("b", Path("b"), "b: gone")])
+        quarantine(
+            "select", [BadImage("z", Path("z"), "z: gone"), BadImage("a", Path("a"), "a: gone")]
+        )
+        quarantine("select", [BadImage("a", Path("a"), "a: another reason")])
     found = [(row["stage"], row["id"], row["reason"]) for row in rows(tmp_path / "run")]
     assert found == [
         ("select", "a", "a: gone"),

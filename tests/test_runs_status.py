@@ -19,14 +19,14 @@ from synood.pipeline.rundir import lock as _lock
 from synood.pipeline.rundir import workspace as _workspace
 from synood.pipeline.rundir.lock import Holder, holder
 from synood.pipeline.rundir.status import read_status
-from synood.pipeline.rundir.workspace import opened
+from synood.pipeline.rundir.workspace import open_run
 
 
 @pytest.fixture
 def begun(tmp_path):
     """A run directory in which a process selected all and painted 4 of 10, then ended."""
     out = tmp_path / "run"
-    with opened(out) as workspace:
+    with open_run(out) as workspace:
         workspace.log("start")
         workspace.stage("select")(10, 10)
         workspace.stage("synthesize")(0, 10)
@@ -54,7 +54,7 @@ def test_how_far_each_stage_is(begun):
     ("event", "state"), [("done", "done"), ("failed", "failed"), ("stopped", "stopped")]
 )
 def test_how_it_ended(begun, event, state):
-    with opened(begun) as workspace:
+    with open_run(begun) as workspace:
         workspace.log(event, error="a.png: broken")
     found = read_status(begun)
     assert found.state == state
@@ -66,8 +66,8 @@ def test_a_process_at_work_is_seen_and_one_that_was_killed_is_not(begun):
     code = """
 import sys, time
 from pathlib import Path
-from synood.pipeline.rundir.workspace import opened
-with opened(Path(sys.argv[1])) as workspace:
+from synood.pipeline.rundir.workspace import open_run
+with open_run(Path(sys.argv[1])) as workspace:
     workspace.log("start")
     print("ready", flush=True)
     time.sleep(60)
@@ -87,13 +87,13 @@ with opened(Path(sys.argv[1])) as workspace:
     assert found["state"] == "running"
     assert found["process"]["pid"] == other.pid
     assert "| torch" not in asked.stderr
-    with pytest.raises(InputError, match=f"process {other.pid} on .* is running"), opened(begun):
+    with pytest.raises(InputError, match=f"process {other.pid} on .* is running"), open_run(begun):
         pass
 
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert read_status(begun).state == "killed"
-    with opened(begun):
+    with open_run(begun):
         pass
 
 
@@ -154,7 +154,7 @@ def test_where_no_run_was_begun(tmp_path, capsys):
 def test_progress_is_logged_at_begin_end_and_now_and_then(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with opened(tmp_path / "run") as workspace:
+    with open_run(tmp_path / "run") as workspace:
         advance = workspace.stage("synthesize")
         for done in range(101):
             clock[0] += 1.0
@@ -172,5 +172,5 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", none)
-    with pytest.raises(InputError, match="cannot lock files"), opened(tmp_path / "run"):
+    with pytest.raises(InputError, match="cannot lock files"), open_run(tmp_path / "run"):
         pass

@@ -33,7 +33,7 @@ from synood.labels.wordnet import read_wordnet
 from synood.models.bundles import load_bundle
 from synood.models.describer import FileDescriber
 from synood.pipeline.recipe import RECIPES, read_recipe, recipe_to_toml
-from synood.pipeline.rundir.shards import Order, read_synthetic, write_shard
+from synood.pipeline.rundir.shards import SynthesisRequest, read_synthetic, write_shard
 from synood.settings import ScoreSettings
 from synood.synthesis.guidance import Rendered
 from synood.tuning.projection import Projection
@@ -221,7 +221,9 @@ def _make_results(folder: Path) -> None:
 
 def _run_doors() -> list[Door]:
     def make(folder: Path) -> None:
-        order = Order("cat/1.png", folder / "no.png", "0" * 64, "a tree", 7, "0123456789abcdef")
+        order = SynthesisRequest(
+            "cat/1.png", folder / "no.png", "0" * 64, "a tree", 7, "0123456789abcdef"
+        )
         image = np.zeros((8, 8, 3), np.uint8)
         write_shard(
             folder / "synthesize", [order], [Rendered(image, (0.5,), (1.0,), 2.0, "rounds")]

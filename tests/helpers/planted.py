@@ -65,7 +65,7 @@ class PlantedEncoder:
 class Store:
     """Texts mean the name they end with; kept by nobody."""
 
-    def texts(self, prompts, advance):
+    def texts(self, prompts, progress=None):
         named = [[direction(text.split()[-1].strip(".")) for text in own] for own in prompts]
         return np.array([np.mean(own, axis=0) for own in named], np.float32)
 

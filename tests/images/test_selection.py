@@ -16,7 +16,7 @@ from synood.images.decoding import image_size
 from synood.images.selection import bytes_per_pixel, measure_ratios, select_complex
 from synood.images.sources import find_images, folder_per_class
 from synood.pipeline.rundir.ratios import kept_ratios, listing_fingerprint
-from synood.pipeline.rundir.workspace import opened
+from synood.pipeline.rundir.workspace import open_run
 
 
 def bitmap(path, size, weight):
@@ -190,7 +190,7 @@ def test_the_ratios_of_many_images_are_kept_in_the_run(tmp_path, monkeypatch):
         bitmap(tmp_path / f"set/{name}.ppm", 2, 100)
     index = folder_per_class(tmp_path / "set")
     monkeypatch.setattr("synood.pipeline.rundir.ratios.MANY", 2)
-    with opened(tmp_path / "run") as workspace:
+    with open_run(tmp_path / "run") as workspace:
         first = kept_ratios(workspace, index, listing_fingerprint(index))
 
         def refuse(*_):

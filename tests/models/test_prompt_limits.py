@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import tiny
 from synood.errors import InputError
-from synood.models._prompt_limits import PromptLimits
 from synood.models.inpainting import Inpainter
+from synood.models.prompt_limits import PromptLimits
 
 
 def photo_of(text):

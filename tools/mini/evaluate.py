@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.benchmark.protocol import baselines, scoring
-from synood.benchmark.protocol.fit_inputs import class_features
 from synood.benchmark.protocol.methods import NEGLABEL
 from synood.benchmark.suites.mini import prepare_mini
 from synood.features.store import FeatureStore
+from synood.features.texts import class_features
 from synood.files import write_json
 from synood.images.decoding import read_image
 from synood.labels.wordnet import shipped_words
@@ -57,7 +57,7 @@ def suite_scores(bundle: Bundle, suite: Suite, cache: Path) -> dict[str, float]:
     encoded = scoring.encode_suite(suite, store, classifier, no_progress)
     index = suite.one("test").index()
     names, prompts = index.class_names, recipe.mining.prompt_set
-    rows = class_features(names, store, prompts)
+    rows = class_features(store.texts, names, prompts)
     truth = np.array([names.index(str(record.label)) for record in index.records])
     found = cosine_similarity(encoded.test.features, rows).argmax(axis=1)
     own = [names.index(name) for name in classifier.class_names]  # it has an order of its own

@@ -143,10 +143,9 @@ class FeatureStore:
     def _write_images(
         self, block: Sequence[str], known: Mapping[str, Feature | Unreadable]
     ) -> None:
-        rows = {e: row for e in block if not isinstance(row := known[e], Unreadable)}
-        if rows:
-            features = finite(np.stack([*rows.values()]), f"image {next(iter(rows))}")
-            _write(self._path("image", [*rows]), features)
+        rows = [row for entry in block if not isinstance(row := known[entry], Unreadable)]
+        if len(rows) == len(block):  # a block without an unreadable image has other entries
+            _write(self._path("image", block), finite(np.stack(rows), f"image {block[0]}"))
 
     def _encode_here(
         self, batches: Batches

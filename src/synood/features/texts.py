@@ -13,7 +13,7 @@ import numpy as np
 from synood.errors import CheckpointError
 from synood.features.cache import EncoderCache
 from synood.files import fingerprint
-from synood.labels.prompts import averaged
+from synood.labels.prompts import averaged, find_prompt_set
 from synood.progress import no_progress
 from synood.scores import normalise
 
@@ -70,6 +70,15 @@ class TextFeatures:
 def loaded_texts(models: Models) -> TextFeatures:
     """Return the text features of a bundle's encoder."""
     return TextFeatures(models.part_fingerprint("encoder"), lambda: models.encoder, models.device)
+
+
+def class_features(
+    encode: Callable[[Sequence[Prompts]], NDArray[np.float32]],
+    class_names: Sequence[str],
+    prompt_set: str,
+) -> NDArray[np.float32]:
+    """Return the class names' features (C, D) under a prompt set, of unit length."""
+    return unit(encode(find_prompt_set(prompt_set).class_prompts(class_names)))
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:

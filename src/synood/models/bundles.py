@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from synood.labels.wordnet import Word
-    from synood.models._prompt_limits import PromptLimits
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
     from synood.models.describer import Describer
     from synood.models.inpainting import Inpainter
+    from synood.models.prompt_limits import PromptLimits
 
 __all__ = ["EMBEDDED", "PAPER", "VARIANTS", "Bundle", "load_bundle"]
 

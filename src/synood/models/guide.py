@@ -6,7 +6,8 @@ negative labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.models.clip import ImageTextEncoder
+    from synood.models.loaded import Models
 
 
 class Guide(Protocol):
@@ -26,6 +28,43 @@ class Guide(Protocol):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, K), differentiable; K depends on the guide."""
+
+
+@dataclass(frozen=True)
+class ProbeWeights:
+    """A linear probe as plain data: weight (C, D) and bias (C,), float32, and C class names."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MarginTexts:
+    """The two sides of the encoder's margin as plain data: unit rows (C, D) and (M, D), float32."""
+
+    class_features: NDArray[np.float32]
+    negative_features: NDArray[np.float32]
+    temperature: float
+
+
+GuideSpec: TypeAlias = "ProbeWeights | MarginTexts | None"
+"""What guides, as plain data: a probe, a margin, or None for the bundle's own classifier."""
+
+
+def load_guide(models: Models, spec: GuideSpec) -> Guide:
+    """Return the guide of a spec, made with the models' encoder or their classifier."""
+    if isinstance(spec, MarginTexts):
+        texts = spec.class_features, spec.negative_features
+        return MarginGuide(models.encoder, *texts, spec.temperature)
+    if isinstance(spec, ProbeWeights):
+        from synood.models.classifier import ProbeClassifier
+
+        return ProbeClassifier(models.encoder, spec.weight, spec.bias, spec.class_names)
+    classifier = models.classifier
+    if classifier is None:
+        raise InputError(f"bundle {models.bundle.name!r}: has no classifier to guide with")
+    return classifier
 
 
 class MarginGuide:

@@ -118,7 +118,7 @@ PARTS: dict[str, dict[str, PartKind]] = {
             "synood.models.inpainting:Inpainter.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: "_diffusers_version" in config,
-            prompt_limits="synood.models._prompt_limits:PromptLimits.from_pretrained",
+            prompt_limits="synood.models.prompt_limits:PromptLimits.from_pretrained",
         ),
     },
     "classifier": {

@@ -34,7 +34,7 @@ class Rendered:
     """A synthetic image and how it came about."""
 
     image: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]  # (S, S, 3), RGB
-    losses: tuple[float, ...]  # the objective of each round's picture; the last one is `image`
+    losses: tuple[float, ...]  # the objective of each round's image; the last one is `image`
     energies: tuple[float, ...]  # E of the objective (`objectives.ENERGIES`), likewise
     source_energy: float  # of the in-distribution image
     stop: str  # "rounds" when all were used, "target" when the objective was met before
@@ -48,20 +48,22 @@ def guided_inpainting(
     settings: GuidanceSettings,
     seeds: Sequence[int],
     *,
+    source_energies: Sequence[float] | None = None,
     memory: Memory = "plain",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rendered]:
     """Repaint each image under its prompt, `settings.rounds` times, judged by the guide.
 
     `pixels` is (B, 3, S, S) in [0, 1] with S the in-painter's size; `prompts` and `seeds` have B
-    entries. An image's result depends on its own pixels, prompt and seed, not on the others' (to
-    rounding): losses are summed, not averaged as in the authors' code, where the batch size
-    changes the step (generate_near_ood_sample.py:75). Rounds differ by the noise alone, so a step
-    size of 0 gives plain in-painting. The gradient after the last round is not computed, for
-    nothing uses it. `memory` says what the gradient through decoder and guide may take: all
-    pictures at once ("plain"), one after the other ("slice"), or one after the other with what
-    lies between the decoder's blocks computed twice ("checkpoint"); the pictures are the same to
-    rounding. `progress` is called with (rounds done, rounds in all).
+    entries, and so have `source_energies`, the images' own energies where they are known. An
+    image's result depends on its own pixels, prompt and seed, not on the others' (to rounding):
+    losses are summed, not averaged as in the authors' code, where the batch size changes the step
+    (generate_near_ood_sample.py:75). Rounds differ by the noise alone, so a step size of 0 gives
+    plain in-painting. The gradient after the last round is not computed, for nothing uses it.
+    `memory` says what the gradient through decoder and guide may take: all images at once
+    ("plain"), one after the other ("slice"), or one after the other with what lies between the
+    decoder's blocks computed twice ("checkpoint"); the images are the same to rounding. `progress`
+    is called with (rounds done, rounds in all).
 
     Raises `InputError` on counts or sizes that do not fit, settings out of range, a prompt that
     is too long and a loss that is not finite.
@@ -71,32 +73,39 @@ def guided_inpainting(
         return []
     pixels = pixels.contiguous()  # kernels round differently in other memory layouts
     canvas = _prepare(inpainter, pixels, prompts, seeds)
-    with torch.no_grad():
-        logits = guide.logits(pixels.to(canvas.latents))
-        source = ENERGIES[settings.objective](logits, settings.temperature)
-    tracks = [_Track(source_energy=value) for value in source.tolist()]
+    if source_energies is None:
+        source_energies = energies(guide, pixels.to(canvas.latents), settings)
+    tracks = [_Track(source_energy=value) for value in source_energies]
     active = list(range(len(tracks)))
     for done in range(1, settings.rounds + 1):
         latents = _render(inpainter, canvas, active, settings)
         wanted = done < settings.rounds and settings.step_size != 0
-        verdict = _judge(inpainter, guide, latents, settings, memory, differentiate=wanted)
-        _record([tracks[index] for index in active], verdict, done)
-        canvas.pictures[active] = verdict.pictures.to(canvas.pictures)
-        canvas.move(active, verdict.gradient, settings)
+        output = _guide_output(inpainter, guide, latents, settings, memory, differentiate=wanted)
+        _record([tracks[index] for index in active], output, done)
+        canvas.images[active] = output.images.to(canvas.images)
+        canvas.move(active, output.gradient, settings)
         if settings.stop_at_target:
             active = _not_on_target(tracks, active)
         if progress is not None:
             progress(done, settings.rounds)
         if not active:
             break
-    return [track.rendered(image) for track, image in zip(tracks, canvas.pictures, strict=True)]
+    return [track.rendered(image) for track, image in zip(tracks, canvas.images, strict=True)]
+
+
+def energies(guide: Guide, pixels: torch.Tensor, settings: GuidanceSettings) -> list[float]:
+    """Return the energy of each image of `pixels` (B, 3, S, S) in [0, 1] by the objective."""
+    with torch.no_grad():
+        logits = guide.logits(pixels)
+        found: list[float] = ENERGIES[settings.objective](logits, settings.temperature).tolist()
+    return found
 
 
 @dataclass
 class _Canvas:
     """A batch at work: its noise changes after every round, everything else is made once."""
 
-    pictures: torch.Tensor  # (B, 3, S, S) in [0, 1], of the last round of each image
+    images: torch.Tensor  # (B, 3, S, S) in [0, 1], of the last round of each image
     latents: torch.Tensor  # (B, c, h, w) of the in-distribution images
     noise: torch.Tensor  # (B, c, h, w)
     deviation: torch.Tensor  # (B, 1, 1, 1) of the noise as it was drawn
@@ -117,20 +126,20 @@ class _Canvas:
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    """The guide's opinion of one round's pictures; `gradient` is by the denoised latents."""
+class GuideOutput:
+    """What the guide says of one round's images; `gradient` is by the denoised latents."""
 
-    pictures: torch.Tensor  # (B, 3, S, S) in [0, 1]
+    images: torch.Tensor  # (B, 3, S, S) in [0, 1]
     losses: torch.Tensor  # (B,)
     energies: torch.Tensor  # (B,)
     gradient: torch.Tensor | None  # (B, c, h, w)
 
     @classmethod
-    def joined(cls, parts: Sequence[_Verdict]) -> _Verdict:
-        """Put the verdicts on some pictures after each other."""
+    def joined(cls, parts: Sequence[GuideOutput]) -> GuideOutput:
+        """Concatenate the outputs for several pieces."""
         gradients = [part.gradient for part in parts if part.gradient is not None]
         return cls(
-            pictures=torch.cat([part.pictures for part in parts]),
+            images=torch.cat([part.images for part in parts]),
             losses=torch.cat([part.losses for part in parts]),
             energies=torch.cat([part.energies for part in parts]),
             gradient=torch.cat(gradients) if gradients else None,
@@ -146,11 +155,11 @@ class _Track:
     energies: list[float] = field(default_factory=list)
     stop: str = "rounds"
 
-    def rendered(self, picture: torch.Tensor) -> Rendered:
+    def rendered(self, image: torch.Tensor) -> Rendered:
         """Close the record; pixel values are rounded to bytes."""
-        image = (picture * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         losses, energies = tuple(self.losses), tuple(self.energies)
-        return Rendered(image, losses, energies, self.source_energy, self.stop)
+        return Rendered(pixels, losses, energies, self.source_energy, self.stop)
 
 
 def _refuse_misfits(
@@ -180,7 +189,7 @@ def _prepare(
     conditioning = inpainter.condition(prompts, generators)
     states = [generator.get_state() for generator in generators]
     return _Canvas(
-        pictures=torch.empty_like(pixels),
+        images=torch.empty_like(pixels),
         latents=latents,
         noise=noise,
         deviation=_deviation(noise),
@@ -207,7 +216,7 @@ def _render(
     )
 
 
-def _judge(
+def _guide_output(
     inpainter: Inpainter,
     guide: Guide,
     latents: torch.Tensor,
@@ -215,47 +224,47 @@ def _judge(
     memory: Memory,
     *,
     differentiate: bool,
-) -> _Verdict:
+) -> GuideOutput:
     """Decode and judge; with `differentiate`, also d sum(losses) / d latents (equation 9).
 
-    The losses are summed, so a picture's gradient is the same with and without the others.
+    The losses are summed, so a image's gradient is the same with and without the others.
     """
     recompute = memory == "checkpoint"
     pieces = [latents] if memory == "plain" else list(torch.split(latents, 1))
-    verdicts = [
-        _judge_together(inpainter, guide, piece, settings, recompute, differentiate)
+    outputs = [
+        _guide_piece(inpainter, guide, piece, settings, recompute, differentiate)
         for piece in pieces
     ]
-    return verdicts[0] if len(verdicts) == 1 else _Verdict.joined(verdicts)
+    return outputs[0] if len(outputs) == 1 else GuideOutput.joined(outputs)
 
 
-def _judge_together(
+def _guide_piece(
     inpainter: Inpainter,
     guide: Guide,
     latents: torch.Tensor,
     settings: GuidanceSettings,
     recompute: bool,
     differentiate: bool,
-) -> _Verdict:
+) -> GuideOutput:
     with torch.set_grad_enabled(differentiate):
         latents = latents.detach().requires_grad_(differentiate)
-        pictures = inpainter.decode(latents, recompute=recompute)
-        logits = guide.logits(pictures)
+        images = inpainter.decode(latents, recompute=recompute)
+        logits = guide.logits(images)
         objective = OBJECTIVES[settings.objective]
         losses = objective(logits, settings.target, settings.temperature)
     # autograd.grad, not backward: nothing is left behind on the models' own parameters
     gradient = torch.autograd.grad(losses.sum(), latents)[0] if differentiate else None
     energies = ENERGIES[settings.objective](logits.detach(), settings.temperature)
-    return _Verdict(pictures.detach(), losses.detach(), energies, gradient)
+    return GuideOutput(images.detach(), losses.detach(), energies, gradient)
 
 
-def _record(tracks: Sequence[_Track], verdict: _Verdict, done: int) -> None:
-    if not bool(torch.isfinite(verdict.losses).all()):
+def _record(tracks: Sequence[_Track], output: GuideOutput, done: int) -> None:
+    if not bool(torch.isfinite(output.losses).all()):
         raise InputError(
             f"round {done} of the guidance gave a loss that is not finite; lower "
             "guidance.step_size or run the models in float32"
         )
-    losses, energies = verdict.losses.tolist(), verdict.energies.tolist()
+    losses, energies = output.losses.tolist(), output.energies.tolist()
     for track, loss, value in zip(tracks, losses, energies, strict=True):
         track.losses.append(loss)
         track.energies.append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _BLOCK = 1024  # rows at once, so that 50,000 images against 10,000 labels take 40 MiB, not 2 GiB
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which negative label each synthetic image belongs to.
+
+    `used` (M',) are the rows of the negatives that at least one image belongs to, ascending;
+    `targets` (m,) index into `used`.
+    """
+
+    used: NDArray[np.int64]
+    targets: NDArray[np.int64]
 
 
 def nearest_negative(image_features: ArrayLike, negative_features: ArrayLike) -> NDArray[np.int64]:

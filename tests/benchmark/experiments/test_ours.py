@@ -19,7 +19,7 @@ from synood.benchmark.experiments.ideas import BASES, IDEAS
 from synood.benchmark.experiments.plus import PARTS, class_images_from, with_parts
 from synood.benchmark.experiments.setup import prepare
 from synood.benchmark.experiments.writing import write_outcome
-from synood.benchmark.protocol.retune import control_synthesizer, read_class_images
+from synood.benchmark.protocol.retune import read_class_images, synthesizer_of
 from synood.benchmark.protocol.scoring import encode_suite
 from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.results.results import Results, read_results
@@ -200,7 +200,8 @@ def test_the_margin_of_a_recipe_judges_the_controls_too(setup):
     inputs = replace(setup.inputs, recipe=recipe)
     made = replace(setup, inputs=inputs).paint(find("jigsaw"))
     assert [one.sha256 for one in made] == [one.sha256 for one in setup.paint(find("jigsaw"))]
-    (first,) = control_synthesizer(inputs).painter(find("jigsaw")).paint([setup.pairs[0].order()])
+    synthesizer = synthesizer_of(inputs, find("jigsaw"))
+    (first,) = synthesizer.synthesize([(setup.pairs[0].request(), None)]).results
     texts = setup.inputs.class_features, setup.retuner.negative_features()
     features = unit(setup.inputs.encoder.encode_images([Image.fromarray(first.image)]))
     masses = [

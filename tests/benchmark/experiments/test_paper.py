@@ -34,8 +34,8 @@ from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
 from synood.pipeline.recipe import RECIPES, resolve_recipe
 from synood.pipeline.rundir.workspace import Workspace
-from synood.pipeline.stages.stages import Assignment
-from synood.pipeline.stages.tune import tune
+from synood.pipeline.stages.tune import tune_weights
+from synood.tuning.assignment import Assignment
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_half_of_the_tuning_taken_back_is_a_detector_tuned_by_half(setup):
     whole = setup.retuner.detector(setup.synthetic(), 0)
 
     def only(data, recipe, seed, workspace, kept):
-        projection, tuned = tune(data, recipe, seed, workspace)
+        projection, tuned = tune_weights(data, recipe, seed, workspace)
         untuned = data.negatives.features[data.assignment.used]
         return projection, untuned if kept == "projection" else tuned
 
@@ -179,7 +179,7 @@ def test_table_5_has_three_ways_that_differ_and_repeat(setup):
         way: how(data, setup.recipe, 0, Workspace(setup.workspace.root))
         for way, (_, how) in WAYS.items()
     }
-    plain = tune(data, setup.recipe, 0, Workspace(setup.workspace.root))
+    plain = tune_weights(data, setup.recipe, 0, Workspace(setup.workspace.root))
     np.testing.assert_array_equal(made["apart"][1], plain[1])
     np.testing.assert_array_equal(made["through-projection"][0].weight, plain[0].weight)
     assert not np.array_equal(made["through-projection"][1], plain[1])

@@ -16,8 +16,8 @@ from synood.benchmark.protocol.controls import (
     JIGSAW,
     UNGUIDED,
     VAE,
-    ControlSynthesizer,
-    control_orders,
+    control_requests,
+    control_synthesizer,
     jigsaw,
     round_trip,
 )
@@ -25,7 +25,7 @@ from synood.errors import InputError
 from synood.files import sha256_file
 from synood.models.classifier import TransformersClassifier
 from synood.models.inpainting import Inpainter
-from synood.pipeline.rundir.shards import Order
+from synood.pipeline.rundir.shards import SynthesisRequest
 from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from tiny import tiny_inpainting, tiny_resnet
@@ -59,13 +59,15 @@ def orders(tmp_path_factory):
         path = folder / f"{i}.png"
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
         digest = sha256_file(path)
-        made.append(Order(f"{i}.png", path, digest, "photo of a tree", 100 + i, f"stamp{i}"))
+        made.append(
+            SynthesisRequest(f"{i}.png", path, digest, "photo of a tree", 100 + i, f"stamp{i}")
+        )
     return made
 
 
 def paint(models, control, orders, batch_size=4):
-    synthesizer = ControlSynthesizer(Parts(models[0]), models[1], SETTINGS, batch_size)
-    return synthesizer.painter(control).paint(orders)
+    synthesizer = control_synthesizer(control, Parts(models[0]), models[1], SETTINGS, batch_size)
+    return synthesizer.synthesize([(request, None) for request in orders]).results
 
 
 def pieces(image, grid):
@@ -104,7 +106,7 @@ def test_a_grid_that_does_not_fit_is_refused(size, grid):
 def test_the_jigsaw_control_cuts_the_sources_and_keeps_their_seeds(models, orders):
     pairs = paint(models, JIGSAW, orders)
     for rendered, order in zip(pairs, orders, strict=True):
-        source = np.asarray(Image.open(order.source))
+        source = np.asarray(Image.open(order.path))
         assert (rendered.image == jigsaw(source, 4, order.seed)).all()
 
 
@@ -113,7 +115,7 @@ def test_the_vae_control_is_encoding_and_decoding_as_diffusers_does(models, orde
     vae = inpainter._autoencoder._vae
     pairs = paint(models, VAE, orders)
     for rendered, order in zip(pairs, orders, strict=True):
-        source = torch.from_numpy(np.array(Image.open(order.source))).permute(2, 0, 1)[None] / 255
+        source = torch.from_numpy(np.array(Image.open(order.path))).permute(2, 0, 1)[None] / 255
         generator = torch.Generator().manual_seed(order.seed)
         with torch.no_grad():
             latents = vae.encode(source * 2 - 1).latent_dist.sample(generator)
@@ -131,7 +133,7 @@ def test_the_round_trip_does_not_depend_on_the_batch(models, orders):
 
 
 def guided(models, orders, settings):
-    pixels = np.stack([np.asarray(Image.open(order.source)) for order in orders])
+    pixels = np.stack([np.asarray(Image.open(order.path)) for order in orders])
     rendered = guided_inpainting(
         *models,
         torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255,
@@ -160,7 +162,7 @@ def test_changed_pictures_record_the_classifiers_energies(models, orders, contro
     pairs = paint(models, control, orders)
     for rendered, order in zip(pairs, orders, strict=True):
         for image, energy in (
-            (np.asarray(Image.open(order.source)), rendered.source_energy),
+            (np.asarray(Image.open(order.path)), rendered.source_energy),
             (rendered.image, rendered.energies[-1]),
         ):
             pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
@@ -172,7 +174,7 @@ def test_changed_pictures_record_the_classifiers_energies(models, orders, contro
 def test_orders_keep_prompt_and_seed_and_get_a_stamp_for_each_control(orders):
     stamps = set()
     for control in CONTROLS:
-        changed = control_orders(control, orders)
+        changed = control_requests(control, orders)
         stamps.update(order.inputs for order in changed)
         assert [replace(a, inputs="") for a in changed] == [replace(b, inputs="") for b in orders]
     assert len(stamps) == len(CONTROLS) * len(orders)

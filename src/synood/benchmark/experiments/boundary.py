@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from synood.benchmark.protocol.encoding import EncodedSet
     from synood.benchmark.protocol.methods import Method
     from synood.benchmark.results.comparisons import Comparison, SeedScores
-    from synood.pipeline.rundir.shards import Synthetic
+    from synood.pipeline.rundir.shards import SyntheticImage
     from synood.settings import GuidanceSettings
 
     Floats = NDArray[np.float32]
@@ -47,7 +47,7 @@ class ImageKind:
     """Images of one kind, and the guidance in whose unit their energies are on record."""
 
     method: Method
-    images: Sequence[Synthetic]
+    images: Sequence[SyntheticImage]
     guidance: GuidanceSettings
 
 

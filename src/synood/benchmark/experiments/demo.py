@@ -27,7 +27,7 @@ from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.pipeline import run as pipeline
 from synood.pipeline.recipe import resolve_recipe
-from synood.pipeline.rundir.workspace import opened
+from synood.pipeline.rundir.workspace import open_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def run_demo(
         raise InputError(f"seeds: an interval needs at least 3, not {seeds}")
     bundle = load_bundle(models)
     start = resolve_recipe(recipe, bundle.recipe_defaults)
-    with opened(out, progress) as workspace:
+    with open_run(out, progress) as workspace:
         workspace.stage("suite")(0, 1, "")
         suite = prepare_mini(out / "suite", split=split, writer=writer)
         workspace.stage("suite")(1, 1, f"{sum(item.n for item in suite.sets)} images")
@@ -99,7 +99,7 @@ def run_demo(
         progress=progress,
         overwrite=overwrite,
     )
-    with opened(out, progress) as workspace:
+    with open_run(out, progress) as workspace:
         setup = replace(setup, workspace=workspace)
         detector = calibrated(setup)
         outcome = run(setup)

@@ -16,8 +16,9 @@ from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.files import sha256_file
 from synood.images.selection import rows_by_class
 from synood.pipeline.recipe import RECIPES
-from synood.pipeline.stages.select import Picture, more_to_learn
-from synood.pipeline.stages.tune import tune
+from synood.pipeline.rundir.selection import SelectedImage
+from synood.pipeline.stages.select import more_to_learn
+from synood.pipeline.stages.tune import tune_weights
 from synood.tuning.projection import tune_projection
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     from synood.benchmark.experiments.setup import Setup
     from synood.benchmark.protocol.methods import Method
     from synood.benchmark.results.comparisons import SeedScores
-    from synood.pipeline.rundir.shards import Synthetic
+    from synood.pipeline.rundir.shards import SyntheticImage
     from synood.pipeline.rundir.workspace import Workspace
-    from synood.pipeline.stages.tune import Tune, TuningData
+    from synood.pipeline.stages.tune import TuneWeights, TuningData
     from synood.settings import Recipe
     from synood.tuning.projection import Projection
 
@@ -57,8 +58,8 @@ def run(setup: Setup) -> Outcome:
         name: str,
         title: str,
         parts: Iterable[str],
-        images: Sequence[Synthetic],
-        tune: Tune = tune,
+        images: Sequence[SyntheticImage],
+        tune: TuneWeights = tune_weights,
     ) -> None:
         methods.append(variant(name, title, SYNOOD.paper, SYNOOD.needs))
         recipe = with_parts(setup.recipe, parts)
@@ -86,8 +87,8 @@ def scored_with(
     setup: Setup,
     title: str,
     recipe: Recipe,
-    images: Sequence[Synthetic],
-    tune: Tune = tune,
+    images: Sequence[SyntheticImage],
+    tune: TuneWeights = tune_weights,
 ) -> list[SeedScores]:
     """Tune under `recipe`, on `images` and the images it learns from; score every test set."""
     class_images = class_images_from(setup, recipe.projection.images_per_class)
@@ -120,7 +121,7 @@ def with_parts(recipe: Recipe, parts: Iterable[str]) -> Recipe:
     return replace(recipe, projection=replace(recipe.projection, **changes))
 
 
-def class_images_from(setup: Setup, images_per_class: int | None) -> list[Picture]:
+def class_images_from(setup: Setup, images_per_class: int | None) -> list[SelectedImage]:
     """Return the painted images, and as many others of each class as a run would add to them."""
     index = setup.suite.one("train").index()
     tuned = {item.source.id for item in setup.pairs}
@@ -133,7 +134,7 @@ def class_images_from(setup: Setup, images_per_class: int | None) -> list[Pictur
     return [
         *(item.source for item in setup.pairs),
         *(
-            Picture(r.id, r.path, str(r.label), sha256_file(r.path), 0.0, ("learn",))
+            SelectedImage(r.id, r.path, str(r.label), sha256_file(r.path), 0.0, ("learn",))
             for r in records
         ),
     ]

@@ -10,10 +10,10 @@ from synood.benchmark.protocol import scoring
 from synood.benchmark.protocol.repaint import repaint
 from synood.benchmark.protocol.retune import (
     Retuner,
-    control_synthesizer,
     paint_control,
     read_class_images,
     read_pairs,
+    synthesizer_of,
 )
 from synood.benchmark.results.comparisons import compare
 from synood.benchmark.results.tables import columns
@@ -22,7 +22,7 @@ from synood.models.device import pick_device
 from synood.models.loaded import Models
 from synood.pipeline import run as pipeline
 from synood.pipeline.recipe import with_changes
-from synood.pipeline.rundir.workspace import Workspace, opened
+from synood.pipeline.rundir.workspace import Workspace, open_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from synood.benchmark.suites.suite import Suite
     from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import Bundle
-    from synood.pipeline.rundir.shards import Synthetic
-    from synood.pipeline.stages.select import Picture
+    from synood.pipeline.rundir.selection import SelectedImage
+    from synood.pipeline.rundir.shards import SyntheticImage
     from synood.progress import Progress
     from synood.settings import GuidanceSettings, Recipe
 
@@ -81,7 +81,7 @@ class Setup:
         self,
         pairs: Sequence[ImagePair],
         recipe: Recipe | None = None,
-        class_images: Sequence[Picture] | None = None,
+        class_images: Sequence[SelectedImage] | None = None,
     ) -> Retuner:
         """As `retuner`, for some of the images or another recipe.
 
@@ -101,22 +101,22 @@ class Setup:
             class_images,
         )
 
-    def synthetic(self) -> list[Synthetic]:
+    def synthetic(self) -> list[SyntheticImage]:
         """Return the run's own synthetic images."""
         return [item.synthetic for item in self.pairs]
 
-    def paint(self, control: Method) -> list[Synthetic]:
+    def paint(self, control: Method) -> list[SyntheticImage]:
         """Make a control's images, one for each of the run's, or find them made."""
         report = self.workspace.stage(f"control: {control.title}")
 
         def progress(stage: str, done: int, total: int, message: str) -> None:
             report(done, total, message)
 
-        synthesizer = partial(control_synthesizer, self.inputs)
+        synthesizer = partial(synthesizer_of, self.inputs)
         own = Workspace(self.workspace.root, progress)
         return paint_control(control, self.pairs, synthesizer, own)
 
-    def repaint(self, name: str, guidance: GuidanceSettings) -> list[Synthetic]:
+    def repaint(self, name: str, guidance: GuidanceSettings) -> list[SyntheticImage]:
         """Paint the run's images under another guidance, or find them painted.
 
         Images that have reached the target are left alone, which changes none of them. The run's
@@ -186,7 +186,7 @@ def prepare(
     `images_factor` multiplies the recipe's images of each class.
     """
     models = Models(bundle, pick_device(device))
-    with opened(out, progress) as workspace:
+    with open_run(out, progress) as workspace:
         store = FeatureStore(
             out / "features",
             models.part_fingerprint("encoder"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
-from synood.pipeline.stages.tune import tune as apart
+from synood.pipeline.stages.tune import tune_weights as apart
 from synood.tuning.joint import tune_jointly
 from synood.tuning.negatives import tune_negatives
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.pipeline.rundir.workspace import Workspace
-    from synood.pipeline.stages.tune import Tune, TuningData
+    from synood.pipeline.stages.tune import TuneWeights, TuningData
     from synood.settings import Recipe
     from synood.tuning.projection import Projection
 
@@ -58,7 +58,7 @@ def jointly(data: TuningData, recipe: Recipe, seed: int, workspace: Workspace) -
     )
 
 
-WAYS: dict[str, tuple[str, Tune]] = {
+WAYS: dict[str, tuple[str, TuneWeights]] = {
     "joint": ("joint", jointly),
     "through-projection": ("step by step, labels through the projection", through_projection),
     "apart": ("step by step, labels without it (the paper's choice)", apart),

@@ -1,6 +1,6 @@
-"""Images that stand in for the synthetic ones, to show what the synthesis itself is worth.
+"""Pixels that stand in for the synthetic ones, to show what the synthesis itself is worth.
 
-A gain that a control brings as well is not due to the guided painting: jigsaws keep colours and
+A gain that a control brings as well is not due to the guided synthesis: jigsaws keep colours and
 textures and destroy the thing; a trip through the autoencoder changes nothing but its artefacts;
 unguided in-painting does all but follow the classifier's gradient.
 """
@@ -8,18 +8,20 @@ unguided in-painting does all but follow the classifier's gradient.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from synood.benchmark.protocol.encoding import image_logits
 from synood.benchmark.protocol.methods import SYNOOD, Method
 from synood.errors import InputError
 from synood.files import fingerprint
-from synood.images.decoding import read_image
-from synood.pipeline.stages.painting import Painter
-from synood.pipeline.stages.target import square
+from synood.images.square import to_unit_range
+from synood.pipeline.executors.synthesizer import (
+    BatchSynthesizer,
+    SynthesizedBatch,
+    read_square,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,15 +29,14 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from synood.features.unreadable import Unreadable
     from synood.models.guide import Guide
     from synood.models.inpainting import Inpainter
     from synood.models.loaded import Models
-    from synood.pipeline.rundir.shards import Order
+    from synood.pipeline.executors.synthesizer import Job
+    from synood.pipeline.rundir.shards import SynthesisRequest
     from synood.settings import GuidanceSettings
-    from synood.synthesis.guidance import Rendered
 
-    Images = NDArray[np.uint8]  # (B, S, S, 3) or one (S, S, 3)
+    Pixels = NDArray[np.uint8]  # (B, S, S, 3) or one (S, S, 3)
 
 JIGSAW_GRID = 4  # pieces a side: no piece of a 64 px scene then holds a whole thing
 _WITHOUT_PAINTER = tuple(need for need in SYNOOD.needs if need != "an in-painting model")
@@ -75,55 +76,37 @@ NEG_IMAGE = Method(
 )
 
 
-class ControlSynthesizer:
-    """Paints the controls' images with the models and settings of the run they stand beside."""
+def control_synthesizer(
+    control: Method, models: Models, guide: Guide, guidance: GuidanceSettings, batch_size: int
+) -> BatchSynthesizer:
+    """Return what makes the images of `control`, one of `CONTROLS` or `NEG_IMAGE`.
 
-    def __init__(
-        self,
-        models: Models,
-        guide: Guide,
-        guidance: GuidanceSettings,
-        batch_size: int,
-    ) -> None:
-        self._models = models
-        self.guide = guide
-        self.guidance = guidance
-        self.batch_size = batch_size
-
-    @property
-    def inpainter(self) -> Inpainter:
-        """The in-painting model, loaded when something is to be painted."""
-        return self._models.inpainter
-
-    def painter(self, control: Method) -> Painter:
-        """Return who paints the images of `control`, one of `CONTROLS` or `NEG_IMAGE`."""
-        if control in (UNGUIDED, NEG_IMAGE):
-            unguided = replace(self.guidance, step_size=0.0, rounds=1)
-            if control == NEG_IMAGE:  # at full strength nothing of the source is left
-                whole = replace(unguided, strength=1.0)
-                return _Labeller(self.inpainter, self.guide, whole, self.batch_size)
-            return Painter(self.inpainter, self.guide, unguided, self.batch_size)
-        return _Changer(self, self._round_trip if control == VAE else _jigsaws)
-
-    def _round_trip(self, images: Images, seeds: Sequence[int]) -> Images:
-        import torch
-
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-        decoded = round_trip(self.inpainter, pixels, seeds)
-        changed: Images = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        return changed
+    Models and settings are those of the run that the control stands beside.
+    """
+    inpainter = models.inpainter
+    unguided = replace(guidance, step_size=0.0, rounds=1)
+    if control == NEG_IMAGE:  # at full strength nothing of the source is left
+        whole = replace(unguided, strength=1.0)
+        return _LabelSynthesizer(inpainter, guide, whole, batch_size)
+    if control == UNGUIDED:
+        return BatchSynthesizer(inpainter, guide, unguided, batch_size)
+    change = partial(_round_trips, inpainter) if control == VAE else _jigsaws
+    return _ImageChanger(inpainter, guide, guidance, batch_size, change)
 
 
-class _Labeller(Painter):
-    """Paints negative labels, which nobody has chosen to fit the painter's text tower."""
+class _LabelSynthesizer(BatchSynthesizer):
+    """Synthesizes from negative labels, which nobody has chosen to fit the text tower."""
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Nothing to check: what is too long is cut."""
+        """Check nothing: prompts that are too long are cut."""
 
-    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered | Unreadable]:
-        """Paint the labels, each without the last words that the text tower cannot take."""
-        return super().paint(
-            [replace(order, prompt=fitting(self._inpainter, order.prompt)) for order in orders]
+    def synthesize(self, jobs: Sequence[Job]) -> SynthesizedBatch:
+        """Synthesize from the labels, each without the last words that the tower cannot take."""
+        return super().synthesize(
+            [
+                (replace(request, prompt=fitting(self.inpainter, request.prompt)), source)
+                for request, source in jobs
+            ]
         )
 
 
@@ -142,63 +125,75 @@ def fitting(inpainter: Inpainter, prompt: str) -> str:
             return prompt
 
 
-class _Changer(Painter):
+class _ImageChanger(BatchSynthesizer):
     """Changes each in-distribution image without any prompt."""
 
     def __init__(
-        self, synthesizer: ControlSynthesizer, change: Callable[[Images, Sequence[int]], Images]
+        self,
+        inpainter: Inpainter,
+        guide: Guide,
+        guidance: GuidanceSettings,
+        batch_size: int,
+        change: Callable[[Pixels, Sequence[int]], Pixels],
     ) -> None:
-        super().__init__(
-            synthesizer.inpainter, synthesizer.guide, synthesizer.guidance, synthesizer.batch_size
-        )
-        self._synthesizer = synthesizer
-        self._change = change
+        super().__init__(inpainter, guide, guidance, batch_size)
+        self._guide, self._guidance, self._change = guide, guidance, change
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Nothing to check: no prompt is used."""
+        """Check nothing: no prompt is used."""
 
-    def paint(self, orders: Sequence[Order]) -> Sequence[Rendered]:
+    def synthesize(self, jobs: Sequence[Job]) -> SynthesizedBatch:
         """Return the changed images with the energies before and after."""
         from synood.synthesis.guidance import Rendered
 
-        images = np.stack(
-            [_square(order, self._synthesizer.inpainter.image_size) for order in orders]
-        )
-        changed = self._change(images, [order.seed for order in orders])
+        size = self.inpainter.image_size
+        images = np.stack([read_square(request, size) for request, _ in jobs])
+        changed = self._change(images, [request.seed for request, _ in jobs])
         before, after = self._energies(images), self._energies(changed)
-        return [
-            Rendered(image, (), (energy,), source, "control")
-            for image, energy, source in zip(changed, after, before, strict=True)
-        ]
+        return SynthesizedBatch(
+            [
+                Rendered(image, (), (energy,), source, "control")
+                for image, energy, source in zip(changed, after, before, strict=True)
+            ]
+        )
 
-    def _energies(self, images: Images) -> list[float]:
+    def _energies(self, images: Pixels) -> list[float]:
         import torch
 
-        from synood.synthesis.objectives import ENERGIES
+        from synood.synthesis.guidance import energies
 
-        guidance = self._synthesizer.guidance
-        logits = image_logits([Image.fromarray(image) for image in images], self._synthesizer.guide)
-        energies = ENERGIES[guidance.objective](torch.from_numpy(logits), guidance.temperature)
-        found: list[float] = energies.tolist()
-        return found
+        pixels = torch.from_numpy(to_unit_range(images))
+        return energies(self._guide, pixels, self._guidance)
 
 
-def control_orders(control: Method, orders: Sequence[Order]) -> list[Order]:
-    """The orders of the synthesis, restamped so that the control's images have their own names.
+def _round_trips(inpainter: Inpainter, images: Pixels, seeds: Sequence[int]) -> Pixels:
+    import torch
+
+    decoded = round_trip(inpainter, torch.from_numpy(to_unit_range(images)), seeds)
+    changed: Pixels = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return changed
+
+
+def control_requests(
+    control: Method, requests: Sequence[SynthesisRequest]
+) -> list[SynthesisRequest]:
+    """Return the requests of the synthesis, with fingerprints of their own.
 
     Prompts and seeds stay, so a control differs from the method in one thing only.
     """
     return [
-        replace(order, inputs=fingerprint("control", control.name, JIGSAW_GRID, order.inputs))
-        for order in orders
+        replace(request, inputs=fingerprint("control", control.name, JIGSAW_GRID, request.inputs))
+        for request in requests
     ]
 
 
-def as_labels(orders: Sequence[Order], labels: Sequence[str]) -> list[Order]:
-    """Put the prompts of negative labels in the place of the orders' own prompts."""
+def as_labels(
+    requests: Sequence[SynthesisRequest], labels: Sequence[str]
+) -> list[SynthesisRequest]:
+    """Put the prompts of negative labels in the place of the requests' own prompts."""
     return [
-        replace(order, prompt=label, inputs=fingerprint("label", label, order.inputs))
-        for order, label in zip(orders, labels, strict=True)
+        replace(request, prompt=label, inputs=fingerprint("label", label, request.inputs))
+        for request, label in zip(requests, labels, strict=True)
     ]
 
 
@@ -211,7 +206,7 @@ def round_trip(inpainter: Inpainter, pixels: torch.Tensor, seeds: Sequence[int])
         return inpainter.decode(inpainter.unscaled(inpainter.encode(pixels, generators)))
 
 
-def jigsaw(image: Images, grid: int, seed: int) -> Images:
+def jigsaw(image: Pixels, grid: int, seed: int) -> Pixels:
     """Cut an image (S, S, 3) into grid x grid pieces and put them back in another order.
 
     The order is drawn from `seed` and is never the original one. A size that `grid` does not
@@ -234,13 +229,7 @@ def jigsaw(image: Images, grid: int, seed: int) -> Images:
     return np.ascontiguousarray(shuffled.reshape(size, size, 3))
 
 
-def _jigsaws(images: Images, seeds: Sequence[int]) -> Images:
+def _jigsaws(images: Pixels, seeds: Sequence[int]) -> Pixels:
     return np.stack(
         [jigsaw(image, JIGSAW_GRID, seed) for image, seed in zip(images, seeds, strict=True)]
     )
-
-
-def _square(order: Order, size: int) -> Images:
-    """Read an order's source as (size, size, 3), resized as the synthesis does it."""
-    pixels = square(read_image(order.source, order.sha256), size)
-    return np.ascontiguousarray((255 * pixels).round().astype(np.uint8).transpose(1, 2, 0))

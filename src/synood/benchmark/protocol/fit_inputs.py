@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from synood.errors import InputError
-from synood.labels.prompts import find_prompt_set
-from synood.pipeline.stages.tune import unit
+from synood.features.texts import class_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,13 +31,6 @@ class CandidateWords:
 
     words: Sequence[Word]
     features: NDArray[np.float32]
-
-
-def class_features(
-    class_names: Sequence[str], store: FeatureStore, prompt_set: str
-) -> NDArray[np.float32]:
-    """Encode class names under a prompt set: (C, D), of unit length."""
-    return unit(store.texts(find_prompt_set(prompt_set).class_prompts(class_names)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +77,11 @@ class FitInputs:
 
     def class_features_under(self, prompt_set: str) -> NDArray[np.float32]:
         """Return the class names' features (C, D) under another prompt set, of unit length."""
-        return class_features(self.class_names, self.store, prompt_set)
+        return class_features(self.store.texts, self.class_names, prompt_set)
 
     def name_features(self, names: Sequence[str]) -> NDArray[np.float32]:
-        """Encode names as class names: (M, D), of unit length."""
-        return class_features(names, self.store, self.recipe.mining.prompt_set)
+        """Encode any names as the class names are: (M, D), of unit length."""
+        return class_features(self.store.texts, names, self.recipe.mining.prompt_set)
 
     def texts(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Encode prompts into (M, D), not normalised; cached in the store."""

@@ -1,25 +1,23 @@
-"""A finished run's images painted once more, under another guidance."""
+"""A finished run's images redrawn once more, under another guidance."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from synood.benchmark.protocol.retune import guide_of
+from synood.benchmark.protocol.retune import recipe_guide
 from synood.files import fingerprint
-from synood.pipeline import run as pipeline
-from synood.pipeline.rundir.quarantine import refuse
-from synood.pipeline.stages import stages
-from synood.pipeline.stages.painting import Painter
-from synood.pipeline.stages.target import energies_of, with_own_target
+from synood.pipeline.executors.synthesizer import BatchSynthesizer, SourceImage, measure_sources
+from synood.pipeline.rundir.quarantine import bad_images, refuse
+from synood.pipeline.stages.synthesize import BATCH_SIZE, synthesize_here
+from synood.pipeline.stages.target import with_quantile_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.retune import ImagePair
-    from synood.features.unreadable import Unreadable
-    from synood.pipeline.rundir.shards import Order, Synthetic
+    from synood.pipeline.rundir.shards import SynthesisRequest, SyntheticImage
     from synood.pipeline.rundir.workspace import Workspace
     from synood.settings import GuidanceSettings
 
@@ -30,38 +28,36 @@ def repaint(
     pairs: Sequence[ImagePair],
     inputs: FitInputs,
     workspace: Workspace,
-) -> list[Synthetic]:
-    """Paint each of the run's images under `settings`, or find them painted in their folder `name`.
+) -> list[SyntheticImage]:
+    """Redraw each of the run's images under `settings`, or find them in their folder `name`.
 
     Prompts and seeds are the run's own, so images differ by the guidance alone. A target that is
     a quantile is one of these images' energies, by whoever guides.
     """
-    orders = repainting_orders(settings, pairs, inputs)
+    requests = repaint_requests(settings, pairs, inputs)
 
-    def painter() -> Painter:
+    def make_synthesizer() -> BatchSynthesizer:
         models, recipe = inputs.models, replace(inputs.recipe, guidance=settings)
-        names, classifier = inputs.class_names, inputs.classifier
-        guide = guide_of(recipe, models, inputs.store, names, classifier)
-        size = models.inpainter.image_size
+        guide = recipe_guide(recipe, models, inputs.store, inputs.class_names, inputs.classifier)
+        own = settings
+        if settings.target_quantile is not None:
+            sources = measure_sources(guide, requests, models.inpainter.image_size, settings)
+            refuse("synthesize", bad_images(requests, sources))
+            readable = [source for source in sources if isinstance(source, SourceImage)]
+            own = with_quantile_target(settings, readable, workspace)
+        return BatchSynthesizer(models.inpainter, guide, own, BATCH_SIZE)
 
-        def judge(
-            batches: Sequence[Sequence[Order]],
-        ) -> Iterator[tuple[int, list[float | Unreadable]]]:
-            return enumerate(energies_of(guide, batch, size, settings) for batch in batches)
-
-        fitted = with_own_target(settings, orders, judge, workspace, refuse)
-        return Painter(models.inpainter, guide, fitted, pipeline.BATCH_SIZE)
-
-    return stages.synthesize(workspace.root / "controls" / name, orders, painter, workspace)
+    directory = workspace.root / "controls" / name
+    return synthesize_here(directory, requests, make_synthesizer, workspace)
 
 
-def repainting_orders(
+def repaint_requests(
     settings: GuidanceSettings, pairs: Sequence[ImagePair], inputs: FitInputs
-) -> list[Order]:
-    """Return the run's orders, restamped with the guidance and with all that guides by it."""
+) -> list[SynthesisRequest]:
+    """Return the run's requests, with fingerprints of the guidance and of what guides by it."""
     recipe, mark = inputs.recipe, inputs.models.bundle.fingerprint
     by_margin = settings.objective == "margin"
     labels = (asdict(recipe.mining), recipe.score.temperature, mark) if by_margin else ()
     stamp = fingerprint("repaint", asdict(settings), labels)
-    orders = [item.order() for item in pairs]
-    return [replace(order, inputs=fingerprint(stamp, order.inputs)) for order in orders]
+    requests = [item.request() for item in pairs]
+    return [replace(request, inputs=fingerprint(stamp, request.inputs)) for request in requests]

@@ -35,11 +35,11 @@ DREAMOOD = Method(
 def fit_dreamood(inputs: FitInputs, seed: int) -> Fitted:
     """Paint the images into the run's folder of controls, or find them; train the head."""
     from synood.benchmark.protocol.controls import NEG_IMAGE  # they load torch
-    from synood.benchmark.protocol.retune import control_synthesizer, paint_control, read_pairs
+    from synood.benchmark.protocol.retune import paint_control, read_pairs, synthesizer_of
 
     run = inputs.finished_run()
     index = ImageIndex(Path(), inputs.class_names, inputs.train.require_images().records)
-    pairs, synthesizer = read_pairs(run, index), partial(control_synthesizer, inputs)
+    pairs, synthesizer = read_pairs(run, index), partial(synthesizer_of, inputs)
     made = paint_control(NEG_IMAGE, pairs, synthesizer, Workspace(run))
     outliers = inputs.store.images([ImageFile(image.path, image.sha256) for image in made])
     losses = Losses()

@@ -1,4 +1,4 @@
-"""The tasks of a run that an executor spreads: to describe, to judge, to paint, to encode."""
+"""The tasks of a run that an executor distributes: describe, encode, measure, synthesize."""
 
 from __future__ import annotations
 
@@ -6,128 +6,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from synood.features.extractor import ImageFile, encode_files
+import numpy as np
+
+from synood.features.extractor import Feature, ImageFile, encode_files
 from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.images.decoding import read_image
 from synood.labels.prompts import without_wnid
-from synood.models.describer import NoDescription
+from synood.models.describer import FileDescriber, NoDescription, Tagger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from synood.models.guide import Guide
+    from synood.models.describer import Describer
+    from synood.models.guide import GuideSpec
     from synood.models.loaded import Models
-    from synood.pipeline.rundir.shards import Order
-    from synood.pipeline.stages.painting import Painted
-    from synood.pipeline.stages.select import Picture
+    from synood.pipeline.executors.synthesizer import Job, SourceImage, SynthesizedBatch
+    from synood.pipeline.rundir.selection import SelectedImage
+    from synood.pipeline.rundir.shards import SynthesisRequest
     from synood.settings import GuidanceSettings
 
-
-@dataclass(frozen=True)
-class Probe:
-    """A linear probe as plain data: weight (C, D) and bias (C,), float32, and C class names."""
-
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    class_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The two sides of the encoder's margin as plain data: unit rows (C, D) and (M, D), float32."""
-
-    class_features: NDArray[np.float32]
-    negative_features: NDArray[np.float32]
-    temperature: float
-
-
-Guiding: TypeAlias = Probe | Labels | None
-"""What guides: a probe, the margin between labels, or None for the bundle's own classifier."""
-
-
-@dataclass(frozen=True)
-class Describe:
-    """Pictures in, the text of what is around each subject out."""
-
-    models: Models
-
-    def begin(
-        self, device: str | None = None
-    ) -> Callable[[Sequence[Picture]], list[str | Unreadable]]:
-        """Load the describer."""
-        describer = self.models.on(device).describer
-
-        def described(read: list[tuple[Picture, Image]]) -> list[str | Unreadable]:
-            labels = [without_wnid(picture.label) for picture, _ in read]
-            ids = [picture.id for picture, _ in read]
-            texts = describer.describe([image for _, image in read], labels, ids)
-            return [
-                Unreadable(text.reason) if isinstance(text, NoDescription) else text
-                for text in texts
-            ]
-
-        def work(pictures: Sequence[Picture]) -> list[str | Unreadable]:
-            return map_padded(map_or_unreadable(_with_image, pictures), described)
-
-        return work
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Orders in, the energies of their in-distribution images out."""
-
-    models: Models
-    guiding: Guiding
-    size: int  # of the in-painter's pictures
-    settings: GuidanceSettings
-
-    def begin(
-        self, device: str | None = None
-    ) -> Callable[[Sequence[Order]], list[float | Unreadable]]:
-        """Load the guide."""
-        from synood.pipeline.stages.target import energies_of
-
-        guide = guide_of(self.models.on(device), self.guiding)
-        return lambda orders: energies_of(guide, orders, self.size, self.settings)
-
-
-@dataclass(frozen=True)
-class Paint:
-    """Orders in, as many pictures out."""
-
-    models: Models
-    guiding: Guiding
-    settings: GuidanceSettings
-    batch_size: int
-
-    def begin(self, device: str | None = None) -> Callable[[Sequence[Order]], Painted]:
-        """Load the in-painter and the guide."""
-        from synood.pipeline.stages.painting import Painter
-
-        models = self.models.on(device)
-        guide = guide_of(models, self.guiding)
-        return Painter(models.inpainter, guide, self.settings, self.batch_size).painted
-
-
-@dataclass(frozen=True)
-class TryOut:
-    """A number of pictures in, how many of them are best painted at a time out."""
-
-    models: Models
-    guiding: Guiding
-    settings: GuidanceSettings
-
-    def begin(self, device: str | None = None) -> Callable[[int], int]:
-        """Load the in-painter and the guide."""
-        from synood.synthesis.memory import fitting_batch_size
-
-        models = self.models.on(device)
-        guide = guide_of(models, self.guiding)
-        return partial(fitting_batch_size, models.inpainter, guide, self.settings)
+ToDescribe: TypeAlias = "tuple[SelectedImage, Feature]"
+"""An image, and its feature by the bundle's encoder."""
 
 
 @dataclass(frozen=True)
@@ -138,27 +39,109 @@ class Encode:
 
     def begin(
         self, device: str | None = None
-    ) -> Callable[[Sequence[ImageFile]], list[NDArray[np.float32] | Unreadable]]:
+    ) -> Callable[[Sequence[ImageFile]], list[Feature | Unreadable]]:
         """Load the encoder."""
         encoder = self.models.on(device).encoder
         return lambda files: encode_files(encoder, files)
 
 
-def _with_image(picture: Picture) -> tuple[Picture, Image]:
-    return picture, read_image(picture.path, picture.sha256)
+@dataclass(frozen=True)
+class Describe:
+    """Images in, the text of what is around each subject out."""
+
+    models: Models
+
+    def begin(
+        self, device: str | None = None
+    ) -> Callable[[Sequence[ToDescribe]], list[str | Unreadable]]:
+        """Load the describer."""
+        return partial(_describe, self.models.on(device).describer)
 
 
-def guide_of(models: Models, guiding: Guiding) -> Guide:
-    """Return what judges pictures, with the models' encoder or their classifier."""
-    if isinstance(guiding, Labels):
-        from synood.models.guide import MarginGuide
+def _describe(describer: Describer, batch: Sequence[ToDescribe]) -> list[str | Unreadable]:
+    """Describe a batch; only a describer that looks at pixels has the images decoded."""
+    labels = [without_wnid(image.label) for image, _ in batch]
+    if isinstance(describer, Tagger):
+        return [*describer.describe_features(np.stack([row for _, row in batch]), labels)]
+    if isinstance(describer, FileDescriber):
+        return [*describer.texts([image.id for image, _ in batch])]
+    return map_padded(map_or_unreadable(_with_pixels, batch), partial(_describe_pixels, describer))
 
-        texts = guiding.class_features, guiding.negative_features
-        return MarginGuide(models.encoder, *texts, guiding.temperature)
-    if guiding is None:
-        classifier = models.classifier
-        assert classifier is not None, "the run has seen that the bundle has one"
-        return classifier
-    from synood.models.classifier import ProbeClassifier
 
-    return ProbeClassifier(models.encoder, guiding.weight, guiding.bias, guiding.class_names)
+def _describe_pixels(
+    describer: Describer, seen: Sequence[tuple[SelectedImage, Image]]
+) -> list[str | Unreadable]:
+    texts = describer.describe(
+        [pixels for _, pixels in seen],
+        [without_wnid(image.label) for image, _ in seen],
+        [image.id for image, _ in seen],
+    )
+    return [Unreadable(text.reason) if isinstance(text, NoDescription) else text for text in texts]
+
+
+def _with_pixels(item: ToDescribe) -> tuple[SelectedImage, Image]:
+    image, _ = item
+    return image, read_image(image.path, image.sha256)
+
+
+@dataclass(frozen=True)
+class MeasureEnergies:
+    """Synthesis requests in, the energies of their in-distribution images out.
+
+    `size` is that of the in-painting model's images.
+    """
+
+    models: Models
+    guide: GuideSpec
+    size: int
+    settings: GuidanceSettings
+    keep_pixels: bool
+
+    def begin(
+        self, device: str | None = None
+    ) -> Callable[[Sequence[SynthesisRequest]], list[SourceImage | Unreadable]]:
+        """Load the guide."""
+        from synood.models.guide import load_guide
+        from synood.pipeline.executors.synthesizer import measure_sources
+
+        guide = load_guide(self.models.on(device), self.guide)
+        return lambda requests: measure_sources(
+            guide, requests, self.size, self.settings, keep_pixels=self.keep_pixels
+        )
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """Jobs in, as many synthetic images out."""
+
+    models: Models
+    guide: GuideSpec
+    settings: GuidanceSettings
+    batch_size: int
+
+    def begin(self, device: str | None = None) -> Callable[[Sequence[Job]], SynthesizedBatch]:
+        """Load the in-painting model and the guide."""
+        from synood.models.guide import load_guide
+        from synood.pipeline.executors.synthesizer import BatchSynthesizer
+
+        models = self.models.on(device)
+        guide = load_guide(models, self.guide)
+        return BatchSynthesizer(models.inpainter, guide, self.settings, self.batch_size).synthesize
+
+
+@dataclass(frozen=True)
+class FitBatchSize:
+    """A number of images in, the batch size that fits into memory out."""
+
+    models: Models
+    guide: GuideSpec
+    settings: GuidanceSettings
+
+    def begin(self, device: str | None = None) -> Callable[[int], int]:
+        """Load the in-painting model and the guide."""
+        from synood.models.guide import load_guide
+        from synood.synthesis.memory import fitting_batch_size
+
+        models = self.models.on(device)
+        guide = load_guide(models, self.guide)
+        return partial(fitting_batch_size, models.inpainter, guide, self.settings)

@@ -14,7 +14,7 @@ from synood.images.remote import RemotePath, as_path
 from synood.pipeline.export.card import MARK, data_card
 from synood.pipeline.export.formats import PER_SHARD, WRITERS
 from synood.pipeline.rundir.mirror import send_folder
-from synood.pipeline.rundir.shards import Synthetic, read_synthetic
+from synood.pipeline.rundir.shards import SyntheticImage, read_synthetic
 
 ExportFormat = Literal["folder", "webdataset", "parquet"]
 
@@ -23,7 +23,7 @@ ExportFormat = Literal["folder", "webdataset", "parquet"]
 class Sample:
     """One synthetic picture with all that is known of it."""
 
-    picture: Synthetic
+    picture: SyntheticImage
     label: str  # class of the in-distribution image; the picture is to lie outside of it
     class_number: int
     negative_label: str  # the prompt of the nearest negative label

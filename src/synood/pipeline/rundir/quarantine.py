@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from synood.errors import InputError
+from synood.features.unreadable import Unreadable
 from synood.files import read_jsonl, readable, write_jsonl
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _ELSE = "left out from this stage on"
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadImage:
     """An image that is to be left out, and why."""
 
     id: str
@@ -36,14 +37,30 @@ class Bad:
     reason: str
 
 
-class Lose(Protocol):
-    """Who is told of images that cannot be used."""
+class _Item(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
 
-    def __call__(self, stage: Stage, bad: Sequence[Bad]) -> None:
-        """Take note, or raise an `InputError` where the work cannot go on without them."""
+
+def bad_images(items: Sequence[_Item], results: Sequence[object]) -> list[BadImage]:
+    """Return the items whose result is `Unreadable`, with the reasons."""
+    return [
+        BadImage(item.id, item.path, result.reason)
+        for item, result in zip(items, results, strict=True)
+        if isinstance(result, Unreadable)
+    ]
 
 
-def refuse(stage: Stage, bad: Sequence[Bad]) -> None:
+class OnBadImages(Protocol):
+    """Called with images that cannot be used."""
+
+    def __call__(self, stage: Stage, bad: Sequence[BadImage]) -> None:
+        """Note them, or raise an `InputError` where the work cannot go on without them."""
+
+
+def refuse(stage: Stage, bad: Sequence[BadImage]) -> None:
     """Raise the first one's reason: for work that needs every image."""
     if bad:
         raise InputError(bad[0].reason)
@@ -85,7 +102,7 @@ class Quarantine:
         """Say how many images later losses are a share of."""
         self._chosen = count
 
-    def __call__(self, stage: Stage, bad: Sequence[Bad]) -> None:
+    def __call__(self, stage: Stage, bad: Sequence[BadImage]) -> None:
         """List images; raises an `InputError` when they have become too many."""
         if self._max_bad == 0:
             refuse(stage, bad)
@@ -102,7 +119,7 @@ class Quarantine:
         listed = {image_id for _, image_id in self._rows}
         return [picture for picture in pictures if key(picture) not in listed]
 
-    def _row(self, stage: Stage, bad: Bad) -> dict[str, Any]:
+    def _row(self, stage: Stage, bad: BadImage) -> dict[str, Any]:
         return {
             "id": bad.id,
             "path": readable(bad.path),

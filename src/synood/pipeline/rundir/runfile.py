@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synood.models.loaded import Models
-    from synood.pipeline.stages.select import Picture
+    from synood.pipeline.rundir.selection import SelectedImage
     from synood.settings import Recipe
 
 SCHEMA = 1
@@ -29,18 +29,18 @@ def write_run_file(
     recipe: Recipe,
     seed: int,
     class_names: Sequence[str],
-    pictures: Sequence[Picture],
+    images: Sequence[SelectedImage],
     guide: str,
     negatives: str | None = None,
 ) -> None:
     """Write the whole recipe, the models, the fingerprint of the images used and the versions."""
-    contents = [(picture.id, picture.label, picture.sha256) for picture in pictures]
+    contents = [(image.id, image.label, image.sha256) for image in images]
     document = {
         "schema": SCHEMA,
         "seed": seed,
         "inputs": {
             "classes": class_names,
-            "images": len(pictures),
+            "images": len(images),
             "fingerprint": fingerprint(contents),
             **({} if negatives is None else {"negatives": negatives}),
         },

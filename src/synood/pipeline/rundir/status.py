@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 State = Literal["running", "done", "failed", "stopped", "killed", "elsewhere"]
-_OF_SOME_RUNS = {"probe", "views"}
+_OF_SOME_RUNS = {"probe"}
 _ENDS: dict[str, State] = {"done": "done", "failed": "failed", "stopped": "stopped"}
 
 

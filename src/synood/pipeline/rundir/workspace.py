@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 STAGES = (
     "select",
+    "features",
     "mine",
     "probe",
     "describe",
     "synthesize",
     "embed",
-    "views",
     "projection",
     "negatives",
 )
@@ -78,7 +78,7 @@ class Workspace:
 
 
 @contextmanager
-def opened(root: Path, progress: Progress | None = None) -> Iterator[Workspace]:
+def open_run(root: Path, progress: Progress | None = None) -> Iterator[Workspace]:
     """Make `root`, lock it for this process, and clear what a killed run left half written.
 
     Raises `InputError` when another process holds it, or when the directory cannot be written to,

@@ -1,44 +1,99 @@
-"""The encoder's margin as what guides a run's painting."""
+"""Guide: a classifier, a linear probe or the encoder's margin judges the synthetic images."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from synood.features.texts import unit
 from synood.files import fingerprint
-from synood.pipeline.executors.tasks import Labels
-from synood.pipeline.stages.tune import unit
+from synood.labels.imagenet import same_classes
+from synood.models.guide import GuideSpec, MarginTexts, ProbeWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from synood.labels.negatives import Negatives
-    from synood.models.loaded import Models
-    from synood.settings import Recipe
+    from synood.pipeline.stages.context import RunContext
+    from synood.pipeline.stages.embed import Selection
+
+GuideKind: TypeAlias = Literal["classifier", "probe", "margin"]
+NAMES: dict[GuideKind, str] = {
+    "classifier": "the bundle's",
+    "probe": "linear probe",
+    "margin": "none, the encoder's margin",
+}
+"""What run.toml says."""
 
 
-def guide_name(recipe: Recipe, probe: bool) -> str:
-    """Say in run.toml which classifier guides: a trained probe, the bundle's own, or none."""
-    if recipe.guidance.objective == "margin":
-        return "none, the encoder's margin"
-    return "linear probe" if probe else "the bundle's"
+@dataclass(frozen=True)
+class GuideChoice:
+    """A guide that is made only when something is to be synthesized."""
+
+    fingerprint: str
+    make: Callable[[], GuideSpec]
 
 
-def margin_guide(
-    recipe: Recipe,
-    models: Models,
-    class_names: tuple[str, ...],
-    class_features: NDArray[np.float32],
-    negatives: Negatives,
-) -> tuple[str, Callable[[], Labels]]:
-    """Return the fingerprint of the margin between class names and negatives, and what makes it.
+def guide_kind(run: RunContext) -> GuideKind:
+    """Return which guide the run has: the bundle's classifier where it knows these very classes."""
+    if run.recipe.guidance.objective == "margin":
+        return "margin"
+    if "classifier" in run.models.bundle.spec:
+        classifier = run.models.classifier
+        if classifier and same_classes(classifier.class_names, run.class_names):
+            return "classifier"
+    return "probe"
 
-    `class_features` (C, D) have unit length. Names tell the texts apart, not their features, which
-    another machine rounds otherwise.
+
+def choose_guide(
+    run: RunContext, kind: GuideKind, selection: Selection, negatives: Negatives
+) -> GuideChoice:
+    """Return the guide of a kind."""
+    if kind == "margin":
+        return _margin(run, negatives)
+    if kind == "probe":
+        return _probe(run, selection)
+    classifier = run.models.classifier
+    assert classifier is not None, "guide_kind has seen that the bundle has one"
+    return GuideChoice(classifier.fingerprint, lambda: None)
+
+
+def _probe(run: RunContext, selection: Selection) -> GuideChoice:
+    """Return a linear probe on the encoder's features, in place of a classifier."""
+    images = selection.used_for("probe")
+    run.workspace.notify(
+        "probe",
+        f"bundle {run.models.bundle.name!r} has no classifier for these "
+        f"{len(run.class_names)} classes: a linear probe on the encoder's features of "
+        f"{len(images)} images takes its place",
+    )
+    run.progress("probe")(len(images), len(images), "")
+
+    def train() -> ProbeWeights:
+        from synood.models.classifier import train_probe
+
+        targets = run.targets([image.label for image in images])
+        rows = selection.rows(images)
+        probe = train_probe(rows, targets, run.class_names, run.models.encoder, run.seed)
+        return ProbeWeights(probe.weight, probe.bias, probe.class_names)
+
+    contents = [(image.sha256, image.label) for image in images]
+    encoder = run.models.part_fingerprint("encoder")
+    inputs = "probe", contents, run.class_names, encoder, run.seed
+    return GuideChoice(fingerprint(*inputs), train)
+
+
+def _margin(run: RunContext, negatives: Negatives) -> GuideChoice:
+    """Return the margin between class names and negative labels.
+
+    Its fingerprint covers the texts, not their features, which another machine rounds differently.
     """
-    texts = class_names, recipe.mining.prompt_set, negatives.words, negatives.prompts
-    temperature = recipe.score.temperature
-    mark = fingerprint("margin", models.part_fingerprint("encoder"), texts, temperature)
-    return mark, lambda: Labels(class_features, unit(negatives.features), temperature)
+    prompt_set, temperature = run.recipe.mining.prompt_set, run.recipe.score.temperature
+    texts = run.class_names, prompt_set, negatives.words, negatives.prompts
+    encoder = run.models.part_fingerprint("encoder")
+
+    def make() -> MarginTexts:
+        classes = run.class_features(prompt_set)
+        return MarginTexts(classes, unit(negatives.features), temperature)
+
+    return GuideChoice(fingerprint("margin", encoder, texts, temperature), make)

@@ -1,16 +1,20 @@
-"""Which images a run uses, and for what; each is read whole once before anything expensive."""
+"""Select: which images the run uses; each is read and encoded before anything more expensive."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synood.errors import InputError
-from synood.files import fingerprint, read_jsonl, sha256_bytes, write_jsonl
-from synood.pipeline.rundir.quarantine import FILE, Bad
+from synood.features.unreadable import Unreadable, map_or_unreadable
+from synood.files import fingerprint, read_jsonl, sha256_bytes
+from synood.images.decoding import image_bytes
+from synood.pipeline.rundir.quarantine import FILE, BadImage
 from synood.pipeline.rundir.ratios import kept_ratios, listing_fingerprint
+from synood.pipeline.rundir.selection import SelectedImage, read_selection, write_selection
+from synood.pipeline.stages.embed import Selection, embed_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
@@ -20,64 +24,40 @@ if TYPE_CHECKING:
 
     from synood.images.selection import Ratios
     from synood.images.sources import ImageIndex, ImageRecord
-    from synood.pipeline.rundir.quarantine import Quarantine
-    from synood.pipeline.rundir.workspace import Workspace
+    from synood.pipeline.rundir.selection import Use
+    from synood.pipeline.stages.context import RunContext
     from synood.settings import Recipe
 
-Use = Literal["tune", "learn", "probe", "calibrate"]
 FEW = 20  # with fewer images left over, the threshold comes from those that were tuned on
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image of the folder that the run uses, and for what.
+def select(run: RunContext, index: ImageIndex, with_probe: bool) -> Selection:
+    """Choose the images of each class by bytes per pixel (paper §3.4), and others to learn from.
 
-    "tune": redrawn, and the projection learns from it; "learn": the latter alone; "probe" and
-    "calibrate": looked at for a classifier and for the threshold.
+    select.jsonl keeps the choice. It is made among the images that can be read, as in a folder
+    without the others; those are quarantined.
     """
-
-    id: str
-    path: Path
-    label: str
-    sha256: str
-    bytes_per_pixel: float
-    uses: tuple[Use, ...]
-
-
-def is_learnt(picture: Picture) -> bool:
-    """Whether the projection learns the picture's class from it."""
-    return "tune" in picture.uses or "learn" in picture.uses
-
-
-def select(
-    workspace: Workspace,
-    index: ImageIndex,
-    recipe: Recipe,
-    with_probe: bool,
-    quarantine: Quarantine,
-) -> tuple[Picture, ...]:
-    """Choose the images of each class by bytes per pixel (paper §3.4), others to look at besides.
-
-    The choice is kept in select.jsonl. It is made among those that can be read; the others go
-    into `quarantine`, and the choice is the one that a folder without them gives.
-    """
-    path = workspace.root / "select.jsonl"
+    path = run.root / "select.jsonl"
+    recipe, quarantine = run.recipe, run.quarantine
     listing = listing_fingerprint(index)
     inputs = _choice_fingerprint(index, recipe, with_probe, listing)
-    kept = _read(path, inputs, index)
+    kept = read_selection(path, index, inputs)
     if kept is None:
         quarantine.begin(inputs, len(index.records))
-        ratios = kept_ratios(workspace, index, listing)
-        kept = _choose_readable(workspace, index, recipe, with_probe, quarantine, ratios)
-        write_jsonl(path, [_to_row(picture, inputs) for picture in kept])
+        ratios = kept_ratios(run.workspace, index, listing)
+        selection = _select_readable(run, index, with_probe, ratios)
+        write_selection(path, selection.images, inputs)
+        quarantine.chosen(len(selection.images))
     else:
         quarantine.resume(inputs, len(index.records))
-    count = sum("tune" in picture.uses for picture in kept)
-    quarantine.chosen(len(kept))
-    workspace.stage("select")(
-        len(kept), len(kept), f"{count} of {len(index.records)} images to redraw"
-    )
-    return kept
+        quarantine.chosen(len(kept))
+        features, bad = embed_images(run, kept)
+        quarantine("embed", bad)
+        selection = Selection(kept, features).without(quarantine)
+    count = len(selection.used_for("tune"))
+    total = len(selection.images)
+    run.progress("select")(total, total, f"{count} of {len(index.records)} images to redraw")
+    return selection
 
 
 def choice_differs(root: Path, index: ImageIndex, recipe: Recipe) -> bool:
@@ -85,7 +65,6 @@ def choice_differs(root: Path, index: ImageIndex, recipe: Recipe) -> bool:
 
     Nothing is written; images are opened only where their sizes or times differ from the run's.
     """
-    from synood.images.decoding import image_bytes
     from synood.images.selection import measure_ratios
 
     rows = read_jsonl(root / "select.jsonl")
@@ -114,37 +93,57 @@ def _choice_fingerprint(index: ImageIndex, recipe: Recipe, with_probe: bool, lis
     )  # fmt: skip
 
 
-def _choose_readable(
-    workspace: Workspace,
-    index: ImageIndex,
-    recipe: Recipe,
-    with_probe: bool,
-    quarantine: Quarantine,
-    ratios: Ratios,
-) -> tuple[Picture, ...]:
+def _select_readable(
+    run: RunContext, index: ImageIndex, with_probe: bool, ratios: Ratios
+) -> Selection:
     """Choose, read every chosen image, and choose again without those that cannot be read."""
     values = ratios.values.copy()  # NaN for images that are left out
-    bad = {row: _bad(index.records[row], reason) for row, reason in ratios.broken.items()}
-    checked: dict[int, Picture] = {}
+    bad = [_bad(index.records[row], reason) for row, reason in ratios.broken.items()]
+    rows = {index.records[row].id: row for row in ratios.broken}
+    hashes: dict[int, str | Unreadable] = {}
     while True:
-        quarantine("select", list(bad.values()))
-        values[list(bad)] = np.nan
-        chosen = _choose(index, recipe, with_probe, values)
-        bad = {}
-        for done, (row, uses) in enumerate(chosen, start=1):
-            record = index.records[row]
-            try:
-                known = checked.get(row) or _checked(record, float(values[row]))
-                checked[row] = replace(known, uses=uses)
-            except InputError as error:
-                bad[row] = _bad(record, str(error))
-            workspace.stage("select")(done, len(chosen), record.id)
+        run.quarantine("select", bad)
+        values[[rows[image.id] for image in bad]] = np.nan
+        chosen = _choose(index, run.recipe, with_probe, values)
+        rows = {index.records[row].id: row for row, _ in chosen}
+        new = [row for row, _ in chosen if row not in hashes]
+        hashes.update(zip(new, _hashes(run, index, new), strict=True))
+        bad = [
+            _bad(index.records[row], found.reason)
+            for row, _ in chosen
+            if isinstance(found := hashes[row], Unreadable)
+        ]
+        if bad:
+            continue
+        images = tuple(
+            _selected(index.records[row], hashes[row], float(values[row]), uses)
+            for row, uses in chosen
+        )
+        features, bad = embed_images(run, images)
         if not bad:
-            return tuple(checked[row] for row, _ in chosen)
+            return Selection(images, features)
 
 
-def _bad(record: ImageRecord, reason: str) -> Bad:
-    return Bad(record.id, record.path, reason)
+def _hashes(run: RunContext, index: ImageIndex, rows: list[int]) -> list[str | Unreadable]:
+    """Return the SHA-256 of some images' files."""
+    progress, found = run.progress("select"), list[str | Unreadable]()
+    for done, row in enumerate(rows, start=1):
+        record = index.records[row]
+        found += map_or_unreadable(lambda path: sha256_bytes(image_bytes(path)), [record.path])
+        progress(done, len(rows), record.id)
+    return found
+
+
+def _bad(record: ImageRecord, reason: str) -> BadImage:
+    return BadImage(record.id, record.path, reason)
+
+
+def _selected(
+    record: ImageRecord, content: str | Unreadable, ratio: float, uses: tuple[Use, ...]
+) -> SelectedImage:
+    return SelectedImage(
+        record.id, record.path, str(record.label), str(content), round(ratio, 9), uses
+    )
 
 
 def _choose(
@@ -200,30 +199,3 @@ def _evenly(ordered: list[int], count: int) -> list[int]:
     """Return at most `count` members, evenly spaced."""
     taken = min(count, len(ordered))
     return [ordered[i * len(ordered) // taken] for i in range(taken)]
-
-
-def _checked(record: ImageRecord, ratio: float) -> Picture:
-    """Decode an image whole, so that a broken one is found now and not in the third hour."""
-    from synood.images.decoding import decode, image_bytes
-
-    data = image_bytes(record.path)
-    decode(data, record.path)
-    digest = sha256_bytes(data)
-    return Picture(record.id, record.path, str(record.label), digest, round(ratio, 9), ())
-
-
-def _to_row(picture: Picture, inputs: str) -> dict[str, Any]:
-    row = asdict(picture)
-    del row["path"]
-    return {**row, "inputs": inputs}
-
-
-def _read(path: Path, inputs: str, index: ImageIndex) -> tuple[Picture, ...] | None:
-    rows = read_jsonl(path) if path.exists() else []
-    if not rows or any(row.pop("inputs", None) != inputs for row in rows):
-        return None
-    wanted = {row["id"] for row in rows}
-    paths = {record.id: record.path for record in index.records if record.id in wanted}
-    return tuple(
-        Picture(path=paths[row["id"]], **{**row, "uses": tuple(row["uses"])}) for row in rows
-    )

@@ -1,4 +1,4 @@
-"""Where the boundary lies: the energy up to which pictures are pushed, whoever judges them."""
+"""Target: the energy up to which images are pushed, in the unit of what guides them."""
 
 from __future__ import annotations
 
@@ -8,84 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
-from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.pipeline.executors.local import in_order
-from synood.pipeline.rundir.quarantine import Bad
+from synood.pipeline.executors.synthesizer import MEASURE_BATCH
+from synood.pipeline.executors.tasks import MeasureEnergies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-    from PIL.Image import Image
-
-    from synood.models.guide import Guide
-    from synood.pipeline.rundir.quarantine import Lose
-    from synood.pipeline.rundir.shards import Order, Synthetic
+    from synood.features.unreadable import Unreadable
+    from synood.models.guide import GuideSpec
+    from synood.pipeline.executors.synthesizer import SourceImage
+    from synood.pipeline.rundir.shards import SynthesisRequest, SyntheticImage
     from synood.pipeline.rundir.workspace import Workspace
+    from synood.pipeline.stages.context import RunContext
     from synood.settings import GuidanceSettings
 
-AT_ONCE = 16
+KEPT_PIXELS = 2**30  # bytes of source images kept in memory; beyond that they are read again
 
 
-class CompanyChanged(Exception):  # noqa: N818 - no error: the painting is ordered again
-    """Images that the target depends on are gone."""
-
-
-def with_own_target(
-    settings: GuidanceSettings,
-    orders: Sequence[Order],
-    judge: Callable[[Sequence[Sequence[Order]]], Iterator[tuple[int, list[float | Unreadable]]]],
-    workspace: Workspace,
-    lose: Lose,
-) -> GuidanceSettings:
-    """Put the wanted quantile of the in-distribution images' energies in the place of `target`.
-
-    A target made for one guide means nothing for another: energies are in the unit of its logits.
-    `judge` gives the energies of batches of orders. Without `target_quantile` the
-    settings come back as they are.
-
-    Raises `CompanyChanged` when images were lost: the target is that of the others, and what is
-    painted towards it another picture.
-    """
-    if settings.target_quantile is None:
-        return settings
-    batches = [orders[start : start + AT_ONCE] for start in range(0, len(orders), AT_ONCE)]
-    found = [value for values in in_order(judge(batches)) for value in values]
-    bad = [
-        Bad(order.id, order.source, value.reason)
-        for order, value in zip(orders, found, strict=True)
-        if isinstance(value, Unreadable)
-    ]
-    if bad:
-        lose("synthesize", bad)
-        raise CompanyChanged
-    target = round(float(np.quantile(np.asarray(found, np.float32), settings.target_quantile)), 6)
-    workspace.notify(
-        "synthesize",
-        f"guidance.target is {target:.3f}, the {settings.target_quantile:g} quantile of the "
-        "in-distribution images' energies",
-        target=target,
-    )
-    return replace(settings, target=target)
-
-
-def tell_if_idle(
-    settings: GuidanceSettings, pictures: Sequence[Synthetic], workspace: Workspace
-) -> None:
-    """Say so when most pictures had reached the target before any guidance: none was done then."""
-    guided = settings.step_size != 0 and settings.rounds > 1
-    idle = sum(picture.losses[:1] == (0.0,) for picture in pictures)
-    if guided and settings.objective != "uniformity" and 2 * idle > len(pictures):
-        workspace.notify(
-            "synthesize",
-            f"{idle} of {len(pictures)} pictures were beyond guidance.target from the start and "
-            "so were not guided; --set guidance.target_quantile=0.95 fits the target to what "
-            "guides them",
-        )
-
-
-def check_target(settings: GuidanceSettings) -> None:
-    """Raise an `InputError` for fields of the guidance that make no sense together."""
+def check_guidance(settings: GuidanceSettings) -> None:
+    """Raise an `InputError` for guidance fields that make no sense together."""
     if settings.target_quantile is not None and settings.objective == "uniformity":
         raise InputError(
             "guidance.target_quantile: needs the objective 'energy' or 'margin', not 'uniformity'"
@@ -97,43 +39,47 @@ def check_target(settings: GuidanceSettings) -> None:
         )
 
 
-def energies_of(
-    guide: Guide, orders: Sequence[Order], size: int, settings: GuidanceSettings
-) -> list[float | Unreadable]:
-    """Return the energy of each order's in-distribution image, seen at the painter's size."""
-
-    def judged(pixels: list[NDArray[np.float32]]) -> list[float]:
-        return energies(guide, np.stack(pixels), settings)
-
-    return map_padded(squares(orders, size), judged, AT_ONCE)
-
-
-def energies(guide: Guide, pixels: NDArray[np.float32], settings: GuidanceSettings) -> list[float]:
-    """Return the energy of each image of `pixels` (B, 3, S, S) in [0, 1]."""
-    import torch
-
-    from synood.synthesis.objectives import ENERGIES
-
-    with torch.no_grad():
-        logits = guide.logits(torch.from_numpy(pixels))
-        found: list[float] = ENERGIES[settings.objective](logits, settings.temperature).tolist()
-    return found
+def measure_energies(
+    run: RunContext, requests: Sequence[SynthesisRequest], guide: GuideSpec
+) -> list[SourceImage | Unreadable]:
+    """Measure the energy of each request's in-distribution image."""
+    size = run.models.inpainter.image_size
+    keep = len(requests) * size * size * 3 <= KEPT_PIXELS
+    task = MeasureEnergies(run.models, guide, size, run.recipe.guidance, keep)
+    starts = range(0, len(requests), MEASURE_BATCH)
+    batches = [requests[start : start + MEASURE_BATCH] for start in starts]
+    return [source for batch in in_order(run.executor.run(task, batches)) for source in batch]
 
 
-def squares(orders: Sequence[Order], size: int) -> list[NDArray[np.float32] | Unreadable]:
-    """Read each order's image as `square` gives it; it must hold the bytes that were chosen."""
-    from synood.images.decoding import read_image
+def with_quantile_target(
+    settings: GuidanceSettings, sources: Sequence[SourceImage], workspace: Workspace
+) -> GuidanceSettings:
+    """Replace `target` by the `target_quantile` of the in-distribution images' energies.
 
-    return map_or_unreadable(
-        lambda order: square(read_image(order.source, order.sha256), size), orders
-    )
-
-
-def square(image: Image, size: int) -> NDArray[np.float32]:
-    """Return the whole image as (3, size, size) in [0, 1], its shape given up.
-
-    As in the authors' code (datasets.py:77-78).
+    A target made for one guide means nothing for another: energies are in the unit of its logits.
     """
-    from synood.images.presets import Preprocess
+    assert settings.target_quantile is not None
+    energies = np.array([source.energy for source in sources], np.float32)
+    target = round(float(np.quantile(energies, settings.target_quantile)), 6)
+    workspace.notify(
+        "synthesize",
+        f"guidance.target is {target:.3f}, the {settings.target_quantile:g} quantile of the "
+        "in-distribution images' energies",
+        target=target,
+    )
+    return replace(settings, target=target)
 
-    return Preprocess("painter", size, "bicubic", "squash", (0.0,) * 3, (1.0,) * 3).pixels(image)
+
+def notify_if_idle(
+    settings: GuidanceSettings, images: Sequence[SyntheticImage], workspace: Workspace
+) -> None:
+    """Say so when most images had reached the target before any guidance: none was done then."""
+    guided = settings.step_size != 0 and settings.rounds > 1
+    idle = sum(image.losses[:1] == (0.0,) for image in images)
+    if guided and settings.objective != "uniformity" and 2 * idle > len(images):
+        workspace.notify(
+            "synthesize",
+            f"{idle} of {len(images)} images were beyond guidance.target from the start and so "
+            "were not guided; --set guidance.target_quantile=0.95 fits the target to what guides "
+            "them",
+        )

@@ -1,29 +1,33 @@
-"""Tuning: cached features and their targets -> a projection and better negatives."""
+"""Tune: cached features and their targets -> a projection and better negatives (paper §3.5)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from synood.files import fingerprint, sha256_bytes
-from synood.pipeline.stages.select import is_learnt
-from synood.scores import normalise
+from synood.detector import OODDetector
+from synood.detector.backbone import Backbone
+from synood.errors import InputError
+from synood.features.texts import class_features, unit
+from synood.files import fingerprint, read_json, sha256_bytes, write_json
+from synood.pipeline.stages.calibrate import calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from synood.detector.ood_detector import OODDetector
     from synood.labels.negatives import Negatives
+    from synood.labels.prompts import Prompts
     from synood.models.loaded import Models
     from synood.pipeline.rundir.workspace import Workspace
-    from synood.pipeline.stages.select import Picture
-    from synood.pipeline.stages.stages import Assignment
+    from synood.pipeline.stages.context import RunContext
+    from synood.pipeline.stages.embed import Selection
     from synood.progress import StageProgress
     from synood.settings import Recipe
+    from synood.tuning.assignment import Assignment
     from synood.tuning.projection import Projection
 
 
@@ -59,7 +63,89 @@ class TuningData:
         return fingerprint(hashes, self.negatives.prompts)
 
 
+def tuning_data(
+    recipe: Recipe,
+    class_names: tuple[str, ...],
+    encode_texts: Callable[[Sequence[Prompts]], NDArray[np.float32]],
+    id_features: Sequence[NDArray[np.float32]],
+    id_labels: Sequence[str],
+    synthetic_features: NDArray[np.float32],
+    negatives: Negatives,
+    assignment: Assignment,
+) -> TuningData:
+    """Put together what tuning learns from.
+
+    `id_features` holds (N, D) features of N in-distribution images, then of each of their views;
+    `id_labels` are the N images' classes.
+    """
+    rows = {name: row for row, name in enumerate(class_names)}
+    prompt_set = recipe.mining.prompt_set
+    projection_prompts = recipe.projection.class_prompt_set or prompt_set
+    return TuningData(
+        id_features=np.concatenate(id_features),
+        id_targets=np.array([rows[label] for _ in id_features for label in id_labels], np.int64),
+        synthetic_features=synthetic_features,
+        class_features=class_features(encode_texts, class_names, prompt_set),
+        projection_classes=class_features(encode_texts, class_names, projection_prompts),
+        negatives=negatives,
+        assignment=assignment,
+    )
+
+
 def tune(
+    run: RunContext,
+    selection: Selection,
+    synthetic_features: NDArray[np.float32],
+    negatives: Negatives,
+    assignment: Assignment,
+) -> OODDetector:
+    """Tune and calibrate a detector and save it; or read back the one that is there already."""
+    class_images = selection.class_images()
+    held_out = selection.used_for("calibrate")
+    views = range(run.recipe.projection.views + 1)
+    data = tuning_data(
+        run.recipe,
+        run.class_names,
+        run.store.texts,
+        [selection.rows(class_images, view) for view in views],
+        [image.label for image in class_images],
+        synthetic_features,
+        negatives,
+        assignment,
+    )
+    inputs = fingerprint(
+        "tune",
+        data.fingerprint(),
+        run.models.part_fingerprint("encoder"),
+        run.class_names,
+        asdict(run.recipe),
+        [image.sha256 for image in held_out],
+        run.seed,
+    )
+    detector = _finished(run, inputs)
+    if detector is None:
+        detector = tuned_detector(
+            data, run.recipe, run.seed, run.models, run.class_names, run.workspace
+        )
+        features = selection.rows(held_out)
+        detector = calibrate(detector, features, held_out, run.recipe, run.workspace)
+        detector.save_pretrained(run.root / "detector")
+        tuned = len(assignment.used)
+        write_json(run.root / "tune.json", {"inputs": inputs, "tuned_negatives": tuned})
+    return detector
+
+
+def _finished(run: RunContext, inputs: str) -> OODDetector | None:
+    """Return the detector on disk if it was made from `inputs` and is whole."""
+    try:
+        if read_json(run.root / "tune.json")["inputs"] != inputs:
+            return None
+        return OODDetector.from_pretrained(run.root / "detector", device=run.models.device)
+    except (InputError, KeyError, TypeError):
+        return None
+
+
+def tune_weights(
     data: TuningData, recipe: Recipe, seed: int, workspace: Workspace
 ) -> tuple[Projection, NDArray[np.float32]]:
     """Tune the projection against frozen negatives, then the used negatives (M', D) without it.
@@ -80,7 +166,7 @@ def tune(
         data.negatives.features if everything else data.negatives.features[used],
         recipe.projection,
         seed,
-        callback=_told(workspace.stage("projection")),
+        callback=_report_loss(workspace.stage("projection")),
     )
     tuned = tune_negatives(
         data.synthetic_features,
@@ -89,38 +175,30 @@ def tune(
         recipe.negatives,
         seed,
         class_features=data.class_features,
-        callback=_told(workspace.stage("negatives")),
+        callback=_report_loss(workspace.stage("negatives")),
     )
     return projection, tuned
 
 
-Tune: TypeAlias = (
-    "Callable[[TuningData, Recipe, int, Workspace], tuple[Projection, NDArray[np.float32]]]"
-)
+TuneWeights: TypeAlias = Callable[
+    [TuningData, "Recipe", int, "Workspace"], tuple["Projection", NDArray[np.float32]]
+]
 
 
-def _told(advance: StageProgress) -> Callable[[int, int, float], None]:
-    """Tell the loss of each step as a stage's progress."""
-    return lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}")
-
-
-def assemble(
+def tuned_detector(
     data: TuningData,
     recipe: Recipe,
     seed: int,
     models: Models,
     class_names: tuple[str, ...],
     workspace: Workspace,
-    tune: Tune = tune,
+    tune_weights: TuneWeights = tune_weights,
 ) -> OODDetector:
     """Tune and put the detector together: mined negatives with the tuned ones in their rows.
 
-    `tune` is another way of tuning, for comparisons.
+    `tune_weights` is another way of tuning, for comparisons.
     """
-    from synood.detector.backbone import Backbone
-    from synood.detector.ood_detector import OODDetector
-
-    projection, tuned = tune(data, recipe, seed, workspace)
+    projection, tuned = tune_weights(data, recipe, seed, workspace)
     negative_features = unit(data.negatives.features)
     negative_features[data.assignment.used] = unit(tuned)
     return OODDetector(
@@ -137,26 +215,6 @@ def assemble(
     )
 
 
-def calibrate(
-    detector: OODDetector,
-    features: NDArray[np.float32],
-    pictures: Sequence[Picture],
-    recipe: Recipe,
-    workspace: Workspace,
-) -> OODDetector:
-    """Set the threshold from in-distribution images, and say so where it cannot be trusted."""
-    detector = detector.calibrate(detector.score_features(features), recipe.calibration.tpr)
-    if any(is_learnt(picture) for picture in pictures):
-        workspace.notify(
-            "calibrate",
-            "too few images are left over to set the threshold: it comes from those tuned on "
-            "and rejects too many new ones; set it with `synood calibrate` and other images",
-        )
-    elif detector.calibration and detector.calibration.warning:
-        workspace.notify("calibrate", detector.calibration.warning)
-    return detector
-
-
-def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale the rows of text features (N, D) to length one, as a detector holds them."""
-    return normalise(features, "text features")
+def _report_loss(progress: StageProgress) -> Callable[[int, int, float], None]:
+    """Report the loss of each step as a stage's progress."""
+    return lambda step, steps, loss: progress(step, steps, f"loss {loss:.3f}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from synood.errors import InputError
 from synood.files import read_json, read_text, readable
 from synood.pipeline.recipe import read_recipe
+from synood.pipeline.stages.select import choice_differs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,6 @@ def check_same_run(
 
     A run is finished when its detector is there; an unfinished one may change in any way.
     """
-    from synood.pipeline.stages.select import choice_differs
-
     if not (root / "detector" / "config.json").is_file():
         return
     found = list(_differences(root, index, models, recipe, seed, negatives))
