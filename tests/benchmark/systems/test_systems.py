@@ -307,7 +307,7 @@ def test_an_encoder_without_places_is_refused_by_name(world):
         inputs.validation,
         images=replace(inputs.validation.images, encoder=ColourEncoder()),
     )
-    with pytest.raises(InputError, match="encoder 'colours': has no features of single places"):
+    with pytest.raises(InputError, match="encoder 'colours': has no patch features"):
         find_system("gl-mcm").fit(replace(inputs, validation=plain), 0)
 
 
