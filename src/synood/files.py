@@ -225,22 +225,17 @@ def text_lines(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def printable(text: str, encoding: str | None = "utf-8") -> str:
-    r"""Return `text` as a console of this encoding can show it on one line.
+def printable(text: str) -> str:
+    r"""Return `text` for a console: characters that end a line or move the cursor as escapes.
 
-    Characters outside the encoding, and those that move a cursor or end a line, become `\xNN` or
-    `\uNNNN`; an unknown encoding counts as ASCII.
+    What a console's encoding lacks is the stream's matter (`errors="backslashreplace"`).
 
-    >>> printable("snow/café\n.jpg", "ascii")
-    'snow/caf\\xe9\\n.jpg'
+    >>> printable("snow/a\n.jpg")
+    'snow/a\\n.jpg'
     """
-    shown = "".join(
+    return "".join(
         char.encode("unicode_escape").decode() if _is_control(char) else char for char in text
     )
-    try:
-        return shown.encode(encoding or "ascii", "backslashreplace").decode(encoding or "ascii")
-    except LookupError:
-        return shown.encode("ascii", "backslashreplace").decode()
 
 
 def _is_control(char: str) -> bool:

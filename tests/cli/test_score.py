@@ -111,3 +111,31 @@ def test_what_is_no_detector_is_named(refused, images, tmp_path):
     assert "is a file, not the directory" in refused("score", images / "cat" / "0.png", images)
     assert "no such directory" in refused("score", tmp_path / "nowhere", images)
     assert "config.json: missing" in refused("score", images, images)
+
+
+@pytest.mark.parametrize("name", ["ood.jfif", "ood", "ood.txt", "ood\n\x1b[31m.png"])
+def test_an_ood_image_fails_the_gate_whatever_its_name(detector, images, tmp_path, capsys, name):
+    scores = OODDetector.from_pretrained(detector).score(images)
+    paths = sorted(images.rglob("*.png"))
+    (tmp_path / "new").mkdir()
+    shutil.copy(paths[int(scores.argmin())], tmp_path / "new" / name)
+    shutil.copy(paths[int(scores.argmax())], tmp_path / "new" / "in.png")
+
+    assert main(["score", str(detector), str(tmp_path / "new"), "--fail-on-ood"]) == 3
+    table = capsys.readouterr().out
+    assert len(table.splitlines()) == 3
+    assert "\x1b" not in table
+
+
+def test_an_image_of_a_kind_that_is_not_read_has_its_reason_in_its_row(
+    detector, images, tmp_path, capsys
+):
+    new = Path(shutil.copytree(images / "cat", tmp_path / "new"))
+    (new / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    (new / "notes.txt").write_text("no image")
+
+    assert main(["score", str(detector), str(new), "--format", "jsonl"]) == 2
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (error,) = [row["error"] for row in rows if row.get("error")]
+    assert len(rows) == 6
+    assert "phone.heic: a HEIC image" in error

@@ -167,8 +167,8 @@ def test_ratios_are_measured_in_the_index_s_order_and_broken_files_named(tmp_pat
     ratios = measure_ratios(index, threads=4)
 
     row = next(i for i, record in enumerate(index.records) if record.path.name == "300.png")
-    assert list(ratios.broken) == [row]
-    assert "300.png: not an image" in ratios.broken[row]
+    assert list(ratios.unreadable) == [row]
+    assert "300.png: not an image" in ratios.unreadable[row]
     for place, record in enumerate(index.records):
         expected = np.nan if place == row else bytes_per_pixel(record.path)
         assert ratios.values[place] == pytest.approx(expected, nan_ok=True, rel=0)

@@ -160,10 +160,12 @@ def deliver_data(text: str, out: Path | None = None) -> None:
 
 def tell(line: str) -> None:
     """Print a line to standard error, as all that is no result; without a reader, go on."""
+    from synood.files import printable
+
     if sys.stderr is None:  # closed by the caller; print would take standard output instead
         return
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
     except BrokenPipeError:
         discard(sys.stderr)
 
@@ -210,6 +212,8 @@ def warn_of_unreadable(reasons: Sequence[str], name: str) -> None:
 
 def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:
     """Return the verdicts in the order of the images, with a line break at the end."""
+    from synood.files import printable
+
     rows = [_row(prediction) for prediction in predictions]
     if form == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -218,9 +222,9 @@ def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:
     verdicts = {True: "OOD", False: "in", None: "-"}
     cells = [["score", "verdict", "nearest class", "image"]]
     cells += [
-        ["-", "error", "", p.error]
+        ["-", "error", "", printable(p.error)]
         if p.error
-        else [f"{p.score:.4f}", verdicts[p.is_ood], p.label, _path(p)]
+        else [f"{p.score:.4f}", verdicts[p.is_ood], p.label, printable(_path(p))]
         for p in predictions
     ]
     return table_text(cells)

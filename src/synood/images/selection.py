@@ -39,10 +39,10 @@ class Selected:
 
 @dataclass(frozen=True, eq=False)
 class Ratios:
-    """Bytes per pixel of an index's images (N,), NaN where an image is unreadable: why, by row."""
+    """Bytes per pixel of an index's images (N,), NaN for the `unreadable` ones: row -> reason."""
 
     values: NDArray[np.float64]
-    broken: Mapping[int, str]
+    unreadable: Mapping[int, str]
 
 
 def bytes_per_pixel(path: Path) -> float:
@@ -65,7 +65,7 @@ def measure_ratios(index: ImageIndex, threads: int = THREADS) -> Ratios:
     JPEG or PNG is read from its first bytes, all others by the decoder, one at a time.
     """
     values = np.full(len(index.records), np.nan)
-    broken: dict[int, str] = {}
+    unreadable: dict[int, str] = {}
     decoder = Lock()
 
     def measure(start: int) -> None:
@@ -73,11 +73,11 @@ def measure_ratios(index: ImageIndex, threads: int = THREADS) -> Ratios:
             try:
                 values[row] = _quick_ratio(record.path) or _locked_ratio(record.path, decoder)
             except InputError as error:
-                broken[row] = str(error)
+                unreadable[row] = str(error)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(measure, range(0, len(values), _AT_ONCE)))
-    return Ratios(values, dict(sorted(broken.items())))
+    return Ratios(values, dict(sorted(unreadable.items())))
 
 
 def select_complex(
@@ -96,8 +96,8 @@ def select_complex(
     if ratios is None:
         _checked_labels(index, per_class)
         measured = measure_ratios(index)
-        if measured.broken:
-            raise InputError(next(iter(measured.broken.values())))
+        if measured.unreadable:
+            raise InputError(next(iter(measured.unreadable.values())))
         ratios = measured.values
     rows = complex_rows(index, per_class, ratios)
     return [Selected(index.records[row], float(ratios[row])) for row in rows]

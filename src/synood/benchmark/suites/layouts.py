@@ -10,6 +10,7 @@ from synood.benchmark.suites.suite import ROLES, ImageSet, Suite
 from synood.errors import InputError
 from synood.files import cache_folder, readable
 from synood.images.imglist import read_imglist
+from synood.images.scanning import is_clutter
 from synood.images.sources import find_images, folder_per_class
 from synood.labels.imagenet import class_names_by_wnid
 
@@ -119,7 +120,9 @@ def _listed(known: KnownSet, path: Path, folder: Path, naming: Naming) -> ImageI
 
 
 def _folders_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and path.is_dir())
+    return sorted(
+        path.name for path in folder.iterdir() if not is_clutter(path.name) and path.is_dir()
+    )
 
 
 def _names_of_folders(folder: Path, folders: Sequence[str], naming: Naming) -> dict[str, str]:

@@ -42,7 +42,7 @@ def kept_ratios(workspace: Workspace, index: ImageIndex, listing: str) -> Ratios
         return kept
     workspace.notify("select", f"reads the headers of {count:,} images")
     ratios = measure_ratios(index)
-    if not ratios.broken:
+    if not ratios.unreadable:
         _write(path, listing, ratios)
     return ratios
 

@@ -77,7 +77,7 @@ def choice_differs(root: Path, index: ImageIndex, recipe: Recipe) -> bool:
     listed = read_jsonl(root / FILE) if (root / FILE).is_file() else []
     left_out = {row["id"] for row in listed if row["stage"] == "select"}
     unreadable = [number for number, one in enumerate(index.records) if one.id in left_out]
-    values[[*ratios.broken, *unreadable]] = np.nan
+    values[[*ratios.unreadable, *unreadable]] = np.nan
     chosen = _choose(index, recipe, with_probe, values)
     now = [(index.records[row].id, str(index.records[row].label), uses) for row, uses in chosen]
     if now != [(row["id"], row["label"], tuple(row["uses"])) for row in rows]:
@@ -98,8 +98,8 @@ def _select_readable(
 ) -> Selection:
     """Choose, read every chosen image, and choose again without those that cannot be read."""
     values = ratios.values.copy()  # NaN for images that are left out
-    bad = [_bad(index.records[row], reason) for row, reason in ratios.broken.items()]
-    rows = {index.records[row].id: row for row in ratios.broken}
+    bad = [_bad(index.records[row], reason) for row, reason in ratios.unreadable.items()]
+    rows = {index.records[row].id: row for row in ratios.unreadable}
     hashes: dict[int, str | Unreadable] = {}
     while True:
         run.quarantine("select", bad)
