@@ -14,9 +14,9 @@ from synood.benchmark.results.published import published
 from synood.benchmark.results.results import OodGroup, Results, make_row
 from synood.errors import InputError
 from synood.files import fingerprint
+from synood.labels.class_names import class_key
 from synood.labels.imagenet import class_names_by_wnid, same_classes
 from synood.labels.prompts import PROMPT_SETS
-from synood.labels.wordnet import name_key
 from synood.scores import normalise
 
 if TYPE_CHECKING:
@@ -114,9 +114,9 @@ def check_classes(detector: OODDetector, suite: Suite) -> None:
     A published benchmark is one of ImageNet, of which some classes may be missing on disk; a
     detector may use any naming of them.
     """
-    own = {name_key(name): name for name in detector.class_names}
+    own = {class_key(name): name for name in detector.class_names}
     known = {
-        name_key(name): name
+        class_key(name): name
         for item in suite.sets
         if item.group == "id"
         for name in item.index().class_names

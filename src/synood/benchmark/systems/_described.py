@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from synood.labels.wordnet import name_key
+from synood.labels.forms import NameForms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,5 +44,5 @@ def split_names(text: str) -> tuple[str, ...]:
 
 def other_names(names: Sequence[str], class_names: Sequence[str]) -> tuple[str, ...]:
     """Leave out what is a class name in any case and spacing."""
-    taken = {name_key(name) for name in class_names}
-    return tuple(name for name in names if name_key(name) not in taken)
+    taken = NameForms(class_names)
+    return tuple(name for name in names if name not in taken)
