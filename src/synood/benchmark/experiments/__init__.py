@@ -1,4 +1,4 @@
-"""The paper's tables and figures, one module each, and `synood reproduce` that runs them."""
+"""The paper's tables and figures, one module each, as `synood reproduce` runs them."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def find_experiment(name: str) -> Experiment:
     """Return the experiment called `name`; an unknown name is an `InputError` that lists them."""
     known = experiments()
     if name not in known:
-        raise InputError(f"experiment {name!r}: not known; there are {', '.join(known)}")
+        raise InputError(f"experiment {name!r} is unknown; use one of {', '.join(known)}")
     return known[name]

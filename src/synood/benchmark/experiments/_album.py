@@ -1,4 +1,4 @@
-"""The same images by every kind of image: a row for each kind, a column for each image."""
+"""A sheet of images: a row for each kind, a column for each source."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SIDE, GAP, TITLE = 64, 3, 190  # pixels: of an image, between them, of a row's t
 
 
 def album(rows: Mapping[str, Sequence[Path]]) -> bytes:
-    """Return a WEBP sheet: each title before its images, evenly spaced through the list.
+    """Return a WebP sheet: each title with its images, evenly spaced through the list.
 
-    Rows have as many images, one of each image and in the same order.
+    All rows have one image of each source, in the same order.
     """
     count = len(next(iter(rows.values())))
     chosen = sorted({number * count // IMAGES for number in range(IMAGES)})

@@ -1,8 +1,8 @@
-"""Where do the images lie, and does it matter: guides, strengths and controls side by side.
+"""How near the boundary synthetic images are, and whether it matters: guides, strengths, controls.
 
-Every kind of image is made from the run's own images, prompts and seeds. One sheet says where
-they lie as the encoder sees them, one how the image sets of the suite do, and the usual table what
-the detectors tuned on them are worth.
+Every kind of image is made from the run's own images, prompts and seeds. One table shows how near
+the boundary they are for the encoder, one the same for the image sets of the suite, and the usual
+table the results of the detectors tuned on them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 STRENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8)  # of images guided by energy, and of unguided ones
 MARGIN_STRENGTHS = (0.4, 0.6)
 SMALL_STRENGTHS = (0.2, 0.3, 0.6)
-SMALL_STEP, MORE_ROUNDS = 0.3, 6  # where 10 tears the noise of the mini painter apart
+SMALL_STEP, MORE_ROUNDS = 0.3, 6  # a step of 10 destroys the noise of the mini in-painter
 SOURCES = "the images redrawn"
-LOW = 0.1  # the quantile that tells of the in-distribution images which fare worst
+LOW = 0.1  # quantile of NegLabel's score: the worst in-distribution images
 
 
 @dataclass(frozen=True, eq=False)
 class ImageKind:
-    """Images of one kind, and the guidance in whose unit their energies are on record."""
+    """Images of one kind, and the guidance that their recorded energies refer to."""
 
     method: Method
     images: Sequence[SyntheticImage]
@@ -53,7 +53,7 @@ class ImageKind:
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """The unit rows of C class names and M negative labels, and NegLabel's score on them."""
+    """Unit features of C class names and M negative labels, and NegLabel's score on them."""
 
     classes: Floats  # (C, D)
     negatives: Floats  # (M, D)
@@ -61,20 +61,20 @@ class Texts:
 
     @classmethod
     def of(cls, setup: Setup) -> Texts:
-        """Take those of the stage's recipe, before any tuning."""
+        """Return those of the recipe, before any tuning."""
         rows = setup.inputs.class_features, setup.retuner.negative_features()
         by = setup.recipe.score
         scorer = scores.NegLabelScorer.from_features(*rows, by.temperature, by.groups, by.seed)
         return cls(*rows, scorer)
 
     def nearest(self, features: Floats) -> NDArray[np.int64]:
-        """Return which text is nearest to each image (N,): below C a class name."""
+        """Return the nearest text of each image (N,); numbers below C are class names."""
         cosines = [scores.cosine_similarity(features, side) for side in self.sides]
         rows: NDArray[np.int64] = np.hstack(cosines).argmax(axis=1)
         return rows
 
     def margin_energies(self, features: Floats) -> NDArray[np.float64]:
-        """Log mass on negatives less that on class names, the objective "margin" of each: (N,)."""
+        """Log mass on negatives minus that on class names, the objective "margin": (N,)."""
         logits = (
             scores.cosine_similarity(features, side).astype(np.float64) / self.scorer.temperature
             for side in self.sides
@@ -89,7 +89,7 @@ class Texts:
 
 
 def run(setup: Setup) -> Outcome:
-    """Paint every kind, say where its images lie, tune on it."""
+    """Make every kind of image, measure how near the boundary it is, tune on it."""
     kinds = list(_kinds(setup))
     found: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     for kind in kinds:
@@ -110,8 +110,8 @@ def run(setup: Setup) -> Outcome:
     texts = Texts.of(setup)
     extra_tables = (
         _images_table(setup, kinds, texts),
-        _sets_sheet(setup, texts),
-        _gains_sheet(kinds, others, compared),
+        _sets_table(setup, texts),
+        _gains_table(kinds, others, compared),
     )
     shown = {kind.method.title: [one.path for one in kind.images] for kind in kinds}
     images = {"kinds.webp": album({SOURCES: [p.source.path for p in setup.pairs], **shown})}
@@ -146,7 +146,7 @@ def _guided(setup: Setup, guide: str, guidance: GuidanceSettings) -> ImageKind:
 
 
 def _images_table(setup: Setup, kinds: Sequence[ImageKind], texts: Texts) -> ExtraTable:
-    """Say of each kind where its images lie; the first line is the images they were made from."""
+    """Return how near the boundary each kind is; the first line is the source images."""
     near = [item.features for item in setup.encoded.validation_ood if item.group == "near"]
     labels = [setup.inputs.class_names.index(item.source.label) for item in setup.pairs]
     sources = setup.retuner.features([item.source for item in setup.pairs])
@@ -176,7 +176,7 @@ def _images_table(setup: Setup, kinds: Sequence[ImageKind], texts: Texts) -> Ext
 
 
 def _beyond(kind: ImageKind) -> tuple[str, str]:
-    """Return the shares of images that have reached the target, at first and in the end."""
+    """Return the fractions of images that reached the target, in the first and the last round."""
     quantile, target = kind.guidance.target_quantile, kind.guidance.target
     if quantile is not None:
         target = float(np.quantile([item.source_energy for item in kind.images], quantile))
@@ -203,8 +203,8 @@ def _places(
     )
 
 
-def _sets_sheet(setup: Setup, texts: Texts) -> ExtraTable:
-    """Say of each image set how the encoder sees it."""
+def _sets_table(setup: Setup, texts: Texts) -> ExtraTable:
+    """Return the same for each image set."""
     encoded = setup.encoded
     sets = [setup.inputs.train]
     if len(encoded.validation):
@@ -234,12 +234,12 @@ def _set_line(item: EncodedSet, texts: Texts) -> tuple[str, ...]:
     )
 
 
-def _gains_sheet(
+def _gains_table(
     kinds: Sequence[ImageKind],
     others: Sequence[Method],
     compared: Mapping[str, Mapping[str, Sequence[Comparison]]],
 ) -> ExtraTable:
-    """Say what each kind gains in FPR95 over NegLabel and over the run's own images."""
+    """Return the gain in FPR95 of each kind over NegLabel and over the run's own images."""
     groups = ("all", "near", "far")
     head = ("", *(f"over {other.title}, {group}" for other in others for group in groups))
     lines = []

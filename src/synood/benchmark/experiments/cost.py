@@ -1,4 +1,4 @@
-"""Inference cost: the numbers added to the encoder, and the time an image takes."""
+"""Inference cost: parameters added to the encoder, and time per image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = 1024
 
 
 def run(setup: Setup) -> Outcome:
-    """Time encoding and scoring one after the other, several times, and take the medians."""
+    """Time encoding and scoring separately, several times, and take the medians."""
     tuned = setup.retuner.detector(setup.synthetic(), setup.seeds[0])
     untuned = _untuned(setup, tuned)
     images = next(setup.encoded.test.require_images().batches())[:IMAGES]
@@ -58,7 +58,7 @@ def _untuned(setup: Setup, tuned: OODDetector) -> OODDetector:
 
 
 def _added(detector: OODDetector) -> int:
-    """Numbers that NegLabel does not store: the projection's; tuned negatives replace their own."""
+    """Count the parameters that NegLabel lacks: the projection; tuned negatives replace others."""
     if detector.projection is None:
         return 0
     tensors = detector.projection.to_tensors()
@@ -66,7 +66,7 @@ def _added(detector: OODDetector) -> int:
 
 
 def _per_item(work: Callable[[], object], items: int) -> float:
-    """Milliseconds an item: the median of several runs, after one that is not counted."""
+    """Return milliseconds per item: the median of several runs, after a warm-up."""
     work()
     seconds = []
     for _ in range(REPEATS):

@@ -1,4 +1,4 @@
-"""Figure 3: the number of images that are redrawn, with and without tuned labels."""
+"""Figure 3: the number of synthetic images, with and without tuned labels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from synood.benchmark.results.comparisons import SeedScores
     from synood.benchmark.results.results import Row
 
-# The paper's 1k, 5k, 10k, 20k, 30k, 50k, 75k and 100k as shares of its usual 50k.
+# The paper's 1k, 5k, 10k, 20k, 30k, 50k, 75k and 100k as fractions of its usual 50k.
 SHARES = (0.02, 0.1, 0.2, 0.4, 0.6, 1.0, 1.5, 2.0)
 PARTS = {"both": "with tuned labels", "projection": "projection alone"}
 
 
 def run(setup: Setup) -> Outcome:
-    """Tune on the first m images of a run with twice the usual number, for eight m."""
+    """Tune on the first m images of a run with twice the usual number, for eight values of m."""
     counts = _counts(len(setup.pairs))
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
@@ -49,7 +49,7 @@ def run(setup: Setup) -> Outcome:
 
 
 def first(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:
-    """Take `count` images, the most complex image of each class before any second one."""
+    """Return `count` pairs, the most complex image of each class before any second one."""
     rank: dict[str, int] = {}
     places = []
     for place, item in enumerate(pairs):
@@ -60,7 +60,7 @@ def first(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:
 
 
 def _counts(images: int) -> list[int]:
-    """Return the numbers of images, of which the last is all there are; each once, rising."""
+    """Return the increasing numbers of images, without repeats; the last is all of them."""
     return sorted({max(1, round(share / SHARES[-1] * images)) for share in SHARES})
 
 

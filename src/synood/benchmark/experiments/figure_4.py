@@ -1,4 +1,4 @@
-"""Figure 4: in-distribution images beside the images that were painted from them."""
+"""Figure 4: in-distribution images with their synthetic images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINE = 38  # characters
 
 
 def run(setup: Setup) -> Outcome:
-    """Draw pairs of evenly spaced classes on one sheet, with label and energies."""
+    """Draw pairs, evenly spaced over the classes, on one sheet with labels and energies."""
     chosen = [setup.pairs[i * len(setup.pairs) // PAIRS] for i in range(PAIRS)]
     chosen = list({item.source.id: item for item in chosen}.values())
     sheet = draw(chosen)

@@ -1,7 +1,7 @@
-"""Ideas that the recipe plus leaves out: each alone on paper, and alone on plus.
+"""Ideas that the recipe plus leaves out: each added to paper, and to plus.
 
-All lines share one run: its images, its words, the choices made on validation. Labels mined by
-another rule are mined, and images assigned to them, anew.
+All lines share one run: its images, its words, the choices made on validation images. Labels of
+another mining rule are mined, and images assigned to them, again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 def run(setup: Setup) -> Outcome:
-    """Tune both recipes as they are and with each idea; hold each against its own recipe."""
+    """Tune both recipes as they are and with each idea; compare each with its own recipe."""
     own = setup.synthetic()
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]

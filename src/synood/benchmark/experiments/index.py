@@ -1,4 +1,4 @@
-"""`index.html` beside the experiments' folders: what each asks, what it found, and its page."""
+"""`index.html` of the experiments: the question, the findings and the page of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOUND = 3  # sentences of an experiment
 
 @dataclass(frozen=True)
 class Entry:
-    """One experiment on the index: the folder of its page, and sentences on what it found."""
+    """One experiment on the index: the folder of its page, and its findings."""
 
     name: str
     title: str
@@ -27,7 +27,7 @@ class Entry:
 
 
 def write_index(place: Path) -> Path:
-    """List the experiments that `place` holds, in the paper's order; return the page's path.
+    """List the experiments in `place`, in the paper's order; return the page's path.
 
     Only the first findings are listed: what is best, and how SynOOD compares.
     """

@@ -1,4 +1,4 @@
-"""What an experiment is: a question, and a function from a prepared stage to measured rows."""
+"""The interface of an experiment: a question, and a function from a setup to an outcome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Chart:
     """A line chart as an SVG file: `name` is its stem, `svg` the whole document.
 
-    `words` say what it shows, its figures among them, to those who cannot see it.
+    `words` are its text alternative, with all its numbers.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Chart:
 class Outcome:
     """What an experiment measured.
 
-    `methods` are the lines of its table in order, `comparisons` what is better than what with
-    intervals over test images and seeds, `details` anything else for `results.json`, and `notes`
-    sentences that a reader of the table must know.
+    `methods` are the lines of its table in order, `comparisons` have intervals over test images and
+    seeds, `details` are further values for `results.json`, and `notes` are sentences for readers
+    of the table.
     """
 
     methods: tuple[Method, ...]
@@ -41,8 +41,8 @@ class Outcome:
     comparisons: tuple[Comparison, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    extra_tables: tuple[ExtraTable, ...] = ()  # beside the usual table
-    table: str | None = None  # in place of the usual table, where the columns are no OOD sets
+    extra_tables: tuple[ExtraTable, ...] = ()  # in addition to the usual table
+    table: str | None = None  # instead of the usual table
     charts: tuple[Chart, ...] = ()
     images: Mapping[str, bytes] = field(default_factory=dict)  # file name -> an encoded image
 
@@ -52,10 +52,10 @@ Run: TypeAlias = Callable[["Setup"], Outcome]
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table or figure: its name on the command line, what it asks, and how it is run.
+    """One table or figure: its name on the command line, its question, and the function to run.
 
-    `benchmark` is the one that the paper used for it, `images_factor` multiplies how many images
-    of each class are redrawn.
+    `benchmark` is the paper's; `images_factor` multiplies the number of images of each class that
+    are redrawn.
     """
 
     name: str
@@ -67,5 +67,5 @@ class Experiment:
 
 
 def variant(name: str, title: str, what: str, needs: Sequence[str]) -> Method:
-    """Return the record of a variant of SynOOD, as one line of a table."""
+    """Return the record of a variant of SynOOD, a line of a table."""
     return Method(name, title, what, "inductive", tuple(needs))

@@ -1,7 +1,7 @@
-"""The recipe plus: what each of its parts brings, and whether the painted images do.
+"""The recipe plus: the effect of each part, and of the synthetic images.
 
-Every part is added alone to the recipe at hand without any of them, and taken alone from all of
-them together. All lines share one run: its images, its words, the choices made on validation.
+Each part is added alone to the recipe without any of them, and removed alone from all of them. All
+lines share one run: its images, its words, the choices made on validation images.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ PARTS = {
     "epochs": "more epochs",
     "weight_decay": "more weight decay",
 }
-"""The fields of the projection in which plus differs from paper, and what they are called."""
+"""The settings of the projection in which plus differs from paper, and their titles."""
 
 SYNOOD_PLUS = variant("synood-plus", "SynOOD plus", f"{SYNOOD.paper}; recipe plus", SYNOOD.needs)
 
 
 def run(setup: Setup) -> Outcome:
-    """Tune with no part, with each alone, with all, without each, and on other images."""
+    """Tune with no part, with each part, with all, without each part, and on other images."""
     own = setup.synthetic()
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
     methods: list[Method] = [NEGLABEL]
@@ -90,7 +90,7 @@ def scored_with(
     images: Sequence[SyntheticImage],
     tune: TuneWeights = tune_weights,
 ) -> list[SeedScores]:
-    """Tune under `recipe`, on `images` and the images it learns from; score every test set."""
+    """Tune under `recipe` on `images` and the class images it asks for; score every test set."""
     class_images = class_images_from(setup, recipe.projection.images_per_class)
     retuner = setup.retuner_for(setup.pairs, recipe, class_images)
     return setup.scored(title, partial(retuner.detector, images, tune=tune))
@@ -99,7 +99,7 @@ def scored_with(
 def without_images(
     data: TuningData, recipe: Recipe, seed: int, workspace: Workspace
 ) -> tuple[Projection, NDArray[np.float32]]:
-    """Tune the projection on in-distribution images alone, against all negatives; leave those."""
+    """Tune the projection on in-distribution images alone, against all negatives, left as mined."""
     projection = tune_projection(
         data.id_features,
         data.id_targets,
@@ -114,7 +114,7 @@ def without_images(
 
 
 def with_parts(recipe: Recipe, parts: Iterable[str]) -> Recipe:
-    """Return `recipe` with these parts as in plus and the others as in paper."""
+    """Return `recipe` with these parts of plus and the others of paper."""
     chosen = set(parts)
     plus, paper = RECIPES["plus"].projection, RECIPES["paper"].projection
     changes = {part: getattr(plus if part in chosen else paper, part) for part in PARTS}
@@ -122,7 +122,7 @@ def with_parts(recipe: Recipe, parts: Iterable[str]) -> Recipe:
 
 
 def class_images_from(setup: Setup, images_per_class: int | None) -> list[SelectedImage]:
-    """Return the painted images, and as many others of each class as a run would add to them."""
+    """Return the redrawn images, and as many others of each class as a run would add."""
     index = setup.suite.one("train").index()
     tuned = {item.source.id for item in setup.pairs}
     more: list[int] = []

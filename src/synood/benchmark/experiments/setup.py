@@ -1,4 +1,4 @@
-"""What all experiments stand on: one suite viewed once, one finished run, choices made once."""
+"""The setup that experiments share: an encoded suite, a finished run, choices made once."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ TRAIN_PER_CLASS = 50  # training images that a system may look at, of each class
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """A finished run on a suite's training images, and the suite as the networks see it.
+    """A finished run on a suite's training images, and the encoded suite.
 
-    Choices were made on validation images where the suite has any; `choices` says which.
+    `choices` were made on validation images, if the suite has any.
     """
 
     workspace: Workspace
@@ -64,17 +64,17 @@ class Setup:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that the run was made with, validation's choices in it."""
+        """The recipe of the run, with the choices made on validation images."""
         return self.inputs.recipe
 
     @cached_property
     def pairs(self) -> list[ImagePair]:
-        """The run's images in the order of its choice of images."""
+        """The run's pairs, in the order in which images were selected."""
         return read_pairs(self.inputs.finished_run(), self.suite.one("train").index())
 
     @cached_property
     def retuner(self) -> Retuner:
-        """What tunes a detector from the run's features under another seed, or other images."""
+        """Tunes detectors from the run's features, under other seeds or on other images."""
         return self.retuner_for(self.pairs)
 
     def retuner_for(
@@ -83,7 +83,7 @@ class Setup:
         recipe: Recipe | None = None,
         class_images: Sequence[SelectedImage] | None = None,
     ) -> Retuner:
-        """As `retuner`, for some of the images or another recipe.
+        """The same as `retuner`, for some of the pairs or another recipe.
 
         `class_images` are the images that the projection learns the classes from: by default those
         that the run chose for it, if its recipe chooses any, else those that were redrawn.
@@ -117,10 +117,10 @@ class Setup:
         return paint_control(control, self.pairs, synthesizer, own)
 
     def repaint(self, name: str, guidance: GuidanceSettings) -> list[SyntheticImage]:
-        """Paint the run's images under another guidance, or find them painted.
+        """Synthesize the run's images under another guidance, or find them made.
 
-        Images that have reached the target are left alone, which changes none of them. The run's
-        own are taken where they were painted so.
+        The run's own are returned if its guidance is the same; whether images stop at the target
+        changes none of them.
         """
         own = self.recipe.guidance
         if guidance == replace(own, stop_at_target=guidance.stop_at_target):
@@ -130,7 +130,7 @@ class Setup:
     def scored(
         self, title: str, make: Callable[[int], OODDetector], seeds: Sequence[int] | None = None
     ) -> list[SeedScores]:
-        """Score every test set with the detector that `make` tunes under each seed."""
+        """Score every test set with the detectors that `make` tunes, one per seed."""
         seeds = self.seeds if seeds is None else seeds
         advance = self.workspace.stage("experiment")
         scores = []
@@ -140,7 +140,7 @@ class Setup:
         return scores
 
     def system(self, name: str) -> tuple[list[SeedScores], dict[str, object]]:
-        """Score a system of the registry under each seed; also what it chose."""
+        """Score a system of the registry under each seed; also return what it chose."""
         from synood.benchmark.systems import find_system
 
         return scoring.score_system(find_system(name), self.inputs, self.encoded, self.seeds)
@@ -158,7 +158,7 @@ class Setup:
         scores: Mapping[str, Sequence[SeedScores]],
         rows: Sequence[Row],
     ) -> tuple[Comparison, ...]:
-        """Hold a method against others on the same images, in every column of the table."""
+        """Compare a method with others on the same images, in every column of the table."""
         return tuple(compare(method, others, scores, columns(rows), self.resamples))
 
 
@@ -180,9 +180,9 @@ def prepare(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Setup:
-    """Make the run in `out` whole, or find it whole, and view the suite.
+    """Finish the run in `out`, or find it finished, and encode the suite.
 
-    `out` may be the directory of an earlier run or demo on the same suite: what it holds is used.
+    `out` may be the directory of an earlier run or demo on the same suite, which is used.
     `images_factor` multiplies the recipe's images of each class.
     """
     models = Models(bundle, pick_device(device))
@@ -221,7 +221,7 @@ def prepare(
 def _choices(
     suite: Suite, inputs: FitInputs, encoded: scoring.EncodedSuite
 ) -> scoring.Choices | None:
-    """Choose NegLabel's and MCM's settings on validation images, where there are any."""
+    """Choose NegLabel's and MCM's settings on validation images, if there are any."""
     if not suite.validated:
         return None
     words = inputs.words
@@ -235,7 +235,7 @@ def measured_outcome(
     against: str | None = None,
     **more: Any,  # noqa: ANN401 - further fields of an Outcome
 ) -> Outcome:
-    """Measure the methods; with `against`, hold each other one of its kind against that one."""
+    """Measure the methods; with `against`, compare each other method of its kind with that one."""
     from synood.benchmark.experiments.interface import Outcome
 
     rows = setup.measured(methods, scores)

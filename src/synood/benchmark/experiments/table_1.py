@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from synood.benchmark.results.comparisons import SeedScores
     from synood.benchmark.results.results import Row
 
-STRONGEST = (SYNOOD.name, "csp")  # what plus is held against beside NegLabel
+STRONGEST = (SYNOOD.name, "csp")  # compared with plus, besides NegLabel
 
 
 def run(setup: Setup) -> Outcome:
-    """Score every system of the registry, and the recipe plus beside the one at hand.
+    """Score every system of the registry, and the recipe plus next to the run's own.
 
-    A system whose needs the bundle cannot meet is named in a note.
+    A system that needs what the bundle lacks is named in a note.
     """
     from synood.benchmark.systems import registry
 
@@ -63,7 +63,7 @@ def run(setup: Setup) -> Outcome:
 
 
 def ranking(methods: Sequence[Method], rows: Sequence[Row]) -> Chart:
-    """Draw every method's FPR95, inductive and test-time methods apart, the best of each first."""
+    """Draw every method's FPR95, inductive and test-time methods separately, best first."""
     cells = table(rows, "fpr95")
     groups: dict[str, list[Ranked]] = {kind: [] for kind in get_args(MethodKind)}
     for method in methods:

@@ -1,4 +1,4 @@
-"""Table 3: the same images, negative labels mined and features tuned for other encoders."""
+"""Table 3: the same images with negative labels and features of other encoders."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENCODERS = {
 
 
 def run(setup: Setup) -> Outcome:
-    """Measure NegLabel and SynOOD with each encoder; the classifier that guides stays the same."""
+    """Measure NegLabel and SynOOD with each encoder; the guiding classifier is the same."""
     bundles = _bundles(setup.inputs.models.bundle)
     scores: dict[str, list[SeedScores]] = {}
     methods: list[Method] = []

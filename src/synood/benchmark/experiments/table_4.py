@@ -1,4 +1,4 @@
-"""Table 4 and what the paper leaves out: which images, and which half of the tuning."""
+"""Table 4 and beyond: kinds of images by what is tuned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TUNED = {"projection": "projection", "labels": "labels", "both": "projection and
 
 
 def run(setup: Setup) -> Outcome:
-    """Tune each half, and both, on each kind of images."""
+    """Tune the projection, the labels, and both, on each kind of image."""
     images = {SYNOOD: setup.synthetic()}
     images |= {kind: setup.paint(kind) for kind in (NEG_IMAGE, *CONTROLS)}
     scores: dict[str, list[SeedScores]] = {NEGLABEL.name: setup.system(NEGLABEL.name)[0]}
@@ -41,7 +41,7 @@ def _title(kind: Method) -> str:
 
 
 def half(setup: Setup, detector: OODDetector, part: str) -> OODDetector:
-    """Take one half of the tuning back: the two are tuned apart, so this is as if never tuned."""
+    """Undo one half of the tuning; the halves are independent, so this is as if never tuned."""
     if part == "labels":
         return replace(detector, projection=None)
     if part == "projection":

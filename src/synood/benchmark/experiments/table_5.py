@@ -1,4 +1,4 @@
-"""Table 5: both halves tuned jointly, or one after the other with and without the projection."""
+"""Table 5: projection and labels tuned jointly, or in turn with and without the projection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def through_projection(data: TuningData, recipe: Recipe, seed: int, workspace: Workspace) -> Tuned:
-    """Tune the projection, then the used negatives on images that went through it."""
+    """Tune the projection, then the used negatives on projected images."""
     projection, _ = apart(data, recipe, seed, workspace)
     used, targets = data.assignment.used, data.assignment.targets
     tuned = tune_negatives(

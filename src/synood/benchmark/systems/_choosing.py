@@ -1,4 +1,4 @@
-"""Settings chosen on validation images: what was published first, then what else may fit."""
+"""Settings chosen on validation images among the published one and others."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """One way to set a system up: JSON settings and the scorer they give."""
+    """One setting of a system, as JSON values, and its scorer."""
 
     settings: Mapping[str, object]
     score: Scorer
 
 
 def best_of(inputs: FitInputs, options: Sequence[Option], added_parameters: int = 0) -> Fitted:
-    """Take the option of the best mean AUROC over the validation OOD sets; of equals the first.
+    """Return the option with the best mean AUROC over the validation OOD sets, the first of equals.
 
-    The first option is the published one. Without validation OOD sets it is taken unseen.
+    The first option is the published one; without validation OOD sets it is the one returned.
     """
     if not inputs.validation_ood or len(options) == 1:
         only = options[0]

@@ -1,4 +1,4 @@
-"""Small heads on frozen features, trained to tell images from outliers."""
+"""Small heads on frozen features, trained to separate images from outliers."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ HIDDEN = 128  # ours
 
 
 class Outliers(Protocol):
-    """Where outliers come from while a head is trained."""
+    """A source of outliers for the training of a head."""
 
     def unlikely(self, rng: np.random.Generator) -> Floats:
-        """Draw some: (M, D)."""
+        """Draw outliers: (M, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class EnergyHead:
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Parameter count."""
         return self.weight.size + self.bias.size + self.shares.size
 
     def score(self, features: Floats) -> Floats:
@@ -62,7 +62,7 @@ class EnergyHead:
         return found
 
     def of_set(self, encoded: EncodedSet) -> Floats:
-        """Be the scorer of a system."""
+        """Score a set: the scorer of a system."""
         return self.score(encoded.features)
 
     @classmethod
@@ -76,7 +76,7 @@ class EnergyHead:
         seed: int,
         losses: Losses,
     ) -> EnergyHead:
-        """Train on unit images (N, D), made `length` long as the outliers are, and classes (N,).
+        """Train on unit images (N, D), scaled to `length` like the outliers, and classes (N,).
 
         Each step draws new outliers.
         """
@@ -119,7 +119,7 @@ class EnergyHead:
 def energy_loss(
     inside: torch.Tensor, outside: torch.Tensor, shares: torch.Tensor, logistic: torch.Tensor
 ) -> torch.Tensor:
-    """Logistic loss of the weighted energies of logits (N, C) and (M, C), images being 1.
+    """Logistic loss of the weighted energies of logits (N, C) and (M, C); images are the target 1.
 
     `shares` (C,) weigh the classes, `logistic` is slope and offset of the regression.
     """
@@ -135,13 +135,13 @@ def energy_loss(
 
 @dataclass(frozen=True, eq=False)
 class OutlierHead:
-    """Two layers on unit features: positive for what is like the images, negative for outliers."""
+    """Two layers on unit features: positive for in-distribution, negative for outliers."""
 
     layers: tuple[Floats, Floats, Floats, Floats]  # (H, D), (H,), (1, H), (1,)
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Parameter count."""
         return sum(layer.size for layer in self.layers)
 
     def score(self, features: Floats) -> Floats:
@@ -152,12 +152,12 @@ class OutlierHead:
         return found
 
     def of_set(self, encoded: EncodedSet) -> Floats:
-        """Be the scorer of a system."""
+        """Score a set: the scorer of a system."""
         return self.score(encoded.features)
 
     @classmethod
     def fit(cls, images: Floats, outliers: Floats, seed: int, losses: Losses) -> OutlierHead:
-        """Train on unit images (N, D) and outliers (M, D), each side with half of the loss."""
+        """Train on unit images (N, D) and outliers (M, D), with equal weight."""
         import torch
 
         from synood.tuning.loop import minimise

@@ -29,7 +29,7 @@ class Mined:
 
 
 def mine(inputs: FitInputs, mining: MiningSettings) -> Mined:
-    """Choose share of labels and temperature on validation images, else keep those given."""
+    """Choose the fraction of labels and the temperature on validation images, else keep both."""
     chosen: dict[str, object] = {}
     score, words = inputs.recipe.score, inputs.candidates(mining)
     classes = inputs.class_features_under(mining.prompt_set)

@@ -1,4 +1,4 @@
-"""What the trained systems share: labelled features, a schedule, the losses on the way."""
+"""What the trained systems share: labelled features, a schedule, recorded losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOTS = 16  # of each class: CoOp, CoCoOp and LoCoOp
 
 @dataclass(frozen=True)
 class Schedule:
-    """Epochs over shuffled batches, the rate half a cosine from first to final."""
+    """Epochs over shuffled batches, with a cosine learning rate."""
 
     epochs: int
     batch_size: int
@@ -31,16 +31,16 @@ class Schedule:
 
 @dataclass
 class Losses:
-    """Keeps the first and the mean of the last losses of a training, for its row."""
+    """Records the losses of a training."""
 
     values: list[float] = field(default_factory=list)
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
-        """Be the callback of a training."""
+        """Record a loss: the callback of a training."""
         self.values.append(loss)
 
     def to_json(self) -> dict[str, float]:
-        """Return both, each averaged over a tenth of the steps."""
+        """Return the first and the last loss, each averaged over a tenth of the steps."""
         some = max(1, len(self.values) // 10)
         first, last = self.values[:some], self.values[-some:]
         return {"first": sum(first) / some, "last": sum(last) / some}

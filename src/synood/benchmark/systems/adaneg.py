@@ -1,4 +1,4 @@
-"""AdaNeg: a test-time system whose names of what is not known learn from the images seen so far."""
+"""AdaNeg: a test-time system whose negative labels adapt to the images seen so far."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GROUPS = 5  # group_num
 
 
 def fit_adaneg(inputs: FitInputs, seed: int) -> FittedStream:
-    """Mine as NegLabel does, with its choices on validation images; the rest is as published."""
+    """Mine as NegLabel, with its choices on validation images; the rest is as published."""
     mined = mine(inputs, inputs.recipe.mining)
     chosen = {**mined.chosen, "negatives": len(mined.negatives), "groups": GROUPS}
     return FittedStream(AdaNeg(mined), chosen, mined.negatives.size)
@@ -45,8 +45,8 @@ def fit_adaneg(inputs: FitInputs, seed: int) -> FittedStream:
 class AdaNeg:
     """S = S_adaptive + 0.1 S_static, both NegLabel's score, of adaptive proxies and of the labels.
 
-    An image is stored with its likeliest label where NegLabel is sure of it, and then scored,
-    before the next one arrives; the authors' code stores 256 at once before it scores the first.
+    An image is stored with its most likely label if NegLabel is confident, and then scored, before
+    the next one arrives; the authors' code stores 256 at once before it scores the first.
     """
 
     def __init__(self, mined: Mined) -> None:
@@ -78,7 +78,7 @@ class AdaNeg:
         return float(scores.neglabel(known, unknown, self._temperature, GROUPS, self._seed)[0])
 
     def _label(self, cosines: Floats, static: float) -> int | None:
-        """Return the likeliest class or negative label, none where NegLabel is not sure."""
+        """Return the most likely class or negative label, None if NegLabel is not confident."""
         if static > KNOWN:
             return int(cosines[: self._classes].argmax())
         if static < UNKNOWN:
@@ -95,7 +95,7 @@ class AdaNeg:
 
 
 class Memory:
-    """Up to `MEMORY` image features of each label (L, D), those whose label was least in doubt."""
+    """Up to `MEMORY` image features of each label (L, D), those of least entropy."""
 
     def __init__(self, texts: Floats) -> None:
         self._texts = texts
@@ -104,7 +104,7 @@ class Memory:
         self._doubts = np.zeros((0, MEMORY))  # infinite where no image is
 
     def store(self, label: int, image: Floats, doubt: float) -> None:
-        """Store a feature (D,); a full label gives up the one most in doubt, if it is more so."""
+        """Store a feature (D,); in a full label it replaces that of highest entropy, if higher."""
         if label not in self._rows:
             self._rows[label] = len(self._rows)
             parts = np.zeros((1, *self._parts.shape[1:]), np.float32)
@@ -121,7 +121,7 @@ class Memory:
         """Cosines (L,) of an image (D,) with each label's proxy; `static` are those with the texts.
 
         A proxy is the sum of text and stored features, weighted by exp(-beta (1 - cosine)) with
-        this image (ttaprompt_postprocessor.py), so a label without any is its text.
+        this image (ttaprompt_postprocessor.py); without stored features it is the text.
         """
         adapted = static.copy()
         if self._rows:
@@ -132,4 +132,3 @@ class Memory:
 
 
 SYSTEMS = (StreamSystem(ADANEG, fit_adaneg),)
-"""Test-time systems, in a group of their own."""

@@ -1,7 +1,7 @@
-"""CoCoOp-style: the class names' features are moved by each image, by a network on its own.
+"""CoCoOp-style: a network shifts the class names' features for each image.
 
-The paper's network moves the vectors before a name, which costs a run of the text tower for each
-image and class: hours on a small machine. Here it moves what the tower made of the name.
+The paper's network shifts the vectors before a name, which takes a run of the text tower for each
+image and class: hours on a small machine. Here it shifts the text features.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCHEDULE = Schedule(epochs=50, batch_size=128, learning_rate=2e-3, min_steps=200
 
 
 def fit_cocoop(inputs: FitInputs, seed: int) -> Fitted:
-    """Learn the network that moves the names; choose MCM's temperature on validation images."""
+    """Learn the network that shifts the names; choose MCM's temperature on validation images."""
     losses = Losses()
     images, labels, _ = few_shots(inputs.train, seed)
     mover = MetaNet.fit(
@@ -56,18 +56,18 @@ def fit_cocoop(inputs: FitInputs, seed: int) -> Fitted:
 
 @dataclass(frozen=True, eq=False)
 class MetaNet:
-    """Two narrow layers that make of an image what is added to every name (C, D)."""
+    """Two narrow layers from an image to the vector that is added to every name (C, D)."""
 
     names: Floats
     layers: tuple[Floats, Floats, Floats, Floats]  # (H, D), (H,), (D, H), (D,)
 
     @property
     def size(self) -> int:
-        """How many numbers were learned."""
+        """Parameter count."""
         return sum(layer.size for layer in self.layers)
 
     def cosines(self, features: Floats) -> Floats:
-        """Cosines (N, C) of images (N, D) with the names as each of them moves them."""
+        """Cosines (N, C) of images (N, D) with the names shifted for each image."""
         import torch
 
         images = torch.from_numpy(scores.normalise(features))
@@ -84,7 +84,7 @@ class MetaNet:
         seed: int,
         losses: Losses,
     ) -> MetaNet:
-        """Train on unit images (N, D) and their classes (N,); it starts by moving nothing."""
+        """Train on unit images (N, D) and their classes (N,); it starts without a shift."""
         import torch
 
         from synood.tuning.loop import minimise

@@ -1,8 +1,8 @@
-"""DreamOOD-style: images of what is not known, painted from text, and a head that tells them.
+"""DreamOOD-style: OOD images generated from text, and a linear head trained on them.
 
-The paper searches prompts between the classes, paints 100,000 images with Stable Diffusion and
+The paper searches prompts between the classes, generates 100,000 images with Stable Diffusion and
 trains a network. Here the prompts are the run's negative labels ("Neg Image" of SynOOD's table 4),
-the painter is the bundle's, and a head on frozen features is trained.
+the generator is the bundle's in-painter, and a head on frozen features is trained.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DREAMOOD = Method(
 
 
 def fit_dreamood(inputs: FitInputs, seed: int) -> Fitted:
-    """Paint the images into the run's folder of controls, or find them; train the head."""
+    """Generate the images into the run's folder of controls, or find them; train the head."""
     from synood.benchmark.protocol.controls import NEG_IMAGE  # they load torch
     from synood.benchmark.protocol.retune import paint_control, read_pairs, synthesizer_of
 

@@ -1,4 +1,4 @@
-"""GL-MCM: the class names compared with the whole image and with each place in it."""
+"""GL-MCM: the class names compared with the whole image and with its local features."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fit_gl_mcm(inputs: FitInputs, seed: int) -> Fitted:
 
 
 class Matching:
-    """Scores of a set at every temperature; its places, many times its size, are seen once."""
+    """Scores of a set at every temperature; its local features are computed once."""
 
     def __init__(self, class_features: NDArray[np.float32]) -> None:
         self._classes = class_features

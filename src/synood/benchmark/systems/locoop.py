@@ -36,7 +36,7 @@ TOP_SHARE = 0.2  # LoCoOp: the 200 likeliest of 1,000 classes
 
 
 def fit_locoop(inputs: FitInputs, seed: int) -> Fitted:
-    """Learn the vectors away from places without the class; choose score and temperature."""
+    """Learn the vectors away from regions without the class; choose score and temperature."""
     losses = Losses()
     images, labels, shots = few_shots(inputs.train, seed)
     local = np.concatenate(list(shots.patches()))

@@ -41,7 +41,7 @@ def fit_mahalanobis(inputs: FitInputs, seed: int) -> Fitted:
 
 
 def fit_relative(inputs: FitInputs, seed: int) -> Fitted:
-    """As Mahalanobis, beside one Gaussian for all training images."""
+    """The same as Mahalanobis, relative to one Gaussian for all training images."""
     train, labels = inputs.train.penultimate, class_labels(inputs.train)
     fitted = scores.Gaussians.fit(train, labels)
     background = scores.Gaussians.fit(train, np.zeros_like(labels))

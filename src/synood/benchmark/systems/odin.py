@@ -42,10 +42,10 @@ def fit_odin(inputs: FitInputs, seed: int) -> Fitted:
 
 
 def odin(images: SetImages, temperature: float, step: float) -> NDArray[np.float32]:
-    """Score images after a step towards the class they are taken for: (N,) in (0, 1].
+    """Score images after a step towards their predicted class: (N,) in (0, 1].
 
-    The step is taken on the images as they are, before the classifier's own resizing: where that
-    shrinks them, the pixels that become one pixel move together, nearly as if it had been moved.
+    The step is taken on the images before the classifier resizes them. If that shrinks them, the
+    pixels that become one pixel move together, nearly as if that pixel had moved.
     """
     import torch
 
@@ -61,7 +61,7 @@ def odin(images: SetImages, temperature: float, step: float) -> NDArray[np.float
 def stepped(
     pixels: torch.Tensor, classifier: Classifier, temperature: float, step: float
 ) -> torch.Tensor:
-    """Move each pixel by `step` in the direction that raises the likeliest class (equation 2)."""
+    """Move each pixel by `step` in the direction that raises the most likely class (equation 2)."""
     import torch
     import torch.nn.functional as F
 

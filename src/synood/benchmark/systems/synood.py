@@ -1,4 +1,4 @@
-"""SynOOD itself: a detector tuned on a finished run's synthetic images."""
+"""SynOOD: a detector tuned on the synthetic images of a finished run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def fit_synood(inputs: FitInputs, seed: int) -> Fitted:
-    """Tune on the run's own synthetic images under `seed`; all else is as the recipe says.
+    """Tune on the run's synthetic images under `seed`, with the recipe of the inputs.
 
-    What the recipe takes over from NegLabel's choice on validation images is whoever gathers the
-    material's business, so that the run was painted and is tuned under one recipe.
+    The recipe must already have NegLabel's choices on validation images, so that the run and the
+    tuning have one recipe.
     """
     from synood.benchmark.protocol.retune import (  # they load torch
         Retuner,

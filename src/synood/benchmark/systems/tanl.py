@@ -1,4 +1,4 @@
-"""TANL: a test-time system that picks negative labels by what the images seen so far activate."""
+"""TANL: a test-time system that selects negative labels by the activations of images so far."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ TANL = Method(
     (ENCODER, NAMES, WORDS, "the stream of test images"),
 )
 # OpenOOD-VLM, scripts/ood/TANL/official.sh and activated_neg_postprocessor_official.py
-PICKED = 1_000  # beta: labels that are compared with
+PICKED = 1_000  # beta: negative labels used
 QUEUE = 300  # memleng: activations kept of each side
 GAP = 0.5
-SEEN = 20_000  # scores that the threshold is drawn from
-LASTING = 0.95  # alpha: weight of the queue beside the image itself, for batches of one
+SEEN = 20_000  # scores that the threshold is computed from
+LASTING = 0.95  # alpha: weight of the queue relative to the image, for batches of one
 THRESHOLDS = np.arange(100) / 100
 NOISES = 3  # images of each of five kinds of noise
 
@@ -63,10 +63,10 @@ def fit_tanl(inputs: FitInputs, seed: int) -> FittedStream:
 
 
 class Tanl:
-    """The classes' share in a softmax with the labels that unknown images activate most.
+    """The classes' fraction of a softmax with the labels that OOD images activate most.
 
-    At the start the class names stand for known images and images of noise for unknown ones.
-    The authors' code takes 256 images at once; here each is scored before the next one arrives.
+    At the start, class names stand for in-distribution images and noise for OOD ones. The authors'
+    code takes 256 images at once; here each is scored before the next one arrives.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Tanl:
         self._unknown = self._cosines(scores.normalise(noise))
 
     def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> Floats:
-        """Score from a fresh start: (N,) in [0, 1]; see `StreamScorer`."""
+        """Score from the initial state: (N,) in [0, 1]; see `StreamScorer`."""
         known, unknown = (
             Queue([self._activation(row) for row in rows]) for rows in (self._known, self._unknown)
         )
@@ -117,7 +117,7 @@ class Tanl:
         return shares
 
     def _picked(self, activity: Doubles) -> NDArray[np.intp]:
-        """The labels of most activity, most active first."""
+        """Return the most active labels, most active first."""
         some = min(PICKED, len(activity))
         top = np.sort(np.argpartition(-activity, some - 1)[:some])
         return top[np.argsort(-activity[top], kind="stable")]
@@ -145,7 +145,7 @@ class Queue:
         return mean
 
     def append(self, row: Floats) -> None:
-        """Add one; the oldest gives way."""
+        """Add one; the oldest is dropped."""
         self._rows.append(row)
         self._sum = self._sum + row
         if len(self._rows) > QUEUE:
@@ -157,9 +157,9 @@ def _mixed(lasting: Doubles, now: Floats) -> Doubles:
 
 
 def otsu(values: Sequence[float]) -> float:
-    """Return the hundredth that parts values in [0, 1] into sides of least variance.
+    """Return the multiple of 0.01 that splits values in [0, 1] with the least variance (Otsu).
 
-    Of several the middle one, as of all where none parts them (find_best_threshold).
+    The middle one of equals, as of all if none splits them (find_best_threshold).
     """
     rows = np.sort(values)
     below = np.searchsorted(rows, THRESHOLDS, side="left")

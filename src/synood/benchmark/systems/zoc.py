@@ -46,7 +46,7 @@ def fit_zoc(inputs: FitInputs, seed: int) -> Fitted:
 
 
 class _Namer:
-    """Names what else may be in each image, and holds the class names against these."""
+    """Names what else may be in each image, and compares the class names with these."""
 
     def __init__(self, inputs: FitInputs) -> None:
         self._material = inputs
@@ -63,7 +63,7 @@ class _Namer:
         return scores.neglabel(similar, others, temperature, groups=None)
 
     def _names(self, encoded: EncodedSet, similar: NDArray[np.float32]) -> list[tuple[str, ...]]:
-        """Describe each image as if it were of the class that it is most like."""
+        """Describe each image as one of its most similar class."""
         classes = self._material.class_names
         likeliest = [classes[row] for row in similar.argmax(axis=1)]
         texts = describe_set(self._describer, encoded, likeliest)
