@@ -20,16 +20,17 @@ import numpy as np
 import torch
 from PIL import Image
 
+from synood.executor import in_order
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
-from synood.pipeline.executors.local import LocalExecutor, in_order
+from synood.pipeline.executors.local import LocalExecutor
 from synood.pipeline.executors.tasks import Encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from synood.pipeline.executors.local import Executor, Task
+    from synood.executor import Executor, Task
 
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

@@ -17,7 +17,7 @@ import synood
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synood.pipeline.executors.local import Task
+    from synood.executor import Task
 
 # Loopback only; no token of the user's; nothing is sent to anybody.
 SETTINGS = {

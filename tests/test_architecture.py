@@ -1,7 +1,8 @@
 """The layout holds: rooms import downwards only, and a leading underscore is private to its folder.
 
-Imports are read from the syntax tree, so those inside functions and those that only the type
-checker sees count as well. `KNOWN` lists what still breaks a rule; mend one, and strike its line.
+Imports are read from the syntax tree, so those inside functions, those that only the type checker
+sees and those by name (`import_module`) count as well. `KNOWN` lists what still breaks a rule; mend
+one, and strike its line.
 """
 
 import ast
@@ -17,22 +18,29 @@ PACKAGE = Path(synood.__file__).parent
 TOOLS = Path(__file__).parents[1] / "tools"
 
 ROOMS = (
-    "errors", "arrays", "settings", "files", "progress",
+    "errors", "arrays", "settings", "files", "progress", "executor",
     "metrics", "scores", "labels", "images", "mini", "models", "features", "synthesis", "tuning",
     "detector", "pipeline", "benchmark", "serving", "deploy", "cli",
 )  # fmt: skip
 """The rooms of the package; each may import those before it."""
 INNER = {
+    "synood.pipeline": (
+        "recipe", "overruled", "rundir", "executors", "stages", "overwrite", "run", "scoring",
+        "export",
+    ),
     "synood.benchmark": ("suites", "results", "protocol", "systems", "report", "experiments"),
-}
+}  # fmt: skip
 """The same for the rooms inside a room."""
 EXEMPT = {"synood.__main__"}  # with `synood` itself, which names what is public, in no room
 HEAVY = {"transformers", "diffusers"}  # imported by adapters and trainers alone
 
-KNOWN: set[str] = {
+KNOWN: set[str] = set()
+"""What breaks a rule today, to be mended. The test fails where a line is no longer true."""
+BY_NAME = {
+    # OODDetector.fit is what users call; the pipeline that it opens is built on detectors
     "upward: synood.detector.ood_detector -> synood.pipeline.run",
 }
-"""What breaks a rule today, to be mended. The test fails where a line is no longer true."""
+"""Upward imports by name, at the moment of the call; none but these."""
 
 
 class Import(NamedTuple):
@@ -72,6 +80,12 @@ def imports_of(importer: str, path: Path) -> Iterator[Import]:
                     yield Import(importer, folder, str(node.module), alias.name)
         elif isinstance(node, ast.ImportFrom):
             yield Import(importer, folder, "a relative import", "")
+        elif (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") == "import_module"
+            and isinstance(named := node.args[0], ast.Constant)
+        ):
+            yield Import(importer, folder, str(named.value), "")
 
 
 IMPORTS = [item for name, path in MODULES.items() for item in imports_of(name, path)]
@@ -136,7 +150,7 @@ def roomless() -> set[str]:
 
 
 def check(rule: str, found: set[str]) -> None:
-    known = {line for line in KNOWN if line.startswith(f"{rule}: ")}
+    known = {line for line in KNOWN | BY_NAME if line.startswith(f"{rule}: ")}
     assert sorted(found - known) == []
     assert sorted(known - found) == [], "mended: strike these lines of KNOWN"
 

@@ -19,10 +19,11 @@ from bundling import CLASSES, tiny_bundle
 from small_run import contents, make_pictures, run
 from spreading import SETTINGS, Bulky, Fatal, cluster_of_two
 from synood import InputError, OODDetector
+from synood.executor import in_order
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
-from synood.pipeline.executors.local import LocalExecutor, in_order
+from synood.pipeline.executors.local import LocalExecutor
 from synood.pipeline.executors.ray import ATTEMPTS, connected
 from synood.pipeline.executors.tasks import Encode, Synthesize
 from synood.pipeline.rundir import shards

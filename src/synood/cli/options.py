@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cyclopts import Token
 
-    from synood.pipeline.executors.local import Executor
+    from synood.executor import Executor
 
 
 def _whole(_: type, tokens: Sequence[Token]) -> int:

@@ -52,6 +52,10 @@ class Backbone:
         self.encoder = self._checked(bundle)
         self.found = bundle.place or bundle.name
 
+    def look_in(self, bundle: Bundle) -> None:
+        """Load the encoder from `bundle` when it is needed; it is checked then."""
+        self.found = bundle.place or bundle.name
+
     def on(self, device: str) -> Backbone:
         """Return the same record for another device, with nothing loaded."""
         return replace(self, device=device, encoder=None)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -37,10 +38,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from synood.executor import Executor
     from synood.images.inputs import Images
     from synood.images.sources import ImageIndex
     from synood.labels.lists import GivenNegatives
     from synood.models.clip import ImageTextEncoder
+    from synood.models.describer import Describer
     from synood.progress import Progress
     from synood.settings import MiningSettings
     from synood.tuning.projection import Projection
@@ -166,22 +169,48 @@ class OODDetector:
         models: str | Path | Bundle = "mini",
         seed: int = 0,
         progress: Progress | None = None,
-        **options: Any,  # noqa: ANN401 - see synood.pipeline.run.fit
+        device: str = "auto",
+        batch_size: int | Literal["auto"] = 8,
+        max_bad: float = 0.05,
+        describer: Describer | None = None,
+        executor: Executor | None = None,
+        negatives: GivenNegatives | None = None,
+        mirror: str | None = None,
+        overwrite: bool = False,
     ) -> OODDetector:
         """Make a detector from a folder per class of images, by the whole method of the paper.
 
-        `run` is the directory of the run: interrupted, the same call goes on where it stopped. A
-        finished run of other classes, images, models or recipe is replaced only with
-        `overwrite=True`.
-        `progress` and the `options` are those of `synood.pipeline.run.fit`.
+        `run` is the directory of the run: an interrupted run goes on with the same call; a finished
+        run of other classes, images, models or recipe is replaced only with `overwrite`. `seed` is
+        the random seed, `progress` is called after each batch of a stage, `device` is as for
+        `from_classes`. `batch_size` images are synthesized together ("auto": as many as fit).
+        `max_bad` is the fraction of unreadable images to tolerate. `describer` replaces the
+        bundle's, `negatives` the mined negative labels. `executor` does the heavy work, by default
+        this process. `mirror` is the URL to mirror `run` to. See `synood.pipeline.run.fit`.
 
         >>> OODDetector.fit("photos/", run="runs/first", models="mini")  # doctest: +SKIP
         """
         from synood.images.sources import folder_per_class
-        from synood.pipeline.run import fit
 
-        index = folder_per_class(Path(images)) if isinstance(images, (str, Path)) else images
-        return fit(index, load_bundle(models), recipe, Path(run), seed, progress, **options)
+        # by its name, since the pipeline is built on detectors and not the other way round
+        run_pipeline = import_module("synood.pipeline.run").fit
+        detector: OODDetector = run_pipeline(
+            folder_per_class(Path(images)) if isinstance(images, (str, Path)) else images,
+            load_bundle(models),
+            recipe,
+            Path(run),
+            seed,
+            progress,
+            device=device,
+            batch_size=batch_size,
+            max_bad=max_bad,
+            describer=describer,
+            executor=executor,
+            negatives=negatives,
+            mirror=mirror,
+            overwrite=overwrite,
+        )
+        return detector
 
     def __repr__(self) -> str:
         return (

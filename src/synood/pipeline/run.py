@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synood.detector import OODDetector
+    from synood.executor import Executor
     from synood.images.sources import ImageIndex
     from synood.labels.lists import GivenNegatives, LabelList
     from synood.models.bundles import Bundle
     from synood.models.describer import Describer
-    from synood.pipeline.executors.local import Executor
     from synood.settings import Recipe
 
 __all__ = ["BATCH_SIZE", "STAGES", "BatchSize", "Progress", "fit", "pick_device"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from synood.pipeline.executors.local import in_order
+from synood.executor import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from synood.detector import OODDetector, Prediction
+    from synood.executor import Executor
     from synood.images.sources import ImageIndex
-    from synood.pipeline.executors.local import Executor
     from synood.progress import StageProgress
 
 BATCH = 64  # paths in one batch of an executor; progress is reported after each

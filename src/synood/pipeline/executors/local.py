@@ -1,40 +1,13 @@
-"""Where the heavy work of a run is done: in this process, or by the workers of a cluster.
-
-A task is plain data: it can be sent to a worker, which begins it once - models are loaded then -
-and goes through batches with it. Batches are put together by who asks, so the same batches reach
-the models whatever the executor and however many workers it has, and give the same bytes where a
-worker computes with as many threads as this process.
-"""
+"""The local executor: everything in this process, one batch after the other."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-B = TypeVar("B")
-R = TypeVar("R")
-B_contra = TypeVar("B_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Task(Protocol[B_contra, R_co]):
-    """What is to be done with every batch. It can be pickled, and its batches and results too."""
-
-    def begin(self, device: str | None = None) -> Callable[[B_contra], R_co]:
-        """Load what is needed, on `device` or where the task says, and return the work."""
-
-
-class Executor(Protocol):
-    """Does a task on many batches."""
-
-    def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[tuple[int, R]]:
-        """Yield the number of each batch with its result, once, as they are done: in any order.
-
-        A batch that waits for a lost worker holds up no other. Without batches nothing is begun.
-        An `InputError` raised by the work is raised here.
-        """
+    from synood.executor import B, R, Task
 
 
 class LocalExecutor:
@@ -44,12 +17,3 @@ class LocalExecutor:
         """Yield the batches' numbers and results; the task begins when the first is asked for."""
         if batches:
             yield from enumerate(map(task.begin(), batches))
-
-
-def in_order(results: Iterator[tuple[int, R]]) -> list[R]:
-    """Wait for all results and put them in the order of their batches.
-
-    >>> in_order(iter([(1, "b"), (0, "a")]))
-    ['a', 'b']
-    """
-    return [result for _, result in sorted(results, key=lambda pair: pair[0])]

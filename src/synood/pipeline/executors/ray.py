@@ -21,7 +21,7 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from synood.pipeline.executors.local import Task
+    from synood.executor import Task
 
 B = TypeVar("B")
 R = TypeVar("R")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from synood.executor import Executor
     from synood.models.loaded import Models
-    from synood.pipeline.executors.local import Executor
     from synood.pipeline.rundir.quarantine import Quarantine
     from synood.pipeline.rundir.workspace import Workspace
     from synood.progress import StageProgress

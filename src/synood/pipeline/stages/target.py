@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.errors import InputError
-from synood.pipeline.executors.local import in_order
+from synood.executor import in_order
 from synood.pipeline.executors.synthesizer import MEASURE_BATCH
 from synood.pipeline.executors.tasks import MeasureEnergies
 

@@ -140,9 +140,11 @@ def _finished(run: RunContext, inputs: str) -> OODDetector | None:
     try:
         if read_json(run.root / "tune.json")["inputs"] != inputs:
             return None
-        return OODDetector.from_pretrained(run.root / "detector", device=run.models.device)
+        detector = OODDetector.from_pretrained(run.root / "detector", device=run.models.device)
     except (InputError, KeyError, TypeError):
         return None
+    detector.backbone.look_in(run.models.bundle)  # which may have moved
+    return detector
 
 
 def tune_weights(
