@@ -32,7 +32,7 @@ slow: $(TESTS)
 # bytes chosen by coverage for everything that reads a file from outside: make fuzz SECONDS=600
 fuzz: $(TESTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
-	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing --seconds $(SECONDS)
+	PYTHONPATH=tests:tests/helpers OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing --seconds $(SECONDS)
 
 lint: $(TESTS)
 	$(BIN)/ruff format --check src tests perf tools

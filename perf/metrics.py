@@ -23,7 +23,7 @@ from synood.metrics import (
     ood_metrics_by_set,
 )
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 import peers
 
 N_ID, N_OOD, RESAMPLES = 50_000, 10_000, 10

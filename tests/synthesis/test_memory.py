@@ -41,7 +41,7 @@ from synood.synthesis.memory import (
     leaner_of,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,7 @@ def test_a_process_whose_memory_really_ends_goes_on_with_less(tmp_path):
     directory = tiny.tiny_inpainting(tmp_path / "paint")
     command = [
         sys.executable,
-        str(ROOT / "tests" / "paint_in_little_memory.py"),
+        str(ROOT / "tests" / "helpers" / "synthesize_in_little_memory.py"),
         str(directory),
         "48",
     ]

@@ -1,6 +1,6 @@
 """A program: paint DIRECTORY's model so many pictures in little more memory than it has by now.
 
-python tests/paint_in_little_memory.py DIRECTORY PICTURES
+python tests/helpers/synthesize_in_little_memory.py DIRECTORY IMAGES
 """
 
 from __future__ import annotations
