@@ -26,7 +26,7 @@ import full_size
 from synood.models._autoencoder import Autoencoder
 from synood.models.memory import peak_memory
 from synood.settings import GuidanceSettings
-from synood.synthesis.guidance import _judge
+from synood.synthesis.guidance import guide_output
 
 WAYS = ("none", "plain", "slice", "checkpoint")
 MEGABYTE = 1e6
@@ -57,7 +57,7 @@ def measure(way: str, size: int, images: int) -> dict[str, Any]:
     shape = (images, 4, size // 8, size // 8)
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     before, start = peak_memory("cpu"), time.process_time()
-    verdict = _judge(
+    output = guide_output(
         decoder,  # type: ignore[arg-type] - it decodes, and no more is asked of it
         classifier,  # type: ignore[arg-type]
         latents,
@@ -66,7 +66,7 @@ def measure(way: str, size: int, images: int) -> dict[str, Any]:
         differentiate=way != "none",
     )
     seconds, peak = time.process_time() - start, peak_memory("cpu") - before
-    gradient = verdict.gradient
+    gradient = output.gradient
     return {
         "seconds": seconds,
         "peak": peak,

@@ -1,7 +1,7 @@
 """Metrics compared with scikit-learn and pytorch-ood in one process: python perf/metrics.py.
 
 pytorch-ood is included if SYNOOD_PEERS names the folder that it was installed into; see
-tests/peers.py. The results are compared before they are timed: all give the same.
+tests/helpers/peers.py. The results are compared before they are timed: all give the same.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from synood.synthesis.objectives import OBJECTIVES, energy, energy_hinge, unifor
 
 pytestmark = pytest.mark.numerical
 
-OF_CLASSIFIERS = ("energy", "uniformity")  # the margin has tests/test_margin.py
+OF_CLASSIFIERS = ("energy", "uniformity")  # the margin has test_margin.py
 PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 GENTLE = GuidanceSettings(
     strength=0.6, num_inference_steps=4, guidance_scale=2.0, step_size=0.5, target=3.0

@@ -80,7 +80,7 @@ def guided_inpainting(
     for done in range(1, settings.rounds + 1):
         latents = _render(inpainter, canvas, active, settings)
         wanted = done < settings.rounds and settings.step_size != 0
-        output = _guide_output(inpainter, guide, latents, settings, memory, differentiate=wanted)
+        output = guide_output(inpainter, guide, latents, settings, memory, differentiate=wanted)
         _record([tracks[index] for index in active], output, done)
         canvas.images[active] = output.images.to(canvas.images)
         canvas.move(active, output.gradient, settings)
@@ -216,7 +216,7 @@ def _render(
     )
 
 
-def _guide_output(
+def guide_output(
     inpainter: Inpainter,
     guide: Guide,
     latents: torch.Tensor,
