@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,9 @@ from synood.cli.options import Device, MaxBad, MovedModels, Overwrite, Preproces
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from synood.benchmark.results.results import Results
+    from collections.abc import Sequence
+
+    from synood.benchmark.results.results import OodGroup, Results
     from synood.benchmark.suites.suite import Suite
     from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
@@ -57,25 +58,33 @@ ones.
     """
     from synood.benchmark.protocol.evaluation import with_preprocess
     from synood.benchmark.results.results import write_results
-    from synood.cli.inputs import check_fraction, load_detector, run_of, warn_of_tuned_images
+    from synood.cli.inputs import (
+        check_fraction,
+        load_detector,
+        ood_sets,
+        run_of,
+        warn_of_tuned_images,
+    )
     from synood.cli.outputs import check_output_file
+    from synood.images.sources import find_images
 
-    sets = OwnSets(id, ood, near_ood)
-    _check_inputs(sets, benchmark, root)
+    _check_inputs(id, (*ood, *near_ood), benchmark, root)
     check_fraction(max_bad)
     run = run_of(detector) if benchmark else None
     target = out or (run and run / f"results-{benchmark}.json")
     if target is not None:
         check_output_file(target, overwrite or out is None)
+    own = None if id is None else find_images([id])
+    sets = ood_sets(ood, near_ood) if own else []
     judge, notes = load_detector(detector, device, models), []
     if preprocess is not None:
         judge, sentence = with_preprocess(judge, preprocess)
         notes = [sentence] if sentence else []
-    if benchmark is None:
-        warn_of_tuned_images(detector, sets.inside())
-        results, table = _on_own(judge, sets, max_bad)
+    if benchmark is None and own is not None:
+        warn_of_tuned_images(detector, own)
+        results, table = _on_own(judge, own, sets, max_bad)
     else:
-        results, table = _on_benchmark(judge, benchmark, root, run, notes, max_bad)
+        results, table = _on_benchmark(judge, str(benchmark), root, run, notes, max_bad)
     if target is not None:
         write_results(target, results)
     deliver("".join(f"note: {sentence}\n" for sentence in notes) + table + "\n")
@@ -83,41 +92,32 @@ ones.
         deliver(f"results: {target}\n")
 
 
-@dataclass(frozen=True)
-class OwnSets:
-    """Images of one's own: in-distribution, and OOD sets as NAME=PATH."""
-
-    id: Path | None
-    ood: tuple[str, ...]
-    near_ood: tuple[str, ...]
-
-    def inside(self) -> ImageIndex:
-        """List the in-distribution images."""
-        from synood.images.sources import find_images
-
-        return find_images([] if self.id is None else [self.id])
-
-
-def _check_inputs(sets: OwnSets, benchmark: str | None, root: Path | None) -> None:
-    if benchmark is not None and sets != OwnSets(None, (), ()):
+def _check_inputs(
+    id: Path | None, sets: tuple[str, ...], benchmark: str | None, root: Path | None
+) -> None:
+    if benchmark is not None and (id is not None or sets):
         raise InputError("evaluate: give either --benchmark, or --id with --ood")
     if benchmark is None and root is not None:
         raise InputError("evaluate: --root needs --benchmark")
-    if benchmark is None and sets.id is None:
+    if benchmark is None and id is None:
         raise InputError("evaluate: give in-distribution images (--id DIR) or --benchmark")
 
 
-def _on_own(judge: OODDetector, sets: OwnSets, max_bad: float) -> tuple[Results, str]:
+def _on_own(
+    judge: OODDetector,
+    own: ImageIndex,
+    sets: Sequence[tuple[str, ImageIndex, OodGroup]],
+    max_bad: float,
+) -> tuple[Results, str]:
     from synood.benchmark.protocol.evaluation import ScoredSet, evaluate_detector
     from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
     from synood.benchmark.results.text import text_table
-    from synood.cli.inputs import ood_sets, score_images
+    from synood.cli.inputs import score_images
 
-    listed = [("id", sets.inside(), None), *ood_sets(sets.ood, sets.near_ood)]
     with reporter() as progress:
         found = [
             (name, group, score_images(judge, index, name, progress, max_bad))
-            for name, index, group in listed
+            for name, index, group in [("id", own, None), *sets]
         ]
     for name, _, scored in found:
         warn_of_unreadable(scored.unreadable, name)

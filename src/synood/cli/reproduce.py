@@ -53,7 +53,7 @@ def reproduce(
         deliver("".join(f"{item.name:<10} {item.title}. {item.asks}\n" for item in known))
         return
     if seeds < 1:
-        raise InputError(f"seeds: needs at least 1, not {seeds}")
+        raise InputError(f"--seeds: must be at least 1, not {seeds}")
     bundle = load_bundle(models)
     resolved = resolve_recipe(recipe, bundle.recipe_defaults, set_)
     embedded = models.partition("+")[0] == "mini"

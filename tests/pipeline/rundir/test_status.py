@@ -146,9 +146,11 @@ def test_what_was_left_out_is_counted(begun, capsys):
     assert "killed; run the same command again to resume" in text
 
 
-def test_where_no_run_was_begun(tmp_path, capsys):
-    assert main(["status", str(tmp_path)]) == 2
-    assert "no run was begun here" in capsys.readouterr().err
+def test_where_no_run_was_begun(begun, tmp_path, capsys):
+    assert main(["status", str(tmp_path / "elsewhere")]) == 2
+    assert "elsewhere: not a run directory" in capsys.readouterr().err
+    assert main(["status", str(begun / "detector")]) == 2
+    assert f"its run is {begun}" in capsys.readouterr().err
 
 
 def test_progress_is_logged_at_begin_end_and_now_and_then(tmp_path, monkeypatch):

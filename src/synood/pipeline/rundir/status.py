@@ -64,7 +64,9 @@ def read_status(root: Path, now: datetime | None = None) -> Status:
     """
     events = list(_rows(root / "events.jsonl"))
     if not events:
-        raise InputError(f"{readable(root)}: no run was begun here (it has no events.jsonl)")
+        run = root.absolute().parent
+        hint = f"; its run is {readable(run)}" if (run / "events.jsonl").is_file() else ""
+        raise InputError(f"{readable(root)}: not a run directory (it has no events.jsonl){hint}")
     session = _since_start(events)
     who = holder(root)
     alive = who.state() if who else "gone"
