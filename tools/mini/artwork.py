@@ -90,7 +90,7 @@ def _squash(name: str) -> str:
 
 
 def named_concepts(modules: Path) -> list[tuple[str, str, str]]:
-    """Return (code point, concept, subgroup) of the standard's pictures, in its order."""
+    """Return (code point, concept, subgroup) of the standard's images, in its order."""
     folder = modules / "emojibase-data"
     names = json.loads((folder / "meta/groups.json").read_text(encoding="utf-8"))
     rows = json.loads((folder / "en/data.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Puts the trained parts together as the bundle `mini`, with hashes, licences and a card.
+"""Assembles the trained parts as the bundle `mini`, with hashes, licences and a card.
 
     python -m tools.mini.assemble --work DIR [--out src/synood/mini/bundle]
 
@@ -106,8 +106,8 @@ def bundle_spec(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _forget_place(config: Path) -> None:
-    """Drop from a configuration where the trainer had loaded the part from."""
+def _drop_source(config: Path) -> None:
+    """Drop the path that the trainer loaded the part from."""
     value = read_json(config)
     if value.pop("_name_or_path", None) is not None:
         write_json(config, value)
@@ -124,7 +124,7 @@ def assemble(work: Path, out: Path, recipe: Mapping[str, Any]) -> int:
             if (work / source).is_dir():
                 shutil.copytree(work / source, folder / part)
                 for config in sorted((folder / part).rglob("config.json")):
-                    _forget_place(config)
+                    _drop_source(config)
         write_text(folder / "vocabulary.txt", "".join(f"{spoken(c)}\n" for c in CONTEXT))
         write_text(folder / "words.txt", "".join(f"{word}\n" for word in candidate_words()))
         for kept in ("README.md", "scores.json"):

@@ -1,4 +1,4 @@
-"""Draws painted pictures with their prompts underneath, for a person to look at."""
+"""Draws generated images with their prompts below, to look at."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SCALE, COLUMNS, TEXT_HEIGHT, GAP = 2, 8, 40, 6
 def contact_sheet(
     sections: Sequence[tuple[str, np.ndarray]], prompts: Sequence[str], path: Path
 ) -> None:
-    """Write a PNG: under each section's title its pictures, doubled, each over its prompt.
+    """Write a PNG: under each section's title its images, doubled, each over its prompt.
 
     Args:
-        sections: title and uint8 (N, S, S, 3) pictures, one for each prompt.
+        sections: title and uint8 (N, S, S, 3) images, one for each prompt.
         prompts: N texts.
         path: where the PNG goes.
     """

@@ -1,9 +1,9 @@
-"""Measures the mini bundle against what is asked of it; writes `scores.json` beside it.
+"""Measures the mini bundle and writes `scores.json` next to it.
 
     python -m tools.mini.evaluate [--bundle mini] [--stamps DIR] [--fashion DIR] [--sheet FILE]
 
 On scenes from seeds never used in training, main and hard split: zero-shot accuracy, AUROC of
-NegLabel at the share of labels and temperature chosen on validation images, PSNR of the
+NegLabel at the fraction of labels and temperature chosen on validation images, PSNR of the
 autoencoder. On real photographs where their folders are given: zero-shot accuracy. `--sheet`
 draws 100 unguided in-paintings with their prompts, for a person to judge.
 """
@@ -103,7 +103,7 @@ def reconstruction_psnr(bundle: Bundle, suite: Suite, count: int = 300) -> float
 def zero_shot(
     encoder: ImageTextEncoder, paths: Sequence[Path], labels: Sequence[str], names: Sequence[str]
 ) -> float:
-    """Share of photographs whose best name of `names` is their own."""
+    """Return the fraction of photographs whose best name of `names` is their own."""
     features = encoder.encode_images([read_image(path) for path in paths])
     texts = encoder.encode_texts([f"a photo of a {name}" for name in names])
     best = cosine_similarity(features, texts).argmax(axis=1)
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bundle", default="mini")
     parser.add_argument("--stamps", type=Path, help="tuxpaint-stamps-default's stamps folder")
     parser.add_argument("--fashion", type=Path, help="dataset-fashion-mnist's folder")
-    parser.add_argument("--sheet", type=Path, help="PNG of 100 unguided in-paintings to draw")
+    parser.add_argument("--sheet", type=Path, help="PNG file for 100 unguided in-paintings")
     parser.add_argument("--out", type=Path, help="default: scores.json in the embedded bundle")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,4 +1,4 @@
-"""Makes the bundle `mini` from packages, in one command that can be interrupted and run again.
+"""Makes the bundle `mini` from packages, in one command that resumes where it stopped.
 
     python -m tools.mini.make --work DIR [--painter-minutes 80] [--threads 2]
 
@@ -47,7 +47,9 @@ def prepare(work: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command: python -m tools.mini.make --work DIR."""
     parser = argparse.ArgumentParser(description="Make the bundle `mini` from packages.")
-    parser.add_argument("--work", type=Path, required=True, help="kept between runs; not in git")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="working folder, kept between runs"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--vae-minutes", type=float, default=19)
     parser.add_argument("--classifier-minutes", type=float, default=9)

@@ -36,14 +36,14 @@ class PainterSettings:
     max_length: int = 32  # tokens of a prompt; shorter ones are padded, as diffusers does
     latent_size: int = 16
     no_prompt: float = 0.1  # share trained without prompt, for classifier-free guidance
-    hole: float = 0.15  # share trained with a rectangle to fill in place of the whole picture
+    hole: float = 0.15  # share trained with a rectangle to fill in place of the whole image
     snr_limit: float = 5.0  # gamma of min-SNR (arXiv 2303.09556), applied to how often t is drawn
     sheet: int = 24  # prompts on a contact sheet
 
 
 @dataclass(frozen=True)
 class Stills:
-    """Pictures uint8 (N, S, S, 3), their captions and a draw of their latents (N, 4, h, w)."""
+    """Images uint8 (N, S, S, 3), their captions and a draw of their latents (N, 4, h, w)."""
 
     images: np.ndarray
     captions: list[str]
@@ -96,7 +96,7 @@ class Painter:
 
     @torch.no_grad()
     def latents(self, images: np.ndarray, generator: torch.Generator) -> torch.Tensor:
-        """Return a draw of the scaled latents (B, 4, h, w) of uint8 (B, S, S, 3) pictures."""
+        """Return a draw of the scaled latents (B, 4, h, w) of uint8 (B, S, S, 3) images."""
         draws = []
         for part in torch.split(to_signed(images, self.device), 64):
             posterior = self.vae.encode(part).latent_dist
@@ -107,7 +107,7 @@ class Painter:
     def loss(self, stills: Stills, chance: Randomness) -> torch.Tensor:
         """Return the v-prediction error of one batch.
 
-        Noise levels that leave the picture nearly clean are drawn less often, by min(1, gamma /
+        Noise levels that leave the image nearly clean are drawn less often, by min(1, gamma /
         SNR): they are easy, and the method starts at strength 0.6.
         """
         kept = [
@@ -130,7 +130,7 @@ class Painter:
     def _holes(self, images: np.ndarray, chance: Randomness) -> tuple[torch.Tensor, torch.Tensor]:
         """Return masks (B, 1, h, w), 1 where to paint, and latents of what is left to see.
 
-        Most pictures are to be painted whole, as the method does; the others have a rectangle.
+        Most images are to be painted whole, as the method does; the others have a rectangle.
         """
         count, size = len(images), self.settings.latent_size
         mask = torch.ones(count, 1, size, size)

@@ -34,7 +34,7 @@ def build_photographs(samples: Path, fashion: Path, out: Path) -> None:
     """Pack the photographs; the same sources give the same bytes.
 
     Args:
-        samples: folder with scikit-image's sample pictures.
+        samples: folder with scikit-image's sample images.
         fashion: folder with Fashion-MNIST's `t10k-images-idx3-ubyte.gz`.
         out: zip to write.
     """

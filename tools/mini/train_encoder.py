@@ -1,4 +1,6 @@
-"""Train the mini bundle's image tower against its frozen sentence tower.
+"""Trains the mini bundle's image tower against its frozen sentence tower.
+
+    python -m tools.mini.train_encoder --work DIR [--steps N]
 
 Every step draws scenes of the mini world, encodes them, and asks for the subject's name among
 all concept names and a sample of WordNet words. Two smaller terms keep the tower of use on
@@ -68,7 +70,7 @@ class Texts:
 
 
 class SceneSampler:
-    """Draws training pictures with soft targets over the concept names."""
+    """Draws training images with soft targets over the concept names."""
 
     def __init__(self, world: World, names: list[str], concepts: list[str]) -> None:
         self.world, self.concepts = world, concepts
@@ -83,7 +85,7 @@ class SceneSampler:
         return self.concepts[rng.integers(len(self.concepts))]
 
     def draw(self, rng: np.random.Generator) -> tuple[Image.Image, tuple[str, ...]]:
-        """Draw one picture: mostly scenes of 64 px, some stills, some sharp ones of 96 px."""
+        """Draw one image: mostly scenes of 64 px, some stills, some sharp ones of 96 px."""
         from PIL import Image
 
         subject = self._subject(rng)

@@ -1,4 +1,4 @@
-"""Trains the autoencoder of the mini in-painter: 64 px pictures to 4 x 16 x 16 latents.
+"""Trains the autoencoder of the mini in-painter: 64 px images to 4 x 16 x 16 latents.
 
     python -m tools.mini.train_vae --work DIR --minutes 40 --threads 1
 
@@ -71,9 +71,9 @@ def vae_loss(
     generator: torch.Generator,
     kl_weight: float,
 ) -> torch.Tensor:
-    """Return the mean over (B, 3, S, S) pictures in [-1, 1] of the RMSE, plus the KL term.
+    """Return the mean over (B, 3, S, S) images in [-1, 1] of the RMSE, plus the KL term.
 
-    The root per picture lies between the mean square error, which plain backgrounds hardly
+    The root per image lies between the mean square error, which plain backgrounds hardly
     enter, and its logarithm, the PSNR.
     """
     posterior = vae.encode(pixels).latent_dist
@@ -86,7 +86,7 @@ def vae_loss(
 
 
 def mixed_batch(world: Scenes, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Return n pictures, half of them the painter's, as uint8 (n, S, S, 3)."""
+    """Return n images, half of them the painter's, as uint8 (n, S, S, 3)."""
     painted, _ = world.painter_batch(rng, n // 2)
     scenes, _ = world.scene_batch(rng, n - n // 2)
     return np.concatenate([painted, scenes])
@@ -94,7 +94,7 @@ def mixed_batch(world: Scenes, rng: np.random.Generator, n: int) -> np.ndarray:
 
 @torch.no_grad()
 def psnr(vae: Any, pixels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - an AutoencoderKL
-    """Return the PSNR in dB of each rebuilt picture of (B, 3, S, S) in [-1, 1]: (B,)."""
+    """Return the PSNR in dB of each rebuilt image of (B, 3, S, S) in [-1, 1]: (B,)."""
     rebuilt = [
         vae.decode(vae.encode(part).latent_dist.mode()).sample.clamp(-1, 1)
         for part in torch.split(pixels, 32)

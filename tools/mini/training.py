@@ -31,7 +31,7 @@ class Scenes(Protocol):
     """What the trainers draw from; `synood.mini.world.World` is one."""
 
     def painter_batch(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, list[str]]:
-        """Return uint8 (n, S, S, 3) pictures of one or two things and a caption each."""
+        """Return uint8 (n, S, S, 3) images of one or two things and a caption each."""
         ...
 
     def scene_batch(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, list[str]]:

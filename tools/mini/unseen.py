@@ -1,12 +1,12 @@
-"""Validation in a hand that no model has seen: the hard split's twin, for choosing.
+"""Validation sets by an artist that no model has seen, to choose settings on.
 
     python -m tools.mini.unseen emojione --work DIR --out SUITE
 
-The mini benchmark's validation scenes are drawn by the artists whose work trained the models, and
-every method is near 100 % on them: they choose nothing. Here the sets in the place of test sets
-show the *validation* concepts, drawn by an artist of whom neither a model nor a test set has a
-picture. `synood reproduce NAME --root SUITE` then measures on them what is to be chosen; training
-and validation sets are the hard split's own, byte for byte. Needs npm on the machine; the drawings
+The mini benchmark's validation scenes are by the artists that the models were trained on, and all
+methods are near 100 % on them, so nothing can be chosen there. Here the test sets show the
+*validation* concepts, drawn by an artist of whom neither the models nor a test set has an image.
+`synood reproduce NAME --root SUITE` then measures on them what is to be chosen; training and
+validation sets are those of the hard split, byte for byte. Needs npm on the machine; the drawings
 are fetched into DIR, never shipped (openmoji is CC-BY-SA-4.0, emojione CC-BY-4.0).
 """
 
@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command: python -m tools.mini.unseen ARTIST --work DIR --out SUITE."""
     parser = argparse.ArgumentParser(description="Write validation scenes by an unseen artist.")
     parser.add_argument("artist", choices=sorted(ARTISTS))
-    parser.add_argument("--work", type=Path, required=True, help="where npm packages are put")
-    parser.add_argument("--out", type=Path, required=True, help="the suite's folder")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the npm packages")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write the suite to")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work: Path = options.work

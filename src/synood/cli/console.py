@@ -245,12 +245,9 @@ def _row(prediction: Prediction) -> dict[str, object]:
 
 def table_text(cells: Sequence[Sequence[str]]) -> str:
     """Align columns of text to the left; the first row is the head."""
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    return "".join(line + "\n" for line in lines)
+    from synood.benchmark.results.text import aligned
+
+    return "".join(line + "\n" for line in aligned(cells, left=len(cells[0])))
 
 
 def detector_text(detector: OODDetector) -> str:

@@ -1,15 +1,15 @@
-"""The mini benchmark's pictures: folders of PNG files composed from seeds of their own.
+"""The mini benchmark's images: folders of PNG files composed from seeds of their own.
 
     suite.json
     train/CLASS/0000.png ...            in-distribution images to tune on
-    validation/id/CLASS/...             for every choice: threshold, share of labels, early stop
+    validation/id/CLASS/...             for every choice: threshold, fraction of labels, early stop
     validation/ood/{near,far}/...       other concepts than any test set's
     test/id/CLASS/...
     test/near/{near-natural,near-made}/...
     test/far/{faces,symbols,empty-scenes,fashion-photographs,photographs-without-subject}/...
 
-Each set draws from its own stream of random numbers, so no two sets share a scene, and the
-parts of `concepts.part` keep their meanings apart.
+Each set draws from its own stream of random numbers, so no two sets share a scene; the parts of
+`concepts.part` keep their concepts apart.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Role = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Counts:
-    """How many pictures each kind of set holds."""
+    """Number of images in each kind of set."""
 
     train: int = 20  # of each class
     validation: int = 6  # of each class
@@ -95,7 +95,7 @@ class SuiteWriter:
         })  # fmt: skip
 
     def write_seen(self) -> None:
-        """Write what is learnt from and chosen on: drawings that the models have seen."""
+        """Write the training and validation sets, of drawings that the models have seen."""
         counts = self.counts
         self._classes("train", "train", self.seen, counts.train, 0)
         self._classes("validation", "validation/id", self.seen, counts.validation, 1)
@@ -188,9 +188,9 @@ def write_suite(
 
     Args:
         root: folder to write to; files of the same names are replaced.
-        seed: of all scenes.
+        seed: random seed of all scenes.
         split: `main` draws the test scenes from artwork that the models have seen in other
             scenes, `hard` from a vendor that no model has seen.
-        counts: how many pictures; the defaults make about 5,000.
+        counts: how many images; the defaults make about 5,000.
     """
     SuiteWriter(root, seed, split, counts or Counts()).write()

@@ -1,7 +1,7 @@
 """Scenes of the mini world: one large subject with context objects on a background, 64 px.
 
-Class, context and background of every scene are known, which is what the painter, the describer
-and the tests need. All randomness comes from the generator that is passed in.
+Class, context and background of every scene are known, as the trainers and the tests need. All
+randomness comes from the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CAPTION_FORMS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """One composed picture: uint8 (64, 64, 3), what is in it, largest thing first."""
+    """One composed image, uint8 (64, 64, 3), and what is in it, largest first."""
 
     image: np.ndarray
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ def background(rng: np.random.Generator, size: int = SIZE) -> Image.Image:
 
 
 def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Mix two colours (3,) by a share per pixel (S, S) into (S, S, 3)."""
+    """Mix two colours (3,) by a fraction per pixel (S, S) into (S, S, 3)."""
     return np.asarray(first + (second - first) * share[..., None])
 
 
