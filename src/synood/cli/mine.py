@@ -45,7 +45,7 @@ def mine(
     """
     from synood.cli.inputs import class_names, mining_assignments, mining_of, warn_of_names
     from synood.cli.outputs import check_output_file
-    from synood.features.texts import loaded_texts
+    from synood.features.texts import class_features, loaded_texts
     from synood.files import write_text
     from synood.labels.class_names import checked_class_names
     from synood.labels.lists import label_line, read_labels, read_words
@@ -68,8 +68,8 @@ def mine(
     texts = loaded_texts(Models(bundle, pick_device(device)))
     with reporter() as progress:
         encode = partial(texts.encode, progress=partial(progress, "words"))
-        class_features = texts.encode(prompts.class_prompts(classnames))
-        found = mined_labels(corpus, classnames, prompts, mining, encode, class_features)
+        classes = class_features(texts.encode, classnames, prompts.name)
+        found = mined_labels(corpus, classnames, prompts, mining, encode, classes)
     lines = map(label_line, found.words, found.prompts)
     write_text(out, "".join(f"{line}\n" for line in lines))
     deliver(f"{len(found.words):,} negative labels: {out}\n")

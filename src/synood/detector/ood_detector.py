@@ -20,7 +20,7 @@ from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration, calibrate_threshold
 from synood.errors import InputError
 from synood.features.extractor import BATCH, FeatureExtractor
-from synood.features.texts import loaded_texts, unit
+from synood.features.texts import class_features, loaded_texts, unit
 from synood.features.unreadable import Unreadable, map_padded
 from synood.images.inputs import batches, path_of
 from synood.labels.class_names import checked_class_names
@@ -139,11 +139,9 @@ class OODDetector:
         loaded = Models(bundle, device)
         encode = loaded_texts(loaded).encode
         notes: list[str] = []
-        class_features = unit(encode(prompts.class_prompts(class_names)))
+        class_rows = class_features(encode, class_names, prompts.name)
         if negatives is None:
-            found = mined_labels(
-                bundle.words(), class_names, prompts, chosen, encode, class_features
-            )
+            found = mined_labels(bundle.words(), class_names, prompts, chosen, encode, class_rows)
         else:
             taken = class_names if chosen.exclude_class_names else ()
             left, *notes = given_labels(negatives).without(taken)
@@ -152,7 +150,7 @@ class OODDetector:
             encoder=Backbone.of(bundle, loaded.encoder, device),
             class_names=class_names,
             prompt_set=prompts.name,
-            class_features=class_features,
+            class_features=class_rows,
             negative_prompts=found.prompts,
             negative_features=unit(found.features),
             settings=settings or ScoreSettings(temperature=bundle.score_temperature),
