@@ -1,7 +1,7 @@
-"""The methods that SynOOD is measured against, as functions from encoded images to scores.
+"""The baselines, as functions from encoded images to scores.
 
-Every free choice of a baseline (MCM's temperature; NegLabel's share of labels and temperature)
-is made on validation images, by the mean AUROC over the validation OOD sets.
+Their settings (MCM's temperature; NegLabel's fraction of labels and temperature) are chosen on
+validation images, by the mean AUROC over the validation OOD sets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MCM_TEMPERATURES = (1.0, 0.1, 0.05, 0.01)  # MCM's own is 1
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting that was tried on validation images and the mean AUROC it gave there."""
+    """One setting that was tried on validation images, and its mean AUROC there."""
 
     share: float | None
     temperature: float
@@ -40,7 +40,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """The setting chosen on validation images, and everything that was tried."""
+    """The setting chosen on validation images, and all that were tried."""
 
     share: float | None
     temperature: float
@@ -77,7 +77,7 @@ def neglabel_scorer(
     negative_features: NDArray[np.float32],
     settings: ScoreSettings,
 ) -> Scorer:
-    """NegLabel: the class names' share of the softmax over names (C, D) and negatives (M, D)."""
+    """NegLabel: the class names' fraction of the softmax over names (C, D) and negatives (M, D)."""
     scorer = scores.NegLabelScorer.from_features(
         class_features, negative_features, settings.temperature, settings.groups, settings.seed
     )
@@ -93,7 +93,7 @@ def mean_auroc(scorer: Scorer, in_distribution: EncodedSet, ood: Sequence[Encode
 def choose_mcm(
     class_features: NDArray[np.float32], validation: EncodedSet, ood: Sequence[EncodedSet]
 ) -> Choice:
-    """Choose MCM's temperature on validation images; of equals the first tried."""
+    """Choose MCM's temperature on validation images; the first of equals."""
     tried = [
         Trial(None, t, mean_auroc(mcm_scorer(class_features, t), validation, ood))
         for t in MCM_TEMPERATURES
@@ -110,10 +110,10 @@ def choose_neglabel(
     mining: MiningSettings,
     score: ScoreSettings,
 ) -> Choice:
-    """Choose NegLabel's share of labels and temperature on validation images.
+    """Choose NegLabel's fraction of labels and temperature on validation images.
 
-    All else is as `mining` and `score` say. Of equals the first tried is taken. Shares that keep
-    no word at all are passed over.
+    The other settings are those of `mining` and `score`. The first of equals is chosen; fractions
+    that keep no word are skipped.
     """
     tried = []
     for share in SHARES:
@@ -134,7 +134,7 @@ def negatives_of_share(
     mining: MiningSettings,
     share: float,
 ) -> NDArray[np.int64]:
-    """Rows of the candidates that mining keeps at `share`, all else as `mining` says."""
+    """Return the rows of the candidates that mining keeps at `share`, otherwise as `mining`."""
     return mine_negatives(
         candidates.words,
         candidates.features,

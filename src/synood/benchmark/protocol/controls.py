@@ -1,8 +1,8 @@
-"""Pixels that stand in for the synthetic ones, to show what the synthesis itself is worth.
+"""Images used instead of the synthetic ones, to show what guided synthesis contributes.
 
-A gain that a control brings as well is not due to the guided synthesis: jigsaws keep colours and
-textures and destroy the thing; a trip through the autoencoder changes nothing but its artefacts;
-unguided in-painting does all but follow the classifier's gradient.
+A gain that a control has too is not due to guided synthesis: jigsaws keep colours and textures but
+not the object; a round trip through the autoencoder only adds its artefacts; unguided in-painting
+does everything except following the classifier's gradient.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]  # (B, S, S, 3) or one (S, S, 3)
 
-JIGSAW_GRID = 4  # pieces a side: no piece of a 64 px scene then holds a whole thing
+JIGSAW_GRID = 4  # pieces per side: no piece of a 64 px scene has a whole object
 _WITHOUT_PAINTER = tuple(need for need in SYNOOD.needs if need != "an in-painting model")
 
 UNGUIDED = Method(
@@ -81,7 +81,7 @@ def control_synthesizer(
 ) -> BatchSynthesizer:
     """Return what makes the images of `control`, one of `CONTROLS` or `NEG_IMAGE`.
 
-    Models and settings are those of the run that the control stands beside.
+    Models and settings are those of the run that it is compared with.
     """
     inpainter = models.inpainter
     unguided = replace(guidance, step_size=0.0, rounds=1)
@@ -95,13 +95,13 @@ def control_synthesizer(
 
 
 class _LabelSynthesizer(BatchSynthesizer):
-    """Synthesizes from negative labels, which nobody has chosen to fit the text tower."""
+    """Synthesizes from negative labels, which may be too long for the text tower."""
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Check nothing: prompts that are too long are cut."""
 
     def synthesize(self, jobs: Sequence[Job]) -> SynthesizedBatch:
-        """Synthesize from the labels, each without the last words that the tower cannot take."""
+        """Synthesize from the labels, without the last words of those that are too long."""
         return super().synthesize(
             [
                 (replace(request, prompt=fitting(self.inpainter, request.prompt)), source)
@@ -111,9 +111,9 @@ class _LabelSynthesizer(BatchSynthesizer):
 
 
 def fitting(inpainter: Inpainter, prompt: str) -> str:
-    """Return the prompt without as many of its last words as it takes for the text tower.
+    """Return the prompt without its last words, as many as do not fit the text tower.
 
-    One word that is too long by itself loses its last letters.
+    A single word that is too long loses its last letters.
     """
     while True:
         try:
@@ -126,7 +126,7 @@ def fitting(inpainter: Inpainter, prompt: str) -> str:
 
 
 class _ImageChanger(BatchSynthesizer):
-    """Changes each in-distribution image without any prompt."""
+    """Changes each in-distribution image, without a prompt."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ def control_requests(
 def as_labels(
     requests: Sequence[SynthesisRequest], labels: Sequence[str]
 ) -> list[SynthesisRequest]:
-    """Put the prompts of negative labels in the place of the requests' own prompts."""
+    """Replace the requests' prompts with negative labels."""
     return [
         replace(request, prompt=label, inputs=fingerprint("label", label, request.inputs))
         for request, label in zip(requests, labels, strict=True)
@@ -207,7 +207,7 @@ def round_trip(inpainter: Inpainter, pixels: torch.Tensor, seeds: Sequence[int])
 
 
 def jigsaw(image: Pixels, grid: int, seed: int) -> Pixels:
-    """Cut an image (S, S, 3) into grid x grid pieces and put them back in another order.
+    """Shuffle the grid x grid pieces of an image (S, S, 3).
 
     The order is drawn from `seed` and is never the original one. A size that `grid` does not
     divide, or a grid of one piece, is an `InputError`.
@@ -217,7 +217,7 @@ def jigsaw(image: Pixels, grid: int, seed: int) -> Pixels:
     """
     size = len(image)
     if grid < 2 or size % grid:
-        raise InputError(f"jigsaw: {grid} pieces a side do not divide {size} pixels")
+        raise InputError(f"jigsaw: {grid} pieces per side do not divide {size} pixels")
     piece = size // grid
     pieces = image.reshape(grid, piece, grid, piece, 3).swapaxes(1, 2)
     pieces = pieces.reshape(grid * grid, piece, piece, 3)

@@ -1,4 +1,4 @@
-"""A finished run's images redrawn once more, under another guidance."""
+"""Redraws the images of a finished run under another guidance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def repaint(
     """Redraw each of the run's images under `settings`, or find them in their folder `name`.
 
     Prompts and seeds are the run's own, so images differ by the guidance alone. A target that is
-    a quantile is one of these images' energies, by whoever guides.
+    a quantile is that of these images' energies under the guide.
     """
     requests = repaint_requests(settings, pairs, inputs)
 

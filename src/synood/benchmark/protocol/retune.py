@@ -1,7 +1,7 @@
-"""A finished run, taken up again: tune it under other seeds, or on other images.
+"""Tunes detectors on a finished run, under other seeds or on other images.
 
-Everything but the images and the seed is the run's own: the choice of images, prompts, mined
-negatives, recipe. So what two detectors made here differ in is what they were meant to differ in.
+Everything except the images and the seed is the run's own: selection, prompts, mined negatives,
+recipe. So two detectors made here differ only in what is to be compared.
 """
 
 from __future__ import annotations
@@ -158,20 +158,20 @@ class Retuner:
         return unit(self._negatives.features)
 
     def detector(
-        self, stand_ins: Sequence[SyntheticImage], seed: int, tune: TuneWeights = tune_weights
+        self, synthetic: Sequence[SyntheticImage], seed: int, tune: TuneWeights = tune_weights
     ) -> OODDetector:
-        """Tune on `stand_ins`, one per image of the run and in its order, under `seed`.
+        """Tune on `synthetic`, one image per selected image and in its order, under `seed`.
 
         The run's own synthetic images under its own seed give the run's own detector; `tune` is
         another way of tuning.
         """
-        data = self._data(stand_ins)
+        data = self._data(synthetic)
         return tuned_detector(
             data, self._recipe, seed, self._models, self._class_names, self._workspace, tune
         )
 
-    def _data(self, stand_ins: Sequence[SyntheticImage]) -> TuningData:
-        features = self.features(stand_ins)
+    def _data(self, synthetic: Sequence[SyntheticImage]) -> TuningData:
+        features = self.features(synthetic)
         nearest = nearest_negative(features, self._negatives.features)
         views = range(self._recipe.projection.views + 1)
         return tuning_data(

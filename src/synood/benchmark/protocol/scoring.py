@@ -1,4 +1,4 @@
-"""What every method of a comparison shares: networks' views of the suite, choices, scores."""
+"""What all compared methods share: the encoded suite, choices, scores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EncodedSuite:
-    """The suite as the networks see it; choices look at the first two, reports at the others."""
+    """The encoded sets of a suite: choices use the first two, results the others."""
 
     validation: EncodedSet
     validation_ood: tuple[EncodedSet, ...]
@@ -53,17 +53,17 @@ class EncodedSuite:
 
 @dataclass(frozen=True)
 class Choices:
-    """What was chosen on validation images."""
+    """The settings chosen on validation images."""
 
     mcm: Choice
     neglabel: Choice
 
     def to_json(self) -> dict[str, Any]:
-        """Return the choices, and all that was tried, as JSON values."""
+        """Return the choices, with all that were tried, as JSON values."""
         return {MCM.name: self.mcm.to_json(), NEGLABEL.name: self.neglabel.to_json()}
 
     def recipe_changes(self) -> dict[str, object]:
-        """Return the recipe fields that SynOOD and the controls take over from NegLabel."""
+        """Return the recipe fields that SynOOD and the controls take from NegLabel."""
         return {
             "mining.share": self.neglabel.share,
             "score.temperature": self.neglabel.temperature,
@@ -77,10 +77,10 @@ def encode_suite(
     advance: StageProgress,
     encoder: ImageTextEncoder | None = None,
 ) -> EncodedSuite:
-    """Send every validation and test image through the networks, once.
+    """Encode every validation and test image, once.
 
-    With the `encoder` the sets keep their images, which methods that look at more than features
-    and logits need. A suite without validation images has an empty validation set.
+    With the `encoder` the sets keep their images, for methods that need more than features and
+    logits. A suite without validation images has an empty validation set.
     """
     chosen = [suite.one("validation"), *suite.ood("validation")] if suite.validated else []
     shown = [suite.one("test"), *suite.ood("test")]
@@ -100,7 +100,7 @@ def encode_suite(
 
 
 def suite_classifier(train: ImageSet, models: Models, store: FeatureStore) -> Classifier:
-    """Return the bundle's classifier where it knows these classes, else a probe on `train`."""
+    """Return the bundle's classifier if it has these classes, else a probe trained on `train`."""
     index = train.index()
     own = models.classifier
     if own and same_classes(own.class_names, index.class_names):
@@ -121,11 +121,11 @@ def gather(
     train_per_class: int | None = None,
     outlier_names: tuple[str, ...] = (),
 ) -> tuple[FitInputs, EncodedSuite]:
-    """View a whole suite: what systems may learn from, and what they are scored on.
+    """Encode a whole suite: what systems may learn from, and what they are scored on.
 
-    `run` is a finished run on the suite's training images, for the systems that are tuned on
-    synthetic images. `train_per_class` bounds how many training images of each class are seen;
-    `outlier_names` are for EOE.
+    `run` is a finished run on the suite's training images, for systems that are tuned on synthetic
+    images. `train_per_class` limits the training images of each class; `outlier_names` are for
+    EOE.
     """
     train = suite.one("train")
     classifier = suite_classifier(train, models, store)
@@ -149,10 +149,10 @@ def gather(
 def score_system(
     system: System | StreamSystem, inputs: FitInputs, encoded: EncodedSuite, seeds: Sequence[int]
 ) -> tuple[list[SeedScores], dict[str, object]]:
-    """Fit a system and score every test set under each seed; also what it chose, under the first.
+    """Fit a system and score every test set under each seed; also return its choices.
 
-    One seed is enough where the seed changes nothing. A test-time system sees one stream for each
-    OOD set, shuffled by the seed.
+    A system without randomness has one seed. A test-time system sees one stream per OOD set,
+    shuffled by the seed.
     """
     scores: list[SeedScores] = []
     chosen: dict[str, object] = {}
@@ -185,7 +185,7 @@ def stream_scores(scorer: StreamScorer, seed: int, encoded: EncodedSuite) -> See
 def encode_words(
     models: Models, store: FeatureStore, mining: MiningSettings, advance: StageProgress
 ) -> CandidateWords:
-    """Encode the candidates that `mining` makes of the bundle's words."""
+    """Encode the candidates from the bundle's words under `mining`."""
     words, prompts = models.bundle.words(), PROMPT_SETS[mining.prompt_set]
     pool = candidates(words, mining.pool, mining.seed)
     return CandidateWords(pool, store.texts([prompts.word_prompts(word) for word in pool], advance))
@@ -198,7 +198,7 @@ def choose(
     encoded: EncodedSuite,
     recipe: Recipe,
 ) -> Choices:
-    """Make the baselines' choices on validation images alone; the rest is as `recipe` says."""
+    """Choose the baselines' settings on validation images; the rest is as in `recipe`."""
     sides = encoded.validation, encoded.validation_ood
     return Choices(
         mcm=baselines.choose_mcm(class_rows, *sides),
@@ -215,7 +215,7 @@ def baseline_scorers(
     choices: Choices,
     recipe: Recipe,
 ) -> dict[str, Scorer]:
-    """Return the scorer of each baseline by name, with the choices made."""
+    """Return the scorer of each baseline by name, with the chosen settings."""
     mining = recipe.mining
     share = choices.neglabel.share or mining.share
     kept = baselines.negatives_of_share(words, class_names, class_rows, mining, share)
