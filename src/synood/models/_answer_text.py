@@ -33,8 +33,12 @@ def answer_names(answer: str) -> list[str]:
         if any(letter.isalpha() for letter in final):
             raise AnswerError(f"the answer is not in English ({excerpt(final)})")
         raise AnswerError("the answer is empty")
-    names = (_name(part) for part in _SEPARATORS.split(ascii_text))
-    return [name for name in names if re.search("[A-Za-z]", name)]
+    names = [_name(part) for part in _SEPARATORS.split(ascii_text)]
+    names = [name for name in names if re.search("[A-Za-z]", name)]
+    foreign = sum(name.partition(" ")[0].lower() in _FOREIGN_ARTICLES for name in names)
+    if 2 * foreign > len(names):
+        raise AnswerError(f"the answer is not in English ({excerpt(final)})")
+    return names
 
 
 def without_reasoning(answer: str) -> str:
@@ -142,6 +146,11 @@ _REFUSAL = re.compile(
     r"|\b(?:can'?t|cannot|unable to) (?:assist|help|comply|fulfil|process)"
     r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)",
     re.IGNORECASE,
+)
+_FOREIGN_ARTICLES = frozenset(
+    # French, Spanish, Portuguese, Italian, German, Dutch; none that is an English word as well
+    "un une des les du le la el los las una unos unas um uma uns umas il lo gli "
+    "der das dem den ein eine einen einem het een".split()
 )
 _ASCII = str.maketrans(
     {
