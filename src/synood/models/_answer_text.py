@@ -147,11 +147,11 @@ _REFUSAL = re.compile(
     r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)",
     re.IGNORECASE,
 )
-_FOREIGN_ARTICLES = frozenset(
-    # French, Spanish, Portuguese, Italian, German, Dutch; none that is an English word as well
-    "un une des les du le la el los las una unos unas um uma uns umas il lo gli "
-    "der das dem den ein eine einen einem het een".split()
-)
+_FOREIGN_ARTICLES = {  # none that is an English word as well
+    *("un", "une", "des", "les", "du", "le", "la"),  # French
+    *("el", "los", "las", "una", "unos", "unas", "um", "uma", "uns", "umas", "il", "lo", "gli"),
+    *("der", "das", "dem", "ein", "eine", "einen", "einem", "het", "een"),  # German, Dutch
+}
 _ASCII = str.maketrans(
     {
         **dict.fromkeys("、。，；・•●▪◦‣⁃·∙■□✓✔➢➤\u2028\u2029\x85", ","),
