@@ -48,7 +48,7 @@ for call in CALLS:
     except InputError as error:
         print(json.dumps(f"refused: {error}"))
     else:
-        print(json.dumps("open_run"))
+        print(json.dumps("opened"))
 """
 
 

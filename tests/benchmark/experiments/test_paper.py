@@ -353,7 +353,7 @@ def test_the_command_line_lists_and_runs(place, tmp_path, capsys):
     assert re.findall(r'href="([^"]+)"', index) == ["cost/report.html"]
     assert find_experiment("cost").asks in index
     assert main(["reproduce", "table-9", *given]) == 2
-    assert "there are table-1" in capsys.readouterr().err
+    assert "use one of table-1" in capsys.readouterr().err
 
 
 def test_unknown_experiments_are_refused():

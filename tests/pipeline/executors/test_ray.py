@@ -20,6 +20,7 @@ from small_run import contents, make_pictures, run
 from spreading import SETTINGS, Bulky, Fatal, cluster_of_two
 from synood import InputError, OODDetector
 from synood.executor import in_order
+from synood.features.extractor import ImageFile
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
@@ -72,22 +73,32 @@ def batches_of(items, size):
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def files_of(paths: list[Path]) -> list[tuple[Path, str, int]]:
-    return [(path, sha256_file(path), 0) for path in paths]
+def files_of(paths: list[Path]) -> list[ImageFile]:
+    return [ImageFile(path, sha256_file(path)) for path in paths]
 
 
-def orders_for(paths: list[Path]) -> list[SynthesisRequest]:
+def jobs_for(paths: list[Path]) -> list[tuple[SynthesisRequest, None]]:
     return [
-        SynthesisRequest(str(path), path, sha, f"a photo of a {path.parent.name}", seed, str(seed))
-        for seed, (path, sha, _) in enumerate(files_of(paths))
+        (
+            SynthesisRequest(
+                str(file.path),
+                file.path,
+                file.sha256,
+                f"a photo of a {file.path.parent.name}",
+                seed,
+                str(seed),
+            ),
+            None,
+        )
+        for seed, file in enumerate(files_of(paths))
     ]
 
 
-def test_a_killed_worker_costs_its_batch_and_pictures_are_those_painted_here(
+def test_a_killed_worker_costs_its_batch_and_images_are_those_made_here(
     executor, models, paths, tmp_path
 ):
     (tmp_path / "marks").mkdir()
-    batches = batches_of(orders_for(paths), 2)
+    batches = batches_of(jobs_for(paths), 2)
     task = Synthesize(models, None, GUIDANCE, 2)
     expected = in_order(LocalExecutor().run(task, batches))
 
@@ -98,7 +109,7 @@ def test_a_killed_worker_costs_its_batch_and_pictures_are_those_painted_here(
     assert len(list((tmp_path / "marks").iterdir())) == 1
     assert len(list(tmp_path.glob("done-*"))) >= 2
     for mine, theirs in zip(in_order(iter(found)), expected, strict=True):
-        for one, other in zip(mine.pictures, theirs.pictures, strict=True):
+        for one, other in zip(mine.results, theirs.results, strict=True):
             assert one.image.tobytes() == other.image.tobytes()
             assert (one.losses, one.energies) == (other.losses, other.energies)
             assert (one.source_energy, one.stop) == (other.source_energy, other.stop)
