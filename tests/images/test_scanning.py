@@ -69,7 +69,20 @@ def test_every_kind_that_is_read_is_known_by_its_bytes():
 
 
 @pytest.mark.parametrize(
-    "name", ["a.heic", "a.avif", "a.jp2", "a.jxl", "a.jfif", "a.JPE", "a.mpo", "a.psd", "a.dng"]
+    "name",
+    [
+        "a.heic",
+        "a.avif",
+        "a.jp2",
+        "a.jxl",
+        "a.jfif",
+        "a.JPE",
+        "a.mpo",
+        "a.psd",
+        "a.dng",
+        "a.ico",
+        "a.svg",
+    ],
 )
 def test_what_bears_the_name_of_an_image_is_listed_so_that_reading_says_what_it_is(tmp_path, name):
     (tmp_path / name).touch()
@@ -103,6 +116,15 @@ def test_what_cannot_be_opened_is_listed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(scanning.os, "open", refuse)  # root opens every file
     assert ids(find_images([tmp_path])) == ["a.jpg", "locked"]
+
+
+def test_links_that_lead_to_themselves_end_no_listing(tmp_path):
+    fill(tmp_path / "cat", {"a.jpg": FILES["JPEG"]})
+    for name in ("loop", "cat/loop", "cat/b.png"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+
+    assert ids(folder_per_class(tmp_path)) == ["cat/a.jpg", "cat/b.png"]
+    assert ids(find_images([tmp_path])) == ["cat/a.jpg", "cat/b.png"]
 
 
 def test_files_of_known_suffixes_are_not_opened_and_pipes_never(tmp_path, monkeypatch):

@@ -45,7 +45,11 @@ def test_the_form_of_a_name_is_its_own_form(text):
     [
         ([], "the list is empty"),
         (["cat", " _ "], "number 2 is empty"),
-        (["c\0a\0t\0"], "number 1, .* holds a NUL"),
+        (["c\0a\0t\0"], "number 1, .* holds a character that is no text"),
+        (["cat", "\ud800"], "number 2, .* holds a character that is no text"),
+        (["cat", "do\x07g"], "number 2, .* holds a character that is no text"),
+        (["cat", "\ufeff\u200b"], "number 2 is empty"),
+        (["cat", "\ufeffcat"], "'cat' is listed twice"),
         ("cat", "give a list of names, not the one text 'cat'"),
     ],
 )
@@ -69,6 +73,16 @@ def test_names_that_are_none_are_refused(names, message):
         (["1. cat", "2. dog"], "more than names?"),
         (['"cat",', '"dog"'], "more than names?"),
         (["a/1.png 0", "a/2.png 0"], "more than names?"),
+        (["Train2017", "val2017"], "'Train2017', 'val2017': parts of a dataset?"),
+        (["cat", "test set"], "class name 'test set': parts of a dataset?"),
+        (["cat", "0.5"], '{"0.5": "cat", ...}'),
+        (["class0", "class 1"], '{"class0": "cat", ...}'),
+        (["n02769748-backpack", "dog"], "(n02769748 is 'backpack')"),
+        (["cat, dog", "horse, cow"], "several names in one?"),
+        (["0\tcat", "1\tdog"], "several names in one?"),
+        (["class_name", "cat", "dog"], "'class_name': a heading or a comment?"),
+        (["# animals", "cat"], "'# animals': a heading or a comment?"),
+        (["caf\\xe9", "dog"], "not UTF-8; rename the folder"),
     ],
 )
 def test_what_is_no_list_of_names_is_warned_of_with_the_fix(names, said):
@@ -81,6 +95,7 @@ def test_names_of_classes_are_no_warning():
         class_name_warnings(["cat", "t-shirt", "boeing 747", "tench, Tinca tinca", "trainer"]) == []
     )
     assert class_name_warnings(["black cat"]) == []
+    assert class_name_warnings(["test tube", "sunset", "name tag", "far east", "near beer"]) == []
 
 
 def test_a_long_list_is_cut_short():

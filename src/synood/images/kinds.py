@@ -11,6 +11,7 @@ _SUFFIXES = """
 .ppm .pgm .pbm .pnm .avif .avifs .jp2 .j2k .j2c .jpc .jpf .jpx .jpm
 .heic .heif .hif .heics .jxl .jxr .wdp .psd .psb .tga .exr .hdr .dds .qoi .dcm
 .dng .nef .cr2 .cr3 .arw .orf .rw2 .raf
+.ico .cur .icns .pcx .sgi .ras .xbm .xpm .svg .svgz .eps .wmf .emf .fits .pjpeg .pjp
 """
 SUFFIXES = frozenset(_SUFFIXES.split())
 """What is taken for an image without a look inside; some are of kinds that reading then refuses."""
@@ -35,6 +36,10 @@ _BEGINNINGS = (
     (b"DDS \x7c\0\0\0", "DDS"),
     (b"qoif", "QOI"),
     (b"FUJIFILMCCD-RAW", "camera raw"),
+    (b"\0\0\1\0", "icon"),
+    (b"icns", "icon"),
+    (b"<svg", "SVG"),
+    (b"SIMPLE  =", "FITS"),
 )
 _PPM = re.compile(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header that follows

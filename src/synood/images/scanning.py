@@ -49,7 +49,7 @@ def class_folders(root: Path) -> list[Path]:
     if isinstance(root, RemotePath):
         folders = [root / name for name in root.folders() if not is_clutter(name)]
     else:
-        folders = [root / entry.name for entry in _entries(root) if entry.is_dir()]
+        folders = [root / entry.name for entry in _entries(root) if _is_folder(entry)]
     if not folders:
         raise InputError(f"{readable(root)}: has no class folders; put each class in its own")
     return folders
@@ -85,12 +85,12 @@ def _below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Ite
     if here in above:
         return
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             inside = _below(folder / entry.name, above | {here})
             yield from (f"{entry.name}/{name}" for name in inside)
         # A pipe or a link to nothing is listed too where its name is an image's: reading says what
         # it is, and leaving it out would hide it.
-        elif _has_image_suffix(entry.name) or (entry.is_file() and _begins_as_image(entry.path)):
+        elif _has_image_suffix(entry.name) or _begins_as_image(entry):
             yield entry.name
 
 
@@ -109,9 +109,21 @@ def _has_image_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
 
 
-def _begins_as_image(path: str) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _begins_as_image(entry: os.DirEntry[str]) -> bool:
+    try:
+        if not entry.is_file():
+            return False
+    except OSError:
+        return False
+    try:
+        descriptor = os.open(entry.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
             return _may_be_image(os.read(descriptor, HEAD))
         finally:

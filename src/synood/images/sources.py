@@ -22,7 +22,7 @@ from synood.files import read_json, read_text, readable, text_lines
 from synood.images._records import ImageRecord, Records, first_repeat, refuse_repeat
 from synood.images.remote import RemotePath, as_path
 from synood.images.scanning import class_folders, exists, sorted_images
-from synood.labels.class_names import class_key, class_name
+from synood.labels.class_names import class_key, class_name, is_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def read_class_names(path: Path) -> dict[str, str] | list[str]:
     if not isinstance(values, list) or not values:
         raise InputError(f"{readable(path)}: needs a list of class names or folder: name pairs")
     for value in values:
-        if not isinstance(value, str) or not class_name(value) or "\0" in value:
+        if not isinstance(value, str) or not is_text(class_name(value) or "\0"):
             raise InputError(f"{readable(path)}: {value!r} is not a class name")
     if isinstance(names, dict):
         return {folder: class_name(name) for folder, name in names.items()}

@@ -1,7 +1,8 @@
 """Class names: one form for each name wherever it comes from.
 
 A folder, a line of a list and a name in Python are the same class when they differ only in case,
-in spacing, in "_" for a space, or in how Unicode composes an accent (NFC or NFD).
+in spacing, in "_" for a space, in invisible characters, or in how Unicode composes an accent (NFC
+or NFD).
 """
 
 from __future__ import annotations
@@ -18,10 +19,27 @@ if TYPE_CHECKING:
 def class_name(text: str) -> str:
     """Return a class name in its one form: NFC, "_" as a space, single spaces, case as it is.
 
-    >>> class_name(" fire_truck ")
-    'fire truck'
+    Invisible characters, such as a byte-order mark within a list put together from several, go.
+
+    >>> class_name(" fire_truck "), class_name("\\ufeffcat")
+    ('fire truck', 'cat')
     """
-    return " ".join(unicodedata.normalize("NFC", text).replace("_", " ").split())
+    visible = "".join(char for char in text if not _is_invisible(char))
+    return " ".join(unicodedata.normalize("NFC", visible).replace("_", " ").split())
+
+
+def is_text(name: str) -> bool:
+    """Whether a name holds nothing but text: no NUL, no control character, no half character.
+
+    >>> is_text("café"), is_text("c\\0a\\0t"), is_text("\\ud800")
+    (True, False, False)
+    """
+    return not any(unicodedata.category(char) in ("Cc", "Cs") for char in name)
+
+
+def _is_invisible(char: str) -> bool:
+    """Whether a character only steers the layout; joiners belong to Persian and Indic words."""
+    return unicodedata.category(char) == "Cf" and char not in "\u200c\u200d"
 
 
 def class_key(name: str) -> str:
@@ -48,8 +66,11 @@ def checked_class_names(names: Iterable[str]) -> tuple[str, ...]:
     for number, name in enumerate(cleaned, start=1):
         if not name:
             raise InputError(f"class names: number {number} is empty; name it or remove it")
-        if "\0" in name:
-            raise InputError(f"class names: number {number}, {name!r}, holds a NUL; remove it")
+        if not is_text(name):
+            raise InputError(
+                f"class names: number {number}, {name!r}, holds a character that is no text; "
+                "remove it"
+            )
         first = seen.setdefault(class_key(name), number)
         if first != number:
             raise InputError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
 from synood.labels.prompts import without_wnid
@@ -39,8 +40,7 @@ _ENDINGS = (  # of a plural -> of its singular; all that fit are tried
     ("ches", "ch"),
     ("shes", "sh"),
     ("sses", "ss"),
-    ("uses", "us"),
-    ("ases", "as"),
+    ("ses", "s"),
     ("xes", "x"),
     ("zzes", "zz"),
     ("zzes", "z"),
@@ -52,9 +52,13 @@ _ENDINGS = (  # of a plural -> of its singular; all that fit are tried
     ("eaux", "eau"),
     ("i", "us"),
     ("ae", "a"),
+    ("a", "um"),
+    ("a", "on"),
     ("s", ""),
 )
-_LEAST = {"i": 6, "ae": 4}  # letters of a singular, else 3: "titi" is no plural of "titus"
+# letters of a singular with this plural, else 3: "titi" is no plural of "titus"
+_LEAST = {"i": 6, "ae": 4, "a": 7}
+_MOST = 64  # forms of a name of several words
 _ACCENT = re.compile(r"(?<=[a-z])[\u0300-\u036f]+")
 _BETWEEN = re.compile(r"[\s_\-\u2010-\u2015]+")
 _POSSESSIVE = re.compile(r"['\u2019\u02bc]s$")
@@ -78,16 +82,14 @@ class NameForms:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = {joined(name) for name in names}
-        self._singulars = {form for name in self._names for form in _singulars(name)}
+        names = list(names)
+        self._names = {form for name in names for form in _spellings(name)}
+        self._singulars = {form for name in names for form in _singular_forms(name)}
 
     def __contains__(self, word: str) -> bool:
-        form = joined(word)
-        return (
-            form in self._names
-            or form in self._singulars
-            or any(singular in self._names for singular in _singulars(form))
-        )
+        return any(
+            form in self._names or form in self._singulars for form in _spellings(word)
+        ) or any(form in self._names for form in _singular_forms(word))
 
     def holds(self, word: Word) -> bool:
         """Whether a candidate is a form of a name; adjectives have no plural ("tight")."""
@@ -108,8 +110,8 @@ def alike(names: Iterable[str]) -> list[tuple[str, str]]:
         other = first.setdefault(joined(name), name)
         if other != name:
             pairs.append((other, name))
-    for key, name in first.items():
-        pairs += [(first[form], name) for form in _singulars(key) if form in first]
+    for name in first.values():
+        pairs += [(first[form], name) for form in _singular_forms(name) if form in first]
     return sorted(set(pairs))
 
 
@@ -142,6 +144,22 @@ def contains_name(text: str, name: str) -> bool:
 
 def _words(text: str) -> list[str]:
     return [word for word in _BETWEEN.split(text) if joined(word)]
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """Return a name without what joins its words, and without their possessives as well."""
+    whole = joined(name)
+    apart = "".join(joined(word) for word in _words(without_wnid(name)))
+    return (whole,) if apart == whole else (whole, apart)
+
+
+def _singular_forms(name: str) -> Iterator[str]:
+    """Yield what a name may be the plural of, by its end or by any of its words."""
+    yield from _singulars(joined(name))
+    words = [joined(word) for word in _words(without_wnid(name))]
+    if len(words) > 1:
+        choices = product(*([word, *_singulars(word)] for word in words))
+        yield from ("".join(choice) for choice in islice(choices, 1, _MOST))
 
 
 def _singulars(form: str) -> Iterator[str]:
