@@ -1,4 +1,4 @@
-"""Writing that never leaves half a file: everything is written beside its place, then renamed.
+"""Writing that never leaves half a file: each is written under a temporary name, then renamed.
 
 The bytes are on the disk before the name is, so that no end of power leaves an empty file under a
 final name; the name itself may be lost then, and with it that one piece of work.
@@ -52,7 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory beside `path`; put it in the place of `path` on success.
+    """Yield an empty directory beside `path`; rename it to `path` on success.
 
     Where the system can exchange two directories, a kill leaves the old one or the new one whole;
     elsewhere `path` may be absent for an instant.

@@ -54,7 +54,7 @@ class MiningSettings:
 
     pool: Literal["neglabel", "csp"] = "neglabel"  # candidates; see synood.labels.pools
     seed: int = 0  # [CSP] multi_modal.py:84, of the nouns behind adjectives
-    share: float = 0.15  # [N] kept share of the candidates
+    share: float = 0.15  # [N] kept fraction of the candidates
     quantile: float = 0.95  # [N] 1 - eta; 1 in NegRefine
     max_similarity: float | None = None  # [CSP] 0.95 with CLIP; other encoders' cosines differ
     exclude_class_names: bool = True  # [ours]; the released list holds 32 class names
@@ -76,7 +76,7 @@ class ProjectionSettings:
     negatives_in_loss: Literal["used", "all"] = "used"  # [C]; "all" [ours]
     class_prompt_set: str | None = None  # [P] the mining's own; [C] datasets.py:424 "a nice {}"
     images_per_class: int | None = None  # [ours] images it learns a class from; None: those redrawn
-    views: int = 0  # [ours] changed views of each such image beside it; see synood.images.views
+    views: int = 0  # [ours] changed views added for each such image; see synood.images.views
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class ProbeSettings:
 class CalibrationSettings:
     """The threshold a new detector gets; the method itself is silent on it."""
 
-    tpr: float = 0.95  # [ours] share of in-distribution images to be kept, as in FPR95
+    tpr: float = 0.95  # [ours] fraction of in-distribution images to keep, as in FPR95
     per_class: int = 20  # [ours] images of each class, those not tuned on first
 
 

@@ -68,8 +68,8 @@ def mine(
     texts = loaded_texts(Models(bundle, pick_device(device)))
     with reporter() as progress:
         encode = partial(texts.encode, progress=partial(progress, "words"))
-        classes = class_features(texts.encode, classnames, prompts.name)
-        found = mined_labels(corpus, classnames, prompts, mining, encode, classes)
+        class_rows = class_features(texts.encode, classnames, prompts.name)
+        found = mined_labels(corpus, classnames, prompts, mining, encode, class_rows)
     lines = map(label_line, found.words, found.prompts)
     write_text(out, "".join(f"{line}\n" for line in lines))
     deliver(f"{len(found.words):,} negative labels: {out}\n")

@@ -32,8 +32,8 @@ def synthesize(
         Images per tar or Parquet shard.
     """
     from synood.cli.outputs import check_output_directory
-    from synood.pipeline.export.images import export_pictures
+    from synood.pipeline.export.images import export_images
 
     check_output_directory(export, overwrite)
-    count = export_pictures(run, export, format, per_shard)
+    count = export_images(run, export, format, per_shard)
     deliver(f"{count:,} synthetic images: {export}\n")

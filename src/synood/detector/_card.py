@@ -26,7 +26,7 @@ means more in-distribution.
   prompt set `{prompt_set}`.
 - {negatives} negative labels (`negatives.txt`), {tuned} of them with tuned features.
 - {projection}
-- Score: share of the softmax at temperature {temperature} that falls on the classes, {groups}.
+- Score: fraction of the softmax at temperature {temperature} that falls on the classes, {groups}.
 {notes}
 ## Threshold
 
@@ -49,7 +49,7 @@ or `synood score path/to/this/directory photo.jpg`.
 - It needs the very encoder named above; another one is refused.
 - It knows the classes by their names: a name that the encoder does not know, or that means two
   things, is scored badly.
-- An image of something close to a class, or of a class beside something else, may pass.
+- An image of something close to a class, or of a class next to something else, may pass.
 - The label is the nearest class even where the image is out-of-distribution.
 - Scores depend on the classes and on the negative labels: a threshold of another detector does
   not carry over.

@@ -119,7 +119,7 @@ def _no_detector(directory: Path) -> str:
     if directory.name == "detector" and _is_run(directory.parent):
         return _unfinished(directory.parent)
     if directory.is_dir():
-        return f"{directory / CONFIG}: missing; restore the detector directory or save it anew"
+        return f"{directory / CONFIG}: missing; restore the detector directory or save it again"
     what = (
         "is a file, not the directory of a detector" if directory.exists() else "no such directory"
     )
@@ -140,7 +140,7 @@ def _unfinished(run: Path) -> str:
 def _read_inside(directory: Path, name: str, limit: int) -> bytes:
     path = directory / name
     if not path.is_file():
-        raise CheckpointError(f"{path}: missing; restore the detector directory or save it anew")
+        raise CheckpointError(f"{path}: missing; restore the detector directory or save it again")
     if not path.resolve().is_relative_to(directory.resolve()):
         raise CheckpointError(f"{path}: is a link out of the directory; put the file itself there")
     try:
@@ -162,7 +162,7 @@ def _read_checked(directory: Path, name: str, expected: object, limit: int) -> b
     if sha256_bytes(data) != expected:
         raise CheckpointError(
             f"{directory / name}: altered (its SHA-256 is not the one in config.json); "
-            "restore the file or save the detector anew"
+            "restore the file or save the detector again"
         )
     return data
 

@@ -70,7 +70,7 @@ class Backbone:
             raise CheckpointError(
                 f"bundle {bundle.name!r}: its encoder ({encoder.fingerprint}) is not the one the "
                 f"detector was made with ({self.bundle!r}, {self.fingerprint}); give that bundle "
-                "as `models`, or make the detector anew"
+                "as `models`, or make the detector again"
             )
         return encoder
 

@@ -21,10 +21,10 @@ ENOUGH_IMAGES = 200  # from here on the 95 % interval around 0.95 is narrower th
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a threshold was found: `images` scores, of which the share `tpr_reached` is kept.
+    """How a threshold was found: `images` scores, of which the fraction `tpr_reached` is kept.
 
-    `tpr_low` to `tpr_high` is the 95 % Wilson interval of the share of new in-distribution images
-    that the threshold keeps; `warning` says when it is too wide to rely on, else None.
+    `tpr_low` to `tpr_high` is the 95 % Wilson interval of the fraction of new in-distribution
+    images that the threshold keeps; `warning` says when it is too wide to rely on, else None.
     """
 
     threshold: float
@@ -37,7 +37,7 @@ class Calibration:
 
 
 def calibrate_threshold(scores: ArrayLike, tpr: float = 0.95) -> Calibration:
-    """Return the highest threshold that at least the share `tpr` of `scores` (N,) reaches.
+    """Return the highest threshold that at least the fraction `tpr` of `scores` (N,) reaches.
 
     A score counts as in-distribution when it is >= the threshold, so ties are kept together.
     Raises `InputError` for no scores, NaN, or a `tpr` outside (0, 1].
@@ -66,15 +66,15 @@ def calibrate_threshold(scores: ArrayLike, tpr: float = 0.95) -> Calibration:
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share by Wilson's score method (J. Am. Stat. Assoc. 22, 1927).
+    """Interval of a fraction by Wilson's score method (J. Am. Stat. Assoc. 22, 1927).
 
     >>> [round(end, 3) for end in wilson_interval(95, 100)]
     [0.888, 0.978]
     """
     z = NormalDist().inv_cdf((1 + level) / 2)
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    reach = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    fraction = successes / trials
+    centre = fraction + z * z / (2 * trials)
+    reach = z * math.sqrt(fraction * (1 - fraction) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
     return max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale)
 
@@ -83,6 +83,6 @@ def _warning(count: int, low: float, high: float) -> str | None:
     if count >= ENOUGH_IMAGES:
         return None
     return (
-        f"calibrated on only {count} images: the share of in-distribution images kept may really "
-        f"be anywhere from {low:.0%} to {high:.0%}; calibrate with {ENOUGH_IMAGES} images or more"
+        f"calibrated on only {count} images: the fraction of in-distribution images kept may be "
+        f"anywhere from {low:.0%} to {high:.0%}; calibrate with {ENOUGH_IMAGES} images or more"
     )

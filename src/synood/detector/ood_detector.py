@@ -121,13 +121,13 @@ class OODDetector:
     ) -> OODDetector:
         """Make a detector from class names alone (NegLabel, ICLR 2024); no image is needed.
 
-        Negative labels are mined from the bundle's words: of nouns and of adjectives the `share`
-        least like the classes, by the `quantile` of their cosines. `mining` holds all that can be
-        set about it, CSP's pool among it; `prompt_set`, `share` and `quantile` go over it. Or they
-        are given: as words, `Word`s or prompts, as a text file of one a line, or as the name of a
-        list that ships, "neglabel-imagenet". Labels equal to a class name are left out, unless
-        `mining` says otherwise. `device` is "auto" (the accelerator if there is one), "cpu" or
-        another that torch knows. Raises `InputError` for no, empty or repeated names.
+        Negative labels are mined from the bundle's words: of nouns and of adjectives, the fraction
+        `share` least like the classes, by the `quantile` of their cosines. `mining` holds all
+        settings of it, CSP's pool among them; `prompt_set`, `share` and `quantile` take precedence.
+        Or they are given: as words, `Word`s or prompts, as a text file with one per line, or as the
+        name of a shipped list, "neglabel-imagenet". Labels equal to a class name are left out,
+        unless `mining` says otherwise. `device` is "auto" (the accelerator if there is one), "cpu"
+        or another that torch knows. Raises `InputError` for no, empty or repeated names.
 
         >>> OODDetector.from_classes(["cat", "dog"], negatives=["car"])  # doctest: +SKIP
         """
@@ -305,10 +305,10 @@ class OODDetector:
         ]
 
     def calibrate(self, images: Images | ArrayLike, tpr: float = 0.95) -> OODDetector:
-        """Return this detector with the threshold that keeps at least the share `tpr`.
+        """Return this detector with the threshold that keeps at least the fraction `tpr`.
 
         Give in-distribution images (or their scores) that were not used to make the detector; the
-        new detector's `calibration` says how many there were and how sure the share is.
+        new detector's `calibration` says how many there were and how certain the fraction is.
 
         >>> detector.calibrate("validation/", tpr=0.95).threshold  # doctest: +SKIP
         0.71

@@ -207,7 +207,7 @@ def parse_size(text: str) -> int:
 
 
 def space_of(encoder_fingerprint: str, device: str) -> str:
-    """Name the space of an encoder's features: kernels and decoders of other versions round anew.
+    """Name the space of an encoder's features: other versions may round differently.
 
     `encoder_fingerprint` covers weights, vocabulary and preprocessing.
     """

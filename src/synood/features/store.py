@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Entry = TypeVar("Entry")
 
-IMAGE_BLOCK = 64  # features in one file: what a kill can lose
+IMAGE_BLOCK = 64  # features in one file: the most that a kill loses
 
 
 class FeatureStore:

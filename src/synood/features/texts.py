@@ -1,7 +1,7 @@
 """From prompts to text features, the only way: encode in blocks, and cache every block.
 
 Encoders pad a batch of texts to its longest, so a feature may round differently in another batch.
-Therefore a block of texts is cached as a whole: its features are the same bytes anew and cached.
+Therefore a block of texts is cached as a whole: its features are the same bytes when cached.
 """
 
 from __future__ import annotations

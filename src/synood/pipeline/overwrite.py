@@ -1,4 +1,4 @@
-"""A finished run is somebody's detector: it is made anew from other inputs only when asked to."""
+"""A finished run is replaced by one with other inputs only on request."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def guided_inpainting(
     image's result depends on its own pixels, prompt and seed, not on the others' (to rounding):
     losses are summed, not averaged as in the authors' code, where the batch size changes the step
     (generate_near_ood_sample.py:75). Rounds differ by the noise alone, so a step size of 0 gives
-    plain in-painting. The gradient after the last round is not computed, for nothing uses it.
+    plain in-painting. The gradient after the last round is not computed, since nothing uses it.
     `memory` says what the gradient through decoder and guide may take: all images at once
     ("plain"), one after the other ("slice"), or one after the other with what lies between the
     decoder's blocks computed twice ("checkpoint"); the images are the same to rounding. `progress`
@@ -225,7 +225,7 @@ def guide_output(
     *,
     differentiate: bool,
 ) -> GuideOutput:
-    """Decode and judge; with `differentiate`, also d sum(losses) / d latents (equation 9).
+    """Decode and guide; with `differentiate`, also d sum(losses) / d latents (equation 9).
 
     The losses are summed, so a image's gradient is the same with and without the others.
     """

@@ -80,4 +80,4 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
 ENERGIES: Mapping[str, Energy] = MappingProxyType(
     {"energy": energy, "uniformity": energy, "margin": margin_energy}
 )
-"""What is on record of a picture, by objective: (logits (B, C), temperature) -> energy (B,)."""
+"""The energy that is recorded of an image, by objective: (logits (B, C), temperature) -> (B,)."""

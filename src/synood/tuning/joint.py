@@ -68,8 +68,8 @@ def tune_jointly(
     )
 
     def step_negatives(optimiser: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        share = optimiser.param_groups[0]["lr"] / projection.learning_rate
-        sgd.param_groups[0]["lr"] = share * negatives.learning_rate
+        factor = optimiser.param_groups[0]["lr"] / projection.learning_rate
+        sgd.param_groups[0]["lr"] = factor * negatives.learning_rate
         sgd.step()
         sgd.zero_grad()
 

@@ -20,7 +20,7 @@ from synood.files import read_jsonl, sha256_bytes, sha256_file
 from synood.images.imglist import read_imglist
 from synood.images.sources import folder_per_class
 from synood.pipeline.export.formats import folder_names
-from synood.pipeline.export.images import export_pictures
+from synood.pipeline.export.images import export_images
 from synood.pipeline.rundir.shards import read_synthetic
 
 COUNT = len(CLASSES) * PER_CLASS
@@ -76,7 +76,7 @@ def pixels(finished, sha256: str) -> np.ndarray:
 
 
 def test_folder_holds_pictures_manifest_and_imglist(finished, rows, tmp_path):
-    assert export_pictures(finished, tmp_path / "out") == COUNT
+    assert export_images(finished, tmp_path / "out") == COUNT
 
     manifest = read_jsonl(tmp_path / "out" / "metadata.jsonl")
     assert all(same(*pair) for pair in zip(manifest, rows, strict=True))
@@ -92,7 +92,7 @@ def test_folder_holds_pictures_manifest_and_imglist(finished, rows, tmp_path):
 def test_hugging_face_opens_the_folder(finished, rows, tmp_path):
     from datasets import load_dataset
 
-    export_pictures(finished, tmp_path / "out")
+    export_images(finished, tmp_path / "out")
 
     found = load_dataset(str(tmp_path / "out"), split="train")
 
@@ -107,7 +107,7 @@ def test_hugging_face_opens_the_folder(finished, rows, tmp_path):
 def test_webdataset_opens_the_tar_shards(finished, rows, tmp_path):
     import webdataset
 
-    export_pictures(finished, tmp_path / "out", "webdataset", per_shard=4)
+    export_images(finished, tmp_path / "out", "webdataset", per_shard=4)
 
     shards = sorted(str(path) for path in (tmp_path / "out").glob("*.tar"))
     assert len(shards) == 2
@@ -122,7 +122,7 @@ def test_webdataset_opens_the_tar_shards(finished, rows, tmp_path):
 def test_hugging_face_opens_the_tar_shards(finished, rows, tmp_path):
     from datasets import load_dataset
 
-    export_pictures(finished, tmp_path / "out", "webdataset")
+    export_images(finished, tmp_path / "out", "webdataset")
 
     found = load_dataset(str(tmp_path / "out"), split="train")
 
@@ -131,7 +131,7 @@ def test_hugging_face_opens_the_tar_shards(finished, rows, tmp_path):
 
 
 def test_tar_shards_name_no_time_and_no_owner(finished, tmp_path):
-    export_pictures(finished, tmp_path / "out", "webdataset")
+    export_images(finished, tmp_path / "out", "webdataset")
     with tarfile.open(tmp_path / "out" / "pictures-000000.tar") as shard:
         members = shard.getmembers()
         assert {(m.mtime, m.uid, m.gid, m.uname, m.mode) for m in members} == {(0, 0, 0, "", 0o644)}
@@ -144,7 +144,7 @@ def test_tar_shards_name_no_time_and_no_owner(finished, tmp_path):
 def test_hugging_face_opens_the_parquet_shards(finished, rows, tmp_path):
     from datasets import ClassLabel, load_dataset
 
-    export_pictures(finished, tmp_path / "out", "parquet", per_shard=4)
+    export_images(finished, tmp_path / "out", "parquet", per_shard=4)
 
     names = [path.name for path in sorted((tmp_path / "out").glob("*.parquet"))]
     assert names == ["pictures-00000-of-00002.parquet", "pictures-00001-of-00002.parquet"]
@@ -158,7 +158,7 @@ def test_hugging_face_opens_the_parquet_shards(finished, rows, tmp_path):
 def test_pyarrow_reads_the_very_bytes_of_the_files(finished, rows, tmp_path):
     import pyarrow.parquet as pq
 
-    export_pictures(finished, tmp_path / "out", "parquet")
+    export_images(finished, tmp_path / "out", "parquet")
     table = pq.read_table(tmp_path / "out" / "pictures-00000-of-00001.parquet")
     found = [sha256_bytes(row["bytes"]) for row in table["image"].to_pylist()]
     assert found == [row["sha256"] for row in rows]
@@ -169,9 +169,9 @@ def test_pyarrow_reads_the_very_bytes_of_the_files(finished, rows, tmp_path):
 
 @pytest.mark.parametrize("form", ["folder", "webdataset", "parquet"])
 def test_same_run_gives_same_bytes_and_replaces_an_earlier_export(finished, tmp_path, form):
-    export_pictures(finished, tmp_path / "one", form)
-    export_pictures(finished, tmp_path / "two", "folder")
-    export_pictures(finished, tmp_path / "two", form)
+    export_images(finished, tmp_path / "one", form)
+    export_images(finished, tmp_path / "two", "folder")
+    export_images(finished, tmp_path / "two", form)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
@@ -179,7 +179,7 @@ def test_same_run_gives_same_bytes_and_replaces_an_earlier_export(finished, tmp_
 def test_card_says_where_the_pictures_come_from_and_its_header_is_read(finished, tmp_path):
     from huggingface_hub import DatasetCard
 
-    export_pictures(finished, tmp_path / "out", "parquet")
+    export_images(finished, tmp_path / "out", "parquet")
     text = (tmp_path / "out" / "README.md").read_text()
     card = DatasetCard(text)
 
@@ -202,15 +202,15 @@ def test_folders_of_odd_class_names_stay_inside_and_apart():
 
 def test_an_unfinished_or_foreign_directory_is_refused(finished, tmp_path, capsys):
     with pytest.raises(InputError, match=r"no run\.toml"):
-        export_pictures(tmp_path, tmp_path / "out")
+        export_images(tmp_path, tmp_path / "out")
     part = shutil.copytree(finished, tmp_path / "part")
     (part / "assign.jsonl").unlink()
     with pytest.raises(InputError, match="let `synood fit` finish"):
-        export_pictures(part, tmp_path / "out")
+        export_images(part, tmp_path / "out")
     holed = shutil.copytree(finished, tmp_path / "holed")
     next((holed / "synthesize").rglob("*.png")).write_bytes(b"damaged")
     with pytest.raises(InputError, match="run `synood fit` again"):
-        export_pictures(holed, tmp_path / "out")
+        export_images(holed, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")

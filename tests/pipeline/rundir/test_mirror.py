@@ -13,7 +13,7 @@ from small_run import contents, run
 from synood import InputError
 from synood.cli.app import main
 from synood.files import read_jsonl
-from synood.pipeline.export.images import export_pictures
+from synood.pipeline.export.images import export_images
 from synood.pipeline.rundir import mirror as _mirror
 from synood.pipeline.rundir import shards
 from synood.pipeline.rundir.mirror import Mirror
@@ -174,8 +174,8 @@ def test_a_mirror_that_is_no_url_is_refused_before_any_work(
 
 
 def test_pictures_are_exported_to_a_url_as_to_a_folder(finished, tmp_path, url, capsys):
-    export_pictures(finished, tmp_path / "out")
-    export_pictures(finished, Path(f"{url}/out"), "webdataset", per_shard=2)
+    export_images(finished, tmp_path / "out")
+    export_images(finished, Path(f"{url}/out"), "webdataset", per_shard=2)
     words = ["synthesize", str(finished), "--export", f"{url}/out"]
     assert main(words) == 2
     assert "is not empty" in capsys.readouterr().err

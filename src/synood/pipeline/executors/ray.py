@@ -1,9 +1,8 @@
-"""Ray: each worker of a Ray Data actor pool begins the task once and goes through batches with it.
+"""The Ray executor: each worker of a Ray Data actor pool begins the task once, then does batches.
 
-One batch is one block of the data set, so Ray hands it out whole, gives it to another worker when
-its own is lost. The workers return results and write nothing: this
-process alone writes the run directory, whole files only, so that a killed run goes on whatever the
-number of its workers was and is.
+One batch is one block of the data set, so Ray assigns it whole and reassigns it when its worker is
+lost. Workers return results and write nothing: only this process writes the run directory, whole
+files only, so a killed run resumes with any number of workers.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ if TYPE_CHECKING:
 B = TypeVar("B")
 R = TypeVar("R")
 
-ATTEMPTS = 4  # at a batch that ends its worker; it must not go round for ever
-IN_FLIGHT = 2  # batches at a worker: one at work, one waiting; what a lost worker holds up
+ATTEMPTS = 4  # at a batch that ends its worker, so that it does not go on for ever
+IN_FLIGHT = 2  # batches at a worker: one running, one waiting; what a lost worker delays
 _SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray says at each pool that actors need their arguments
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage statistics are sent
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray warns at each pool that actors need arguments
 }
 _ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's word for: loopback only
-OBJECT_STORE = 256 * 2**20  # bytes, of a local cluster; it holds a few batches of pictures
+OBJECT_STORE = 256 * 2**20  # bytes, of a local cluster; it holds a few batches of images
 
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """Does a task with `workers` processes of a connected Ray cluster.
+    """Runs a task on `workers` processes of a connected Ray cluster.
 
-    Each has `cpus` cores and computes with as many threads; with `gpus` above 0 it computes on the
-    accelerator that Ray gives it.
+    Each has `cpus` cores and as many threads; with `gpus` above 0 it uses the accelerator that Ray
+    assigns to it.
     """
 
     workers: int
@@ -49,10 +48,10 @@ class RayExecutor:
     gpus: float = 0
 
     def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[tuple[int, R]]:
-        """Yield the number of each batch with its result, as the workers have done them.
+        """Yield each batch's number and result as the workers finish them.
 
-        A worker or node that is lost costs the batch it was at, which is done again. A batch that
-        ends its worker `ATTEMPTS` times is an `InputError`.
+        The batch of a lost worker or node is done again. A batch that ends its worker `ATTEMPTS`
+        times is an `InputError`.
         """
         if not batches:
             return
@@ -103,8 +102,8 @@ def connected(
         raise InputError("--workers and --worker-cpus must be at least 1, --worker-gpus at least 0")
     if address is not None and address.startswith("ray://"):
         raise InputError(
-            f"--ray-address {address}: a Ray client is too far away; start synood on a node of the "
-            "cluster and give host:port, or auto"
+            f"--ray-address {address}: Ray clients are not supported; start synood on a node "
+            "of the cluster and give host:port, or auto"
         )
     settings = _SETTINGS if address is not None else {**_SETTINGS, **_ALONE}
     for name, value in settings.items():
@@ -118,8 +117,8 @@ def connected(
         room = _room(cpus, gpus)
         if not room and address is None:
             raise InputError(
-                f"--worker-cpus {cpus} --worker-gpus {gpus:g}: this machine has no room for such a "
-                "worker; ask for less"
+                f"--worker-cpus {cpus} --worker-gpus {gpus:g}: no such worker fits on this "
+                "machine; ask for less"
             )
         yield RayExecutor(workers or max(1, room), cpus, gpus)
     finally:
@@ -128,11 +127,11 @@ def connected(
 
 
 class _Worker:
-    """What lives in an actor: the task, begun."""
+    """The actor of a worker: a task that has begun."""
 
     def __init__(
         self,
-        task: bytes,  # pickled: reading it may fail, and is to be told then
+        task: bytes,  # pickled, so that an error in reading it is reported
         tally: Any,  # noqa: ANN401 - the handle of a `_Tally`
         threads: int,
         accelerated: bool,
@@ -154,7 +153,7 @@ class _Worker:
             self._work = _Refusing(error)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do one batch; a fault of the input is a result, for another try would find it too."""
+        """Do one batch; an `InputError` is a result, since a retry would raise it again."""
         import ray
 
         number = int(row["number"])
@@ -168,10 +167,10 @@ class _Worker:
 
 
 class _Tally:
-    """Lives in an actor beside the driver and counts how often each batch was begun.
+    """An actor on the driver's node that counts how often each batch was begun.
 
-    Ray's own limit counts every failure to reach a worker, several in the seconds after a node is
-    lost, and so ends runs that have nothing wrong with them.
+    Ray's own limit counts every failure to reach a worker, several in the seconds after
+    a node is lost, so it would end runs that are sound.
     """
 
     def __init__(self) -> None:
@@ -184,32 +183,32 @@ class _Tally:
 
 
 class _Refusing:
-    """The work of a task that could not be begun."""
+    """The work of a task that could not begin."""
 
     def __init__(self, error: InputError) -> None:
         self._error = error
 
     def __call__(self, batch: object) -> object:
-        """Raise what was wrong."""
+        """Raise the error."""
         raise self._error
 
 
 @dataclass(frozen=True)
 class _Sealed:
-    """Keeps Ray Data from looking into a value and making an Arrow column of it."""
+    """Keeps Ray Data from converting a value into an Arrow column."""
 
     value: Any
 
 
 def _fatal(number: int) -> InputError:
     return InputError(
-        f"batch {number} ended its worker {ATTEMPTS} times, most likely for want of memory; ask "
-        "for fewer workers on a node or a smaller --batch-size"
+        f"batch {number} ended its worker {ATTEMPTS} times, most likely because memory ran out; "
+        "use fewer workers on a node or a smaller --batch-size"
     )
 
 
 def _here() -> dict[str, Any]:
-    """Options that bind an actor to the node of this process, whose end is the run's end anyway."""
+    """Return the options that bind an actor to the node of this process."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -232,7 +231,7 @@ def _connect(address: str | None) -> None:
 
 
 def _room(cpus: int, gpus: float) -> int:
-    """Count the workers for which the cluster's nodes have room."""
+    """Return how many workers fit on the cluster's nodes."""
     import ray
 
     totals = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -244,7 +243,7 @@ def _room(cpus: int, gpus: float) -> int:
 
 @contextmanager
 def _own_context() -> Iterator[None]:
-    """Keep Ray Data's remarks and bars off the screen, for data sets made in the block."""
+    """Turn off Ray Data's messages and progress bars for data sets made in the block."""
     from ray.data import DataContext
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)

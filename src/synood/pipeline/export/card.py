@@ -1,4 +1,4 @@
-"""The data card of exported pictures: what they are, how they were made, what they cannot do."""
+"""The data card of exported images: what they are, how they were made, their limits."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _SIZES = {
 }  # fmt: skip
 _FILES = {"folder": None, "webdataset": "pictures-*.tar", "parquet": "pictures-*.parquet"}
 _HOW = {
-    "folder": "One folder of PNG files per class. `metadata.jsonl` has one line for each picture; "
+    "folder": "One folder of PNG files per class. `metadata.jsonl` has one line for each image; "
     "`imglist.txt` lists them for OpenOOD, with -1 for out-of-distribution.",
     "webdataset": "Tar shards for webdataset: `NNNNNN.png` with its fields in `NNNNNN.json` and "
     "the number of its class in `NNNNNN.cls`.",
-    "parquet": "Parquet shards: the PNG bytes in the column `image`, the other fields beside it.",
+    "parquet": "Parquet shards: the PNG bytes in the column `image`, the other fields next to it.",
 }
 
 _CARD = """\
 ---
 {header}---
 {mark}
-# Synthetic near-boundary pictures for {classes} classes
+# Synthetic near-boundary images for {classes} classes
 
-{pictures} pictures that were painted to lie at the boundary of {classes} classes:
+{synthetic} images that were synthesized at the boundary of {classes} classes:
 out-of-distribution (OOD) samples to train or test detectors with. Each began as an image of one
-class, was repainted by a diffusion model as what surrounds the subject, and was pushed by the
-gradient of an energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.10225).
+class and was redrawn by a diffusion model from what surrounds the subject, guided by the gradient
+of an energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.10225).
 
 ## What is in it
 
@@ -41,20 +41,20 @@ gradient of an energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.10225).
 
 | field | meaning |
 | --- | --- |
-| `class`, `class_number` | class of the image it began as; the picture is meant not to show it |
-| `negative_label` | prompt of the negative label that is nearest to the picture |
-| `prompt` | what the diffusion model was asked to paint |
+| `class`, `class_number` | class of the source image, which this image is meant not to show |
+| `negative_label` | prompt of the negative label that is nearest to the image |
+| `prompt` | the prompt of the diffusion model |
 | `energies`, `losses` | the energy, higher = further out, and the objective after each round |
-| `source_energy` | energy of the image it began as |
+| `source_energy` | energy of the source image |
 | `stop` | `target` where the objective was met early, else `rounds` |
-| `seed` | of the picture's random numbers |
-| `source`, `source_sha256` | path in the source folder and hash of the image it began as |
+| `seed` | random seed of the image |
+| `source`, `source_sha256` | path in the source folder and hash of the source image |
 | `sha256` | of the PNG file |
 
 ## How many
 
-{pictures} pictures, {fewest} to {most} for each class, assigned to {negatives} negative labels; for
-{beyond:.0%} the energy ended above that of the image they began as.
+{synthetic} images, {fewest} to {most} for each class, assigned to {negatives} negative labels; for
+{beyond:.0%} the energy ended above that of the source image.
 
 ## How it was made
 
@@ -68,15 +68,15 @@ synood {version}, seed {seed}, guided by {guide}, bundle `{bundle}` (fingerprint
 
 {models}
 
-The licences of the source images and of these models bear on what the pictures may be used for;
+The licences of the source images and of these models decide what the images may be used for;
 synood does not know the former.
 
 ## Limits
 
-- A picture is meant to show no class, and nobody has looked whether that is so: some show one.
-- The negative label is the nearest by an encoder, no statement of a person.
+- An image is meant to show no class, and nobody has checked it: some show one.
+- The negative label is the nearest one by an encoder; no person has confirmed it.
 - Energies are in the unit of the classifier's logits and do not compare between classifiers.
-- What the diffusion model has learned about the world, its biases included, is in the pictures.
+- What the diffusion model has learned about the world, its biases included, is in the images.
 """
 
 
@@ -85,13 +85,13 @@ def data_card(document: Mapping[str, Any], samples: Sequence[Sample], form: str)
     from synood.files import to_toml
 
     of_class = Counter(sample.class_number for sample in samples)
-    beyond = [s.picture.energies[-1] > s.picture.source_energy for s in samples]
+    beyond = [s.image.energies[-1] > s.image.source_energy for s in samples]
     models = document["models"]
     return _CARD.format(
         header=_header(len(samples), form),
         mark=MARK,
         how=_HOW[form],
-        pictures=len(samples),
+        synthetic=len(samples),
         classes=len(document["inputs"]["classes"]),
         fewest=min(of_class.values()),
         most=max(of_class.values()),
@@ -115,15 +115,15 @@ def _guide(document: Mapping[str, Any]) -> str:
     return f"{document['models']['classifier_used']} as classifier"
 
 
-def _header(pictures: int, form: str) -> str:
+def _header(images: int, form: str) -> str:
     """The YAML that Hugging Face reads, each value in JSON, which is YAML as well."""
     fields: dict[str, Any] = {
-        "pretty_name": "Synthetic near-boundary pictures",
+        "pretty_name": "Synthetic near-boundary images",
         "license": "other",
         "license_name": "see-models-and-sources",
         "task_categories": ["image-classification"],
         "tags": ["synthetic", "out-of-distribution", "ood-detection", "synood"],
-        "size_categories": [next(name for size, name in _SIZES.items() if pictures < size)],
+        "size_categories": [next(name for size, name in _SIZES.items() if images < size)],
     }
     if (pattern := _FILES[form]) is not None:
         fields["configs"] = [{"config_name": "default", "data_files": pattern}]

@@ -1,6 +1,6 @@
-"""How exported pictures lie on disk: each writer makes a directory that other tools open.
+"""Exported images on disk: each writer makes a directory that other tools open.
 
-folder      folder/picture.png for each class; metadata.jsonl, as Hugging Face's imagefolder wants
+folder      folder/image.png for each class; metadata.jsonl, as Hugging Face's imagefolder wants
             it; imglist.txt, as OpenOOD wants it, where -1 stands for out-of-distribution
 webdataset  tar shards of NNNNNN.png, .json and .cls, without times or owners
 parquet     an image column of bytes and one column for each other field
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from synood.pipeline.export.images import Sample
 
-PER_SHARD = 1000  # pictures; of 512 pixels, half a gigabyte
+PER_SHARD = 1000  # images; of 512 pixels, half a gigabyte
 OOD = -1  # OpenOOD's number for what belongs to no class
 _KINDS: dict[str, Any] = {  # of the columns, as Hugging Face datasets name them
     "negative_label": "string", "prompt": "string", "energies": ["float64"],
@@ -40,9 +40,9 @@ def write_folder(
     folders = folder_names(class_names)
     rows = []
     for sample in samples:
-        name = f"{folders[sample.class_number]}/{sample.picture.path.name}"
+        name = f"{folders[sample.class_number]}/{sample.image.path.name}"
         (out / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(sample.picture.path, out / name)
+        shutil.copyfile(sample.image.path, out / name)
         rows.append({"file_name": name, **sample.row})
     write_jsonl(out / "metadata.jsonl", rows)
     write_text(out / "imglist.txt", "".join(f"{row['file_name']} {OOD}\n" for row in rows))
@@ -59,7 +59,7 @@ def write_webdataset(
         ):
             for place, sample in enumerate(group, start=number * per_shard):
                 text = json.dumps(sample.row, ensure_ascii=False)
-                _add(shard, f"{place:06d}.png", sample.picture.path.read_bytes())
+                _add(shard, f"{place:06d}.png", sample.image.path.read_bytes())
                 _add(shard, f"{place:06d}.json", text.encode())
                 _add(shard, f"{place:06d}.cls", str(sample.class_number).encode())
 
@@ -121,12 +121,12 @@ def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
 def _parquet_row(sample: Sample) -> dict[str, Any]:
     row = sample.row
     number = row.pop("class_number")
-    path = sample.picture.path
+    path = sample.image.path
     return {"image": {"bytes": path.read_bytes(), "path": path.name}, **row, "class": number}
 
 
 def _schema(pa: Any, class_names: Sequence[str]) -> Any:  # noqa: ANN401 - pyarrow is optional
-    """Columns, and the same in the words of Hugging Face, which makes pictures of the bytes."""
+    """Columns, and the same in the words of Hugging Face, which makes images of the bytes."""
     kinds = {"string": pa.string(), "float64": pa.float64(), "int64": pa.int64()}
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     columns = [("image", image), ("class", pa.int64())]

@@ -1,4 +1,4 @@
-"""Synthetic pictures of a run for other tools: folders, tar shards or Parquet, with a data card."""
+"""Synthetic images of a run for other tools: folders, tar shards or Parquet, with a data card."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ ExportFormat = Literal["folder", "webdataset", "parquet"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One synthetic picture with all that is known of it."""
+    """One synthetic image with all its fields."""
 
-    picture: SyntheticImage
-    label: str  # class of the in-distribution image; the picture is to lie outside of it
+    image: SyntheticImage
+    label: str  # class of the in-distribution image; the image is to lie outside of it
     class_number: int
     negative_label: str  # the prompt of the nearest negative label
     source_sha256: str
 
     @property
     def row(self) -> dict[str, Any]:
-        """What stands beside the picture, in every format."""
-        made = self.picture
+        """The fields of a sample, in every format."""
+        made = self.image
         return {
             "class": self.label,
             "class_number": self.class_number,
@@ -49,25 +49,25 @@ class Sample:
         }
 
 
-def export_pictures(
+def export_images(
     run: Path, out: Path, form: ExportFormat = "folder", per_shard: int = PER_SHARD
 ) -> int:
-    """Write the pictures of a finished run to the directory `out` and return their number.
+    """Write the images of a finished run to the directory `out` and return their number.
 
-    The same run gives the same bytes. Tar and Parquet hold at most `per_shard` pictures a file.
+    The same run gives the same bytes. Tar and Parquet hold at most `per_shard` images a file.
     `out` appears whole or not at all; an earlier export there is replaced. It may be a URL: then
     the files appear one by one, the card last, and what a larger export left is removed.
 
-    Raises `InputError` for a run whose pictures have no negative labels yet or are damaged, and
+    Raises `InputError` for a run whose images have no negative labels yet or are damaged, and
     for a directory that holds other things.
     """
     if per_shard < 1:
-        raise InputError(f"pictures in a shard: must be at least 1, not {per_shard}")
+        raise InputError(f"images in a shard: must be at least 1, not {per_shard}")
     out = as_path(out)
     _refuse_foreign(out)
     if isinstance(out, RemotePath):
         with TemporaryDirectory() as folder:
-            count = export_pictures(run, Path(folder) / "export", form, per_shard)
+            count = export_images(run, Path(folder) / "export", form, per_shard)
             send_folder(Path(folder) / "export", str(out), last="README.md")
         return count
     document = _run_file(run)
@@ -79,10 +79,10 @@ def export_pictures(
 
 
 def read_samples(run: Path, class_names: list[str]) -> list[Sample]:
-    """Return the synthetic pictures of a run in the order of its choice of images."""
+    """Return the synthetic images of a run in the order of its selection."""
     if not (run / "assign.jsonl").exists():
         raise InputError(
-            f"{run}: its pictures are not all painted and encoded yet; let `synood fit` finish"
+            f"{run}: its images are not all synthesized and encoded yet; let `synood fit` finish"
         )
     try:
         assigned = {row["id"]: row["prompt"] for row in read_jsonl(run / "assign.jsonl")}

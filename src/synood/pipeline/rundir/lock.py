@@ -38,7 +38,7 @@ class Holder:
     born: str | None
 
     def state(self) -> Literal["running", "gone", "elsewhere"]:
-        """Return whether the process is alive, which only its own machine can tell."""
+        """Return whether the process is alive, which only its own machine knows."""
         if self.host != socket.gethostname() or os.name != "posix":
             return "elsewhere"
         if not _is_alive(self.pid):

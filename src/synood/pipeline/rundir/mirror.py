@@ -1,9 +1,9 @@
 """A run directory's copy at a URL: an object store, or a folder that another machine mounts.
 
-The local directory stays the truth, for a run needs its locks and renames and an object store has
-neither. What is new is copied while the run goes on; `mirror.json`, written after the files that
-it lists, says with their hashes which of them are whole. A run that begins in an empty directory
-takes up what the copy holds, so that it goes on where another machine was lost.
+The local directory is the original: a run needs locks and renames, which an object store lacks. New
+files are copied while the run goes on; `mirror.json`, written after the files that it lists, says
+by their hashes which of them are whole. A run that starts in an empty directory restores them, so
+it resumes the work of a machine that failed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from synood.pipeline.rundir.workspace import Workspace
 
 LIST = "mirror.json"
-EVERY = 30.0  # seconds between two copies; what is lost with a machine
+EVERY = 30.0  # seconds between two copies: what a failing machine loses
 SCHEMA = 1
 _LOGS = {"events.jsonl"}  # what there is before anything was made
 
@@ -39,22 +39,22 @@ class Mirror:
         self._copied = time.monotonic()
 
     def restore(self) -> int:
-        """Fetch the files of the copy that are whole; return how many."""
+        """Restore the whole files of the copy; return how many."""
         fetched = 0
         for name, digest in sorted(self._there.items()):
             if not _is_inside(name):
-                raise InputError(f"{self._url}/{LIST}: {name!r} leads out of the directory")
+                raise InputError(f"{self._url}/{LIST}: {name!r} is outside the directory")
             try:
                 data = self._system.cat_file(f"{self._place}/{name}")
             except OSError:
-                continue  # overwritten or removed when the copy was cut off; the run makes it anew
+                continue  # changed when the copy was interrupted; the run makes it again
             if sha256_bytes(data) == digest:
                 write_bytes(self._root / name, data)
                 fetched += 1
         return fetched
 
     def copy_if_due(self) -> str:
-        """Copy when the last time is long ago; return what went wrong, for another try is due."""
+        """Copy if the last copy is old; return what went wrong, which the next copy tries again."""
         if time.monotonic() - self._copied < EVERY:
             return ""
         try:
@@ -65,7 +65,7 @@ class Mirror:
         return ""
 
     def copy(self) -> None:
-        """Copy what is new, then list it, then remove what is no longer there."""
+        """Copy new files, then list them, then remove files that are gone."""
         here = self._here()
         try:
             for name, digest in here.items():
@@ -83,7 +83,7 @@ class Mirror:
         self._copied = time.monotonic()
 
     def _here(self) -> dict[str, str]:
-        """Return the hash of every finished file; one that was hashed before is only looked at."""
+        """Return the hash of every finished file; unchanged files are not hashed again."""
         found = {}
         for path in sorted(self._root.rglob("*")):
             name = path.relative_to(self._root).as_posix()
@@ -131,9 +131,9 @@ def send_folder(folder: Path, url: str, last: str) -> None:
 
 @contextmanager
 def mirrored(workspace: Workspace, url: str | None) -> Iterator[None]:
-    """Keep a copy of the run directory at `url` while the block runs; without a URL, nothing.
+    """Mirror the run directory to `url` while the block runs; without a URL, do nothing.
 
-    What goes wrong on the way is logged and tried again; at the end it is an `InputError`.
+    Failures on the way are logged and tried again; a failure at the end is an `InputError`.
     """
     if url is None:
         yield

@@ -1,7 +1,7 @@
-"""Images that cannot be used: left out and listed, until they are too many to go on without.
+"""Unreadable images: skipped and listed in quarantine.jsonl, up to a tolerated fraction.
 
-A worker returns an `Unreadable` in the place of what it could not make. The run lists it in
-quarantine.jsonl, leaves the image out of everything that follows, and goes on.
+A worker returns an `Unreadable` instead of an image's result. The run lists the image, skips it in
+all later stages, and goes on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ELSE = "left out from this stage on"
 
 @dataclass(frozen=True)
 class BadImage:
-    """An image that is to be left out, and why."""
+    """An image to skip, and why."""
 
     id: str
     path: Path
@@ -61,21 +61,21 @@ class OnBadImages(Protocol):
 
 
 def refuse(stage: Stage, bad: Sequence[BadImage]) -> None:
-    """Raise the first one's reason: for work that needs every image."""
+    """Raise the first image's reason: for work that needs every image."""
     if bad:
         raise InputError(bad[0].reason)
 
 
 class Quarantine:
-    """The images that a run goes on without; RUN/quarantine.jsonl lists them.
+    """The images that a run skips; RUN/quarantine.jsonl lists them.
 
-    `max_bad` is the share that may be lost: of the images listed when they are chosen, of those
-    chosen later on. One image alone stops a run only where `max_bad` is 0.
+    `max_bad` is the fraction to tolerate: of the listed images while images are selected, of the
+    selected ones afterwards. A single image stops a run only where `max_bad` is 0.
     """
 
     def __init__(self, workspace: Workspace, max_bad: float = MAX_BAD) -> None:
         if not 0 <= max_bad <= 1:
-            raise InputError(f"max_bad: must be a share from 0 to 1, not {max_bad}")
+            raise InputError(f"max_bad: must be a fraction from 0 to 1, not {max_bad}")
         self._workspace = workspace
         self._path = workspace.root / FILE
         self._max_bad = max_bad
@@ -84,13 +84,13 @@ class Quarantine:
         self._listed = self._chosen = 0
 
     def begin(self, inputs: str, listed: int) -> None:
-        """Begin to choose among `listed` images; `inputs` is the fingerprint of that choice."""
+        """Start a selection among `listed` images; `inputs` is its fingerprint."""
         self._inputs, self._listed = inputs, listed
         self._rows = {}
         self._write()
 
     def resume(self, inputs: str, listed: int) -> None:
-        """Recall what the choice `inputs` went on without; later stages find out anew."""
+        """Restore what the selection `inputs` skipped; later stages find out again."""
         self._inputs, self._listed = inputs, listed
         rows = read_jsonl(self._path) if self._path.exists() else []
         own = [row for row in rows if row.get("inputs") == inputs and row["stage"] == "select"]
@@ -99,7 +99,7 @@ class Quarantine:
         self._check("select")
 
     def chosen(self, count: int) -> None:
-        """Say how many images later losses are a share of."""
+        """Set how many images were selected: later skips are a fraction of them."""
         self._chosen = count
 
     def __call__(self, stage: Stage, bad: Sequence[BadImage]) -> None:
@@ -109,15 +109,15 @@ class Quarantine:
         for one in bad:
             if (stage, one.id) not in self._rows:
                 self._rows[stage, one.id] = self._row(stage, one)
-                self._workspace.notify(stage, f"left out: {one.reason}", quarantined=one.id)
+                self._workspace.notify(stage, f"skipped: {one.reason}", quarantined=one.id)
         if bad:
             self._write()
             self._check(stage)
 
-    def without(self, pictures: Sequence[T], key: Callable[[T], str]) -> list[T]:
-        """Return those of `pictures` that are not listed."""
+    def without(self, images: Sequence[T], key: Callable[[T], str]) -> list[T]:
+        """Return those of `images` that are not listed."""
         listed = {image_id for _, image_id in self._rows}
-        return [picture for picture in pictures if key(picture) not in listed]
+        return [image for image in images if key(image) not in listed]
 
     def _row(self, stage: Stage, bad: BadImage) -> dict[str, Any]:
         return {
@@ -130,7 +130,7 @@ class Quarantine:
         }
 
     def _write(self) -> None:
-        """Put the rows in an order of their own, not of their discovery; no rows, no file."""
+        """Write the rows in a fixed order, not that of their discovery; without rows, no file."""
         if self._rows:
             order = sorted(self._rows, key=lambda key: (STAGES.index(key[0]), key[1]))
             write_jsonl(self._path, [self._rows[key] for key in order])

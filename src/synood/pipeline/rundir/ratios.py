@@ -1,4 +1,4 @@
-"""What a run knows of all images without opening most: a listing's print, and kept ratios."""
+"""All images of a listing without opening most of them: its fingerprint, and kept ratios."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from synood.images.sources import ImageIndex
     from synood.pipeline.rundir.workspace import Workspace
 
-MANY = 20_000  # images from which on their ratios are kept: minutes of opening files
+MANY = 20_000  # from so many images on, their ratios are kept: they take minutes to read
 
 
 def listing_fingerprint(index: ImageIndex) -> str:
-    """Sixteen hex digits of what can be told of every image without opening it."""
+    """Return sixteen hex digits over the id, label, size and time of every image."""
     digest = sha256()
     for record in index.records:
         size, time = _size_and_time(record.path)
@@ -50,21 +50,21 @@ def kept_ratios(workspace: Workspace, index: ImageIndex, listing: str) -> Ratios
 def _write(path: Path, listing: str, ratios: Ratios) -> None:
     from safetensors.numpy import save
 
-    mark = np.frombuffer(listing.encode(), np.uint8)
-    write_bytes(path, save({"listing": mark, "ratios": ratios.values}))
+    key = np.frombuffer(listing.encode(), np.uint8)
+    write_bytes(path, save({"listing": key, "ratios": ratios.values}))
 
 
 def _read(path: Path, listing: str, count: int) -> Ratios | None:
-    """Return the ratios of these very images; None where they are absent or of others."""
+    """Return the kept ratios; None where they are missing or belong to other images."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         tensors = load_file(path)
-        mark, values = tensors["listing"].tobytes(), tensors["ratios"]
+        key, values = tensors["listing"].tobytes(), tensors["ratios"]
     except (OSError, SafetensorError, KeyError):
         return None
-    if mark != listing.encode() or values.shape != (count,) or not np.isfinite(values).all():
+    if key != listing.encode() or values.shape != (count,) or not np.isfinite(values).all():
         return None
     return Ratios(values, {})
 
@@ -72,6 +72,6 @@ def _read(path: Path, listing: str, count: int) -> Ratios | None:
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
-    except OSError:  # a link to nothing, say: reading the image tells what is wrong
+    except OSError:  # such as a broken link: reading the image says what is wrong
         return -1, -1
     return status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""run.toml: what makes a run this run, and nothing that differs when it is run again."""
+"""run.toml: everything that defines a run, and nothing that differs when it is repeated."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from synood.synthesis.guidance import Rendered
 
-SHARD = 16  # images; what a kill can lose
+SHARD = 16  # images: the most work that a kill loses
 ROWS = "rows.jsonl"
 DIGITS = 6  # of losses and energies on disk
 

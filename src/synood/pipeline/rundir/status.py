@@ -1,4 +1,4 @@
-"""How far a run is, told from its files alone: nothing is locked, loaded or changed."""
+"""The progress of a run, read from its files alone: nothing is locked, loaded or changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENDS: dict[str, State] = {"done": "done", "failed": "failed", "stopped": "stopp
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How far one stage is; `total` is None where that is not known yet."""
+    """The progress of one stage; `total` is None where it is not known yet."""
 
     name: str
     done: int
@@ -34,11 +34,11 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is.
+    """The progress of a run.
 
-    `state` is "elsewhere" when a process on another machine has noted to hold the lock, whose
-    life cannot be told from here. `seconds_left` are those of the stage that is at work, from its
-    own pace since the last start.
+    `state` is "elsewhere" when a process on another machine holds the lock: whether it is alive
+    cannot be seen from here. `seconds_left` is an estimate for the current stage from its pace
+    since the last start; `painted` counts the synthetic images.
     """
 
     run: str
@@ -58,9 +58,9 @@ class Status:
 
 
 def read_status(root: Path, now: datetime | None = None) -> Status:
-    """Read the status of the run in `root`, be it at work or not.
+    """Read the status of the run in `root`, running or not.
 
-    Raises `InputError` where no run was ever begun.
+    Raises `InputError` where no run was ever started.
     """
     events = list(_rows(root / "events.jsonl"))
     if not events:
@@ -89,7 +89,7 @@ def read_status(root: Path, now: datetime | None = None) -> Status:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a JSONL file that is whole line by line; half a line ends it."""
+    """Yield the rows of a JSONL file up to the first incomplete line."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -105,12 +105,12 @@ def _shards(root: Path) -> list[Path]:
 
 
 def _since_start(events: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    starts = [place for place, row in enumerate(events) if row.get("event") == "start"]
+    starts = [number for number, row in enumerate(events) if row.get("event") == "start"]
     return events[starts[-1] :] if starts else events
 
 
 def _stages(progress: Sequence[dict[str, Any]], finished: bool) -> tuple[StageStatus, ...]:
-    """Return the stages in their order: those of the log, then those that are still to come."""
+    """Return the stages in their order: those in the log, then those to come."""
     last = {row["stage"]: (int(row["done"]), int(row["total"])) for row in progress}
     to_come = (
         ()
@@ -125,7 +125,7 @@ def _stages(progress: Sequence[dict[str, Any]], finished: bool) -> tuple[StageSt
 
 
 def _seconds_left(progress: Sequence[dict[str, Any]], now: datetime) -> float | None:
-    """Return what the stage at work still needs at its pace; None while that cannot be told."""
+    """Estimate the seconds that the current stage still needs; None while there is no pace yet."""
     if not progress or progress[-1]["done"] >= progress[-1]["total"]:
         return None
     own = [row for row in progress if row["stage"] == progress[-1]["stage"]]

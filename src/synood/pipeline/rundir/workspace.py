@@ -1,4 +1,4 @@
-"""The run directory itself: its lock, its event log, and directories that appear whole."""
+"""The run directory itself: its lock and its event log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 
 
 class Workspace:
-    """A run directory that this process alone may write to."""
+    """A run directory that only this process may write to."""
 
     def __init__(self, root: Path, progress: Progress | None = None) -> None:
         self.root = root
@@ -46,16 +46,16 @@ class Workspace:
         self.watch: Callable[[], None] | None = None  # called after every line of the log
 
     def stage(self, name: str) -> StageProgress:
-        """Return what a stage calls to tell how far it is: (done, total, message)."""
+        """Return the function that a stage reports its progress to: (done, total, message)."""
 
-        def advance(done: int, total: int, message: str = "") -> None:
+        def progress(done: int, total: int, message: str = "") -> None:
             self._log_progress(name, done, total)
             self._progress(name, done, total, message)
 
-        return advance
+        return progress
 
     def _log_progress(self, stage: str, done: int, total: int) -> None:
-        """Log a stage's begin and end, and every `HEARTBEAT` how far it is."""
+        """Log a stage's start and end, and its progress every `HEARTBEAT` seconds."""
         before, now = self._logged.get(stage), time.monotonic()
         late = now - self._beat > HEARTBEAT
         if before != (done, total) and (before is None or done == total or late):
@@ -63,12 +63,12 @@ class Workspace:
             self.log("progress", stage=stage, done=done, total=total)
 
     def notify(self, stage: str, message: str, **details: object) -> None:
-        """Put a remark on the user's screen and into the event log."""
+        """Report a notice to the user and log it."""
         self._progress(stage, 0, 0, message)
         self.log("notice", stage=stage, message=message, **details)
 
     def log(self, event: str, **details: object) -> None:
-        """Append one line to events.jsonl; it alone carries the time of day."""
+        """Append one line to events.jsonl, the only file that carries the time of day."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         row: dict[str, Any] = {"time": now, "event": event, **details}
         with (self.root / "events.jsonl").open("a", encoding="utf-8") as file:
@@ -79,7 +79,7 @@ class Workspace:
 
 @contextmanager
 def open_run(root: Path, progress: Progress | None = None) -> Iterator[Workspace]:
-    """Make `root`, lock it for this process, and clear what a killed run left half written.
+    """Create `root`, lock it for this process, and remove what a killed run left half written.
 
     Raises `InputError` when another process holds it, or when the directory cannot be written to,
     is full or holds other things.
@@ -102,12 +102,12 @@ def open_run(root: Path, progress: Progress | None = None) -> Iterator[Workspace
             raise
         raise InputError(
             f"{error.filename or root}: cannot be written ({error.strerror}); what is finished is "
-            "kept, and the same call goes on from there"
+            "kept, and the same call resumes from there"
         ) from error
 
 
 def _refuse_foreign(root: Path) -> None:
-    """Refuse a directory with files in it that no run has made: it may be somebody's pictures."""
+    """Refuse a directory with files in it that no run has made: they may be somebody's images."""
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; --out must name a directory")
     if not root.is_dir() or (root / ".lock").exists():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from synood.settings import DescribeSettings
 
 BATCH = 16  # images described together
-SAVES = 20  # times that describe.jsonl is written on the way: what a kill can lose
+SAVES = 20  # how often describe.jsonl is written on the way; a kill loses a twentieth
 
 
 def describe(run: RunContext, selection: Selection) -> dict[str, str]:
@@ -48,7 +48,7 @@ def describe(run: RunContext, selection: Selection) -> dict[str, str]:
         progress(0, 0, plan)
 
     def save() -> None:
-        write_jsonl(path, [rows[stamp] for stamp in inputs.values() if stamp in rows])
+        write_jsonl(path, [rows[key] for key in inputs.values() if key in rows])
 
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
     jobs = [[(image, selection.features[image.id][0]) for image in batch] for batch in batches]

@@ -46,7 +46,7 @@ class Selection:
         return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
 
     def without(self, quarantine: Quarantine) -> Selection:
-        """Return the selection without the images that the run has lost since."""
+        """Return the selection without the images that were quarantined since."""
         left = quarantine.without(self.images, lambda image: image.id)
         return replace(self, images=tuple(left))
 

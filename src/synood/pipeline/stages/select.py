@@ -181,7 +181,7 @@ def _choose(
 
 
 def more_to_learn(rows: list[int], tuned: Set[int], wanted: int | None) -> list[int]:
-    """Return which rows of a class, beside those tuned on, make up the number wanted."""
+    """Return which further rows of a class complete the number wanted."""
     others = [row for row in rows if row not in tuned]
     return _evenly(others, max(0, (wanted or 0) - (len(rows) - len(others))))
 

@@ -145,13 +145,11 @@ def synthesis_requests(
     for image in described:
         prompt, own_seed = prompts[image.id], image_seed(seed, image.sha256)
         inputs = image.sha256, prompt, own_seed, asdict(settings), [*model_fingerprints], all_images
-        stamp = fingerprint("synthesize", *inputs)
-        copies[stamp] += 1
-        if copies[stamp] > 1:
-            stamp = fingerprint(stamp, copies[stamp])
-        requests.append(
-            SynthesisRequest(image.id, image.path, image.sha256, prompt, own_seed, stamp)
-        )
+        key = fingerprint("synthesize", *inputs)
+        copies[key] += 1
+        if copies[key] > 1:
+            key = fingerprint(key, copies[key])
+        requests.append(SynthesisRequest(image.id, image.path, image.sha256, prompt, own_seed, key))
     return requests
 
 
