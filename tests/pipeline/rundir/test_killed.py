@@ -187,7 +187,7 @@ def disk(tmp_path):
 
 def test_a_disk_that_is_really_full_and_one_that_is_read_only(first, bundle, images, disk):
     alone, _ = first
-    with pytest.raises(InputError, match=r"No space left on device.*goes on from there"):
+    with pytest.raises(InputError, match=r"No space left on device.*resumes from there"):
         run(images, bundle, disk / "run")
     refuse_partial_files(disk / "run")
 

@@ -184,7 +184,7 @@ def test_a_single_one_stops_nothing_unless_none_is_allowed(bundle, mine, tmp_pat
     assert len(rows(tmp_path / "out")) == 1
     with pytest.raises(InputError, match=r"tree/0\.png"):
         run(mine, bundle, tmp_path / "strict", max_bad=0)
-    with pytest.raises(InputError, match="share from 0 to 1"):
+    with pytest.raises(InputError, match="fraction from 0 to 1"):
         run(mine, bundle, tmp_path / "strict", max_bad=1.5)
 
 
