@@ -190,7 +190,7 @@ def test_card_says_where_the_pictures_come_from_and_its_header_is_read(finished,
     assert document["inputs"]["fingerprint"] in text
     assert "num_inference_steps = 4" in text
     assert "- inpainter: `inpainter`" in text
-    assert f"{COUNT} pictures, {PER_CLASS} to {PER_CLASS} for each class" in text
+    assert f"{COUNT} images, {PER_CLASS} to {PER_CLASS} for each class" in text
 
 
 def test_folders_of_odd_class_names_stay_inside_and_apart():
