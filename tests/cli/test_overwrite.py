@@ -241,3 +241,37 @@ def test_python_refuses_likewise(run, images, bundle):
 def test_a_folder_that_takes_no_file_is_refused_before_the_work(refused, no_work, commands):
     for words in commands.values():
         assert "cannot be written (/proc: " in refused(*words, "/proc/synood")
+
+
+@pytest.mark.parametrize("name", ["score", "evaluate", "mine", "zero-shot", "calibrate"])
+def test_a_url_makes_no_folders_and_a_link_to_nothing_stays(
+    refused, no_work, commands, tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("nowhere")
+    here = sorted(tmp_path.iterdir())
+
+    assert "s3://bucket/x: is a URL" in refused(*commands[name], "s3://bucket/x")
+    assert "link: is a link to nothing" in refused(*commands[name], "link", "--overwrite")
+    assert sorted(tmp_path.iterdir()) == here
+
+
+@pytest.mark.parametrize("name", ["zero-shot", "calibrate"])
+def test_a_folder_of_other_things_is_refused_before_the_work(
+    refused, no_work, commands, tmp_path, name
+):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "precious.txt").write_text("mine")
+
+    assert "holds 'precious.txt'" in refused(*commands[name], tmp_path / "folder", "--overwrite")
+    assert (tmp_path / "folder" / "precious.txt").read_text() == "mine"
+
+
+def test_python_writes_to_no_url_either(detector, bundle, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = OODDetector.from_pretrained(detector)
+    with pytest.raises(InputError, match="s3://bucket/x: is a URL"):
+        made.save_pretrained("s3://bucket/x")
+    with pytest.raises(InputError, match="s3://bucket/x: is a URL"):
+        OODDetector.fit(images, models=bundle, run="s3://bucket/x")
+    assert not list(tmp_path.iterdir())

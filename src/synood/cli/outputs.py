@@ -20,13 +20,22 @@ _DIRECTORY = "choose another path, or add --overwrite to replace what synood wro
 
 def check_output_file(path: Path, overwrite: bool = False) -> None:
     """Raise an `InputError` unless a file can be written to `path` without loss."""
-    _check_parent(path)
+    _check_local(path)
     if path.is_dir():
         raise InputError(f"{readable(path)}: is a directory; name a file to write")
     if path.exists() and not path.is_file():
         raise InputError(f"{readable(path)}: is not a regular file; name another file to write")
     if path.exists() and not overwrite:
         raise InputError(f"{readable(path)}: exists already; {_FILE}")
+
+
+def check_detector_directory(path: Path, overwrite: bool = False) -> None:
+    """Raise an `InputError` unless a detector can be written to `path` without loss."""
+    from synood.detector.place import checked_place
+
+    _check_local(path)
+    _check_directory(path, overwrite)
+    checked_place(path)
 
 
 def check_output_directory(path: Path, overwrite: bool = False) -> None:
@@ -37,15 +46,28 @@ def check_output_directory(path: Path, overwrite: bool = False) -> None:
     from synood.images.remote import RemotePath, as_path
 
     target = as_path(path)
-    if isinstance(target, RemotePath):
-        occupied = target.exists() and any(target.below())
-    else:
-        _check_parent(target)
-        if target.exists() and not target.is_dir():
-            raise InputError(f"{readable(target)}: is a file; name a directory to write")
-        occupied = target.is_dir() and any(target.iterdir())
-    if occupied and not overwrite:
+    if not isinstance(target, RemotePath):
+        _check_local(target)
+        _check_directory(target, overwrite)
+    elif target.exists() and any(target.below()) and not overwrite:
         raise InputError(f"{readable(target)}: is not empty; {_DIRECTORY}")
+
+
+def _check_directory(path: Path, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{readable(path)}: is a file; name a directory to write")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise InputError(f"{readable(path)}: is not empty; {_DIRECTORY}")
+
+
+def _check_local(path: Path) -> None:
+    """Raise an `InputError` for a URL, a link to nothing and a place that takes no new files."""
+    from synood.images.remote import local_path
+
+    local_path(path)
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{readable(path)}: is a link to nothing; remove it or name another path")
+    _check_parent(path)
 
 
 def _check_parent(path: Path) -> None:

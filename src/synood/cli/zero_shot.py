@@ -48,12 +48,12 @@ def zero_shot(
         preprocessed,
         warn_of_names,
     )
-    from synood.cli.outputs import check_output_directory
+    from synood.cli.outputs import check_detector_directory
     from synood.detector.ood_detector import OODDetector
     from synood.models.bundles import load_bundle
     from synood.pipeline.overruled import overruled_by_labels
 
-    check_output_directory(out, overwrite)
+    check_detector_directory(out, overwrite)
     bundle = load_bundle(preprocessed(models, preprocess))
     assignments = mining_assignments(share, set_)
     mining = mining_of(bundle, assignments)

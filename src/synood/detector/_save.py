@@ -14,12 +14,12 @@ from synood.detector._load import (
     CARD,
     CONFIG,
     FORMAT,
-    HASHED,
     MODEL,
     NEGATIVES,
     PROJECTION,
     SCHEMA,
 )
+from synood.detector.place import checked_place
 from synood.errors import InputError
 from synood.files import replacing_directory, sha256_bytes
 
@@ -38,8 +38,7 @@ def write_detector(detector: OODDetector, path: Path) -> None:
     A file, a directory that holds anything but a detector, a place that cannot be written to or
     a negative prompt with a line break is an `InputError`, and nothing is changed.
     """
-    target = path.resolve()
-    _refuse_to_replace(target)
+    target = checked_place(path)
     contents = {
         MODEL: _tensors_to_bytes(detector),
         NEGATIVES: _lines_to_bytes(detector.negative_prompts),
@@ -100,28 +99,3 @@ def _lines_to_bytes(lines: tuple[str, ...]) -> bytes:
         if "\n" in line:
             raise InputError(f"negative prompt {line!r}: holds a line break; remove it")
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _refuse_to_replace(target: Path) -> None:
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise InputError(f"{target}: is a file; name a directory for the detector")
-    names = sorted(path.name for path in target.iterdir())
-    if not names:
-        return
-    foreign = [name for name in names if name not in (CONFIG, *HASHED)]
-    if foreign or CONFIG not in names or not _is_detector(target / CONFIG):
-        which = foreign[0] if foreign else names[0]
-        raise InputError(
-            f"{target}: holds {which!r}, so it is no detector and is left alone; "
-            "name a new directory"
-        )
-
-
-def _is_detector(path: Path) -> bool:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("format") == FORMAT

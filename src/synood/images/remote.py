@@ -15,6 +15,7 @@ from pathlib import Path, PosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from synood.errors import InputError
+from synood.files import readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,3 +132,16 @@ def as_path(path: str | Path) -> Path:
 
     known = first.removesuffix(":").split("::")[-1] in fsspec.available_protocols()
     return RemotePath(*plain.parts) if known else plain
+
+
+def local_path(path: str | Path) -> Path:
+    """Return a path to write to; a URL, which a `Path` would make folders of, is an `InputError`.
+
+    >>> local_path("runs/first")
+    PosixPath('runs/first')
+    """
+    plain = as_path(path)
+    first = plain.parts[0] if len(plain.parts) > 1 else ""
+    if first.endswith(":") and not plain.drive and not Path(first).exists():
+        raise InputError(f"{readable(plain)}: is a URL; name a place on this machine to write to")
+    return plain

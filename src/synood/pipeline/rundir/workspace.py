@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
+from synood.images.remote import local_path
 from synood.pipeline.rundir.lock import locked
 from synood.progress import no_run_progress
 
@@ -84,7 +85,7 @@ def open_run(root: Path, progress: Progress | None = None) -> Iterator[Workspace
     Raises `InputError` when another process holds it, or when the directory cannot be written to,
     is full or holds other things.
     """
-    _refuse_foreign(root)
+    _refuse_foreign(local_path(root))
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
