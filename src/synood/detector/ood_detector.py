@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from synood import scores
 from synood.arrays import to_numpy
+from synood.detector._checks import as_scores, check_features, readable
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
 from synood.detector.backbone import Backbone
@@ -34,7 +34,7 @@ from synood.models.loaded import Models
 from synood.settings import Recipe, ScoreSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -96,8 +96,8 @@ class OODDetector:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", checked_class_names(self.class_names))
         object.__setattr__(self, "negative_prompts", tuple(self.negative_prompts))
-        _check_features("class", self.class_features, len(self.class_names))
-        _check_features("negative", self.negative_features, len(self.negative_prompts))
+        check_features("class", self.class_features, len(self.class_names))
+        check_features("negative", self.negative_features, len(self.negative_prompts))
         if self.class_features.shape[1] != self.negative_features.shape[1]:
             raise InputError("detector: class and negative features differ in length")
         if self.threshold is not None and not math.isfinite(self.threshold):
@@ -236,9 +236,7 @@ class OODDetector:
         >>> detector.embed("holiday/").shape  # doctest: +SKIP
         (120, 384)
         """
-        rows = [
-            _readable(row) for b in batches(images, BATCH) for row in self._extractor.extract(b)
-        ]
+        rows = [readable(row) for b in batches(images, BATCH) for row in self._extractor.extract(b)]
         return np.stack(rows) if rows else np.zeros((0, self.class_features.shape[1]), np.float32)
 
     def score(self, images: Images) -> NDArray[np.float32]:
@@ -313,7 +311,7 @@ class OODDetector:
         >>> detector.calibrate("validation/", tpr=0.95).threshold  # doctest: +SKIP
         0.71
         """
-        values = _as_scores(images)
+        values = as_scores(images)
         found = calibrate_threshold(self.score(images) if values is None else values, tpr)  # type: ignore[arg-type]
         return replace(self, threshold=found.threshold, calibration=found)
 
@@ -383,32 +381,3 @@ class OODDetector:
             chosen.groups,
             chosen.seed,
         )
-
-
-def _as_scores(values: object) -> NDArray[Any] | None:
-    """Return `values` as an array when they are scores - a line of numbers - and not images."""
-    if isinstance(values, Sequence):
-        first = values[0] if values and not isinstance(values, str) else None
-        is_number = isinstance(first, int | float) or getattr(first, "ndim", None) == 0
-        return to_numpy(values, "scores") if is_number else None
-    if not hasattr(values, "ndim"):
-        return None
-    array = to_numpy(values, "scores")
-    return array if array.ndim == 1 and array.dtype.kind in "fiu" else None
-
-
-def _readable(row: NDArray[np.float32] | Unreadable) -> NDArray[np.float32]:
-    if isinstance(row, Unreadable):
-        raise InputError(row.reason)
-    return row
-
-
-def _check_features(kind: str, features: Any, rows: int) -> None:  # noqa: ANN401 - to be checked
-    """Refuse features that are not one float32 row of unit length for each text."""
-    fits = isinstance(features, np.ndarray) and features.dtype == np.float32 and features.ndim == 2
-    if not fits or features.shape[0] != rows or rows == 0:
-        found = f"{getattr(features, 'dtype', type(features))} {getattr(features, 'shape', '')}"
-        raise InputError(f"detector: {kind} features should be float32 ({rows}, D), found {found}")
-    in_range = np.abs(features).max() <= 1.001  # no for NaN, and before squares that overflow
-    if not in_range or not np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3):
-        raise InputError(f"detector: {kind} features must have unit length")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from synood.models.guide import GuideSpec
     from synood.models.inpainting import Inpainter
     from synood.pipeline.executors.synthesizer import (
         BatchSynthesizer,
@@ -70,36 +71,60 @@ def synthesize(
         if not missing:
             break
         run.models.inpainter.check_prompts(sorted({request.prompt for request in missing}))
-        spec, settings = guide.make(), guidance
-        sources: dict[str, SourceImage] = {}
-        if guidance.target_quantile is not None:
-            measured = measure_energies(run, requests, spec)
-            if bad := bad_images(requests, measured):
-                # the target is that of the others, so what is pushed to it is another image
-                run.quarantine("synthesize", bad)
-                images = run.quarantine.without(images, lambda image: image.id)
-                continue
-            for request, source in zip(requests, measured, strict=True):
-                assert not isinstance(source, Unreadable)
-                sources[request.inputs] = source
-            settings = with_quantile_target(guidance, [*sources.values()], run.workspace)
-        if batch_size == "auto":
-            task = FitBatchSize(run.models, spec, settings)
-            ((_, batch_size),) = run.executor.run(task, [len(requests)])
-            run.workspace.notify(
-                "synthesize", f"batch size {batch_size} fits", batch_size=batch_size
-            )
-        jobs = [(request, sources.get(request.inputs)) for request in missing]
-        batches = [jobs[i : i + batch_size] for i in range(0, len(jobs), batch_size)]
-        results = run.executor.run(Synthesize(run.models, spec, settings, batch_size), batches)
-        results = _with_cost(results, run.models.inpainter, batch_size, run.workspace)
-        done = len(requests) - len(missing)
-        found |= _write(directory, batches, results, run.workspace, run.quarantine, done)
+        spec = guide.make()
+        sources = _source_images(run, requests, spec)
+        if any(request.inputs not in sources for request in requests):
+            # the target is that of the readable images, so what is guided to it is another image
+            images = run.quarantine.without(images, lambda image: image.id)
+            continue
+        found |= _synthesize_missing(run, missing, sources, spec, batch_size)
         break
     made = tidy(directory, found, [request for request in requests if request.inputs in found])
     run.progress("synthesize")(len(requests), len(requests), "")
     notify_if_idle(guidance, made, run.workspace)
     return made
+
+
+def _source_images(
+    run: RunContext, requests: Sequence[SynthesisRequest], spec: GuideSpec
+) -> Mapping[str, SourceImage | None]:
+    """Return each request's source image by `inputs`, measured if the target depends on it.
+
+    Images that cannot be read are quarantined and absent.
+    """
+    if run.recipe.guidance.target_quantile is None:
+        return {request.inputs: None for request in requests}
+    measured = measure_energies(run, requests, spec)
+    run.quarantine("synthesize", bad_images(requests, measured))
+    return {
+        request.inputs: source
+        for request, source in zip(requests, measured, strict=True)
+        if not isinstance(source, Unreadable)
+    }
+
+
+def _synthesize_missing(
+    run: RunContext,
+    missing: Sequence[SynthesisRequest],
+    sources: Mapping[str, SourceImage | None],
+    spec: GuideSpec,
+    batch_size: BatchSize,
+) -> dict[str, SyntheticImage]:
+    """Have the executor synthesize, and write the images as they come."""
+    settings, workspace = run.recipe.guidance, run.workspace
+    measured = [source for source in sources.values() if source is not None]
+    if settings.target_quantile is not None:
+        settings = with_quantile_target(settings, measured, workspace)
+    if batch_size == "auto":
+        task = FitBatchSize(run.models, spec, settings)
+        ((_, batch_size),) = run.executor.run(task, [len(sources)])
+        workspace.notify("synthesize", f"batch size {batch_size} fits", batch_size=batch_size)
+    jobs = [(request, sources[request.inputs]) for request in missing]
+    batches = [jobs[start : start + batch_size] for start in range(0, len(jobs), batch_size)]
+    results = run.executor.run(Synthesize(run.models, spec, settings, batch_size), batches)
+    results = _with_cost(results, run.models.inpainter, batch_size, workspace)
+    done = len(sources) - len(missing)
+    return _write(run.root / "synthesize", batches, results, workspace, run.quarantine, done)
 
 
 def synthesize_here(

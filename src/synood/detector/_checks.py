@@ -1,0 +1,45 @@
+"""Checks of what a detector is given: features of texts, scores, and images that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synood.arrays import to_numpy
+from synood.errors import InputError
+from synood.features.unreadable import Unreadable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def as_scores(values: object) -> NDArray[Any] | None:
+    """Return `values` as an array when they are scores - a line of numbers - and not images."""
+    if isinstance(values, Sequence):
+        first = values[0] if values and not isinstance(values, str) else None
+        is_number = isinstance(first, int | float) or getattr(first, "ndim", None) == 0
+        return to_numpy(values, "scores") if is_number else None
+    if not hasattr(values, "ndim"):
+        return None
+    array = to_numpy(values, "scores")
+    return array if array.ndim == 1 and array.dtype.kind in "fiu" else None
+
+
+def readable(row: NDArray[np.float32] | Unreadable) -> NDArray[np.float32]:
+    """Return a feature; raise the reason of an image that cannot be read."""
+    if isinstance(row, Unreadable):
+        raise InputError(row.reason)
+    return row
+
+
+def check_features(kind: str, features: Any, rows: int) -> None:  # noqa: ANN401 - to be checked
+    """Refuse features that are not one float32 row of unit length for each text."""
+    fits = isinstance(features, np.ndarray) and features.dtype == np.float32 and features.ndim == 2
+    if not fits or features.shape[0] != rows or rows == 0:
+        found = f"{getattr(features, 'dtype', type(features))} {getattr(features, 'shape', '')}"
+        raise InputError(f"detector: {kind} features should be float32 ({rows}, D), found {found}")
+    in_range = np.abs(features).max() <= 1.001  # no for NaN, and before squares that overflow
+    if not in_range or not np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3):
+        raise InputError(f"detector: {kind} features must have unit length")
