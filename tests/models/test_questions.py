@@ -58,6 +58,9 @@ LEAD_INS = [
     ("I can see a sofa and a lamp.", "sofa, lamp"),
     ("Sure! Here are six things around the dog: sofa, lamp", "sofa, lamp"),
     ("Certainly, here you go: sofa, lamp. I hope this helps!", "sofa, lamp"),
+    ("* sofa * lamp", "sofa, lamp"),
+    ("#sofa #lamp", "sofa, lamp"),
+    ("sofa\tlamp", "sofa, lamp"),
     ("### Surroundings\n- sofa\n- lamp", "sofa, lamp"),
     ("Objects: sofa, lamp\nMaterials: wood", "sofa, lamp, wood"),
     ("1. **Sofa**: a large brown sofa behind it\n2. **Lamp**: next to the sofa", "Sofa, Lamp"),
@@ -78,7 +81,7 @@ MARKUP = [
 ]
 LETTERS = [
     ("café table, naïve art", "cafe table, naive art"),
-    ("smørrebrød, Straße", "smorrebrod, Strasse"),
+    ("smørrebrød, Straße, a lamp, a table", "smorrebrod, Strasse, lamp, table"),
     ("沙发, lamp", "lamp"),
     ("沙发(sofa)、灯(lamp)", "sofa, lamp"),
     ("🛋️ sofa, 💡 lamp", "sofa, lamp"),
@@ -102,6 +105,10 @@ REASONING = [
     ("Let me see.<answer>sofa, lamp</answer>", "sofa, lamp"),
     ("hm <|begin_of_box|>sofa, lamp<|end_of_box|>", "sofa, lamp"),
     ("so \\boxed{sofa, lamp}", "sofa, lamp"),
+    ("$\\boxed{\\text{sofa, lamp}}$", "sofa, lamp"),
+    ("<|thinking|>hm<|/thinking|>sofa", "sofa"),
+    ('<tool_call>{"name": "zoom"}</tool_call>sofa', "sofa"),
+    ("Thinking: a sofa or a bed?\n\n**Final answer:** sofa, lamp", "sofa, lamp"),
 ]
 TOKENS = [
     ("sofa, lamp<|im_end|>", "sofa, lamp"),
@@ -115,7 +122,8 @@ TOKENS = [
     ("USER: What is there? ASSISTANT: sofa", "sofa"),
     ("[INST] sofa [/INST]", "sofa"),
 ]
-NOTHING_AROUND = ["the dog", "None.", "Nothing visible", "n/a", "No other objects, dog"]
+NOTHING_AROUND = ["the dog", "None.", "Nothing visible", "n/a", "No other objects, dog", "null"]
+NOTHING_AROUND += ["There is no background", "The image is blank"]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +151,18 @@ def test_an_answer_is_cleaned(answer, expected):
         ("el sofá, la lámpara", "the answer is not in English"),
         ("ein Sofa, eine Lampe und der Teppich", "the answer is not in English"),
         ("소파, 램프", "the answer is not in English"),
+        ("Sofa, Lampe, Teppich", "the answer is not in English"),
+        ("divano, lampada, tappeto", "the answer is not in English"),
+        ("sofa und lampe", "the answer is not in English"),
+        ("Lo siento, no puedo ayudar", "the model refused to answer"),
+        ("This image cannot be described.", "the model refused to answer"),
+        ("I must refuse to answer.", "the model refused to answer"),
+        ("I'm not allowed to describe this", "the model refused to answer"),
+        ("Request declined.", "the model refused to answer"),
+        ("It goes against our content policy", "the model refused to answer"),
+        ("Error: image not found", "the model refused to answer"),
+        ("I don't know", "the model refused to answer"),
+        ("unknown", "the model refused to answer"),
         ("I'm sorry, but I can't help with that.", "the model refused to answer"),
         ("I’m sorry, I can’t assist.", "the model refused to answer"),
         ("Sorry, no", "the model refused to answer"),
@@ -159,6 +179,21 @@ def test_an_answer_is_cleaned(answer, expected):
 def test_an_answer_that_cannot_be_used_says_why(answer, reason):
     with pytest.raises(AnswerError, match=reason):
         QUESTION.read(answer, "cat")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "wooden floor, autumn leaves, blurred trees",
+        "bookshelves, windowsill, houseplants",
+        "an unknown person, a filtered light",
+        "skibob",
+        "plexiglass, workbench, pegboard",
+        "errors on a screen, terms of use",
+    ],
+)
+def test_english_is_no_refusal_and_no_other_language(answer):
+    assert QUESTION.read(answer, "cat")
 
 
 def test_of_an_answer_cut_short_the_whole_items_remain():

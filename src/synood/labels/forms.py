@@ -155,15 +155,15 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 def _singular_forms(name: str) -> Iterator[str]:
     """Yield what a name may be the plural of, by its end or by any of its words."""
-    yield from _singulars(joined(name))
+    yield from singulars(joined(name))
     words = [joined(word) for word in _words(without_wnid(name))]
     if len(words) > 1:
-        choices = product(*([word, *_singulars(word)] for word in words))
+        choices = product(*([word, *singulars(word)] for word in words))
         yield from ("".join(choice) for choice in islice(choices, 1, _MOST))
 
 
-def _singulars(form: str) -> Iterator[str]:
-    """Yield what a word may be the plural of."""
+def singulars(form: str) -> Iterator[str]:
+    """Yield what a word, as `joined` returns it, may be the plural of."""
     for plural, singular in _IRREGULAR.items():
         stem = form.removesuffix(plural)
         if stem != form and len(stem) != 1:  # "omen" is no plural of "Oman"

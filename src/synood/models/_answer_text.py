@@ -9,6 +9,7 @@ import unicodedata
 from typing import Any
 
 from synood.errors import InputError
+from synood.models._english import is_english
 
 
 class AnswerError(InputError):
@@ -35,8 +36,7 @@ def answer_names(answer: str) -> list[str]:
         raise AnswerError("the answer is empty")
     names = [_name(part) for part in _SEPARATORS.split(ascii_text)]
     names = [name for name in names if re.search("[A-Za-z]", name)]
-    foreign = sum(name.partition(" ")[0].lower() in _FOREIGN_ARTICLES for name in names)
-    if 2 * foreign > len(names):
+    if not is_english(names):
         raise AnswerError(f"the answer is not in English ({excerpt(final)})")
     return names
 
@@ -48,7 +48,7 @@ def without_reasoning(answer: str) -> str:
     'sofa, lamp'
     """
     text = html.unescape(answer).translate(_BRACKETS)
-    text = re.sub(r"\[(/?THINK)\]", r"<\1>", text)
+    text = re.sub(r"\[(/?THINK)\]|<\|(/?think\w*)\|>", r"<\1\2>", text, flags=re.IGNORECASE)
     text = re.sub(r"<\|START_THINKING\|>", "<think>", text)
     text = re.sub(r"<\|END_THINKING\|>", "</think>", text)
     text = _REASONING.sub("", text)
@@ -56,8 +56,10 @@ def without_reasoning(answer: str) -> str:
     if "<|message|>" in text:  # several channels; only the last one answers
         channel, _, text = text.rpartition("<|message|>")
         text = "" if channel.rstrip().endswith("analysis") else text
+    text = _LATEX_TEXT.sub(r"\1", text)
     if boxed := _BOXED.search(text):
         text = next(group for group in boxed.groups() if group is not None)
+    text = _BEFORE_ANSWER.sub("", text)
     turns = [_TOKENS.sub(" ", turn) for turn in _END_OF_TURN.split(_ROLE.sub("", text))]
     return next((turn.strip() for turn in turns if turn.strip()), "")
 
@@ -80,16 +82,19 @@ def excerpt(text: str, length: int = 80) -> str:
     return f'"{line}"' if len(line) <= length else f'"{line[:length].rstrip()}..."'
 
 
-_REASONING_TAG = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis)"
+_REASONING_TAG = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis"
+_REASONING_TAG += r"|scratchpad|tool_call|function_call)"
 _REASONING = re.compile(
     rf"<({_REASONING_TAG})\b[^>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
 )
 _REASONING_END = re.compile(rf"\A.*</{_REASONING_TAG}\s*>", re.DOTALL | re.IGNORECASE)
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}")
 _BOXED = re.compile(
     r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)"
     r"|\\boxed\{([^{}]*)\}|<answer>(.*?)(?:</answer>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
+_BEFORE_ANSWER = re.compile(r"\A.*\n\W*(?:final )?answer\W*:", re.DOTALL | re.IGNORECASE)
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|eot|end|endoftext|end_of_text|return|end_of_turn_token"
     r"|end.of.sentence)\|>|</s>|<eos>|<end_of_turn>|<end_of_utterance>",
@@ -138,23 +143,27 @@ _CHATTER = re.compile(
 _REFUSAL = re.compile(
     r"^\W*(?:i'?m |i am )(?:very |so |really )?(?:sorry|afraid|unable)\b"
     r"|^\W*(?:very |so )?sorry\b(?!-)|^\W*unable to\b"
-    r"|\bI (?:cannot|can'?t|can not|am unable|am not able|won'?t|will not|must decline|apologi[sz]e"
-    r"|do not have the ability|don'?t have the ability)\b"
+    r"|\b(?:I|we) (?:cannot|can'?t|can not|(?:am|are) (?:unable|not able)|won'?t|will not"
+    r"|(?:must|have to) (?:decline|refuse)|decline to|refuse to|apologi[sz]e"
+    r"|(?:do not|don'?t) (?:have the ability|feel comfortable|know\b))"
     r"|\bI (?:do not|don'?t) see (?:any|an) image\b"
-    r"|\bI'm (?:sorry|unable|not able|not comfortable|just an ai|an ai)\b|\bmy apologies\b"
+    r"|\b(?:I'm|I am|we are|we're) (?:sorry|unable|just an ai|an ai"
+    r"|not (?:able|comfortable|allowed|permitted|authori[sz]ed|going to|sure))\b|\bmy apologies\b"
     r"|\bas an? (?:ai|(?:large )?(?:language|multimodal|vision) model)\b"
-    r"|\b(?:can'?t|cannot|unable to) (?:assist|help|comply|fulfil|process)"
-    r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)",
+    r"|\b(?:can'?t|cannot|can not|unable to) (?:assist|help|comply|fulfil|process)"
+    r"|\bcannot be (?:described|determined|identified|processed|shown|displayed)\b"
+    r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)"
+    r"|\b(?:request|content|response|answer|image) (?:(?:is|was|has been) )?"
+    r"(?:declined|blocked|refused|denied|filtered|withheld|redacted|removed)\b"
+    r"|\b(?:against|violates?) (?:my|our|the|its)? ?(?:\w+ )?(?:polic|guidelines|terms|rules)"
+    r"|^\W*(?:an? )?(?:\w+ )?error (?:occurred|has)\b|^\W*error\s*[:\d]"
+    r"|^\W*(?:it(?:'s| is) )?(?:unclear|unknown|uncertain|unidentifiable)\W*$"
+    r"|\b(?:lo siento|no puedo|desole|je ne peux|tut mir leid|ich kann|mi dispiace|nao posso)\b",
     re.IGNORECASE,
 )
-_FOREIGN_ARTICLES = {  # none that is an English word as well
-    *("un", "une", "des", "les", "du", "le", "la"),  # French
-    *("el", "los", "las", "una", "unos", "unas", "um", "uma", "uns", "umas", "il", "lo", "gli"),
-    *("der", "das", "dem", "ein", "eine", "einen", "einem", "het", "een"),  # German, Dutch
-}
 _ASCII = str.maketrans(
     {
-        **dict.fromkeys("、。，；・•●▪◦‣⁃·∙■□✓✔➢➤\u2028\u2029\x85", ","),
+        **dict.fromkeys("、。，；・•●▪◦‣⁃·∙■□✓✔➢➤\t\u2028\u2029\x85", ","),
         **dict.fromkeys("،؛", ","),  # Arabic
         **dict.fromkeys("’‘‛′ʼ´`", "'"),
         **dict.fromkeys("“”„«»‹›「」『』【】《》", '"'),
@@ -193,7 +202,7 @@ def _strings(value: Any) -> list[str]:  # noqa: ANN401 - any JSON value
 
 def _without_markup(text: str) -> str:
     text = _TAG.sub(",", _INLINE_TAG.sub("", _LINK.sub(r"\1", text)))
-    text = re.sub(r"^\s*[-*+>#]+\s", ",", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*[-*+>#]+\s|(?<=\s)[*+>]\s|(?<!\S)#(?=\w)", ",", text, flags=re.MULTILINE)
     text = re.sub(r"\bn/a\b", "none", text, flags=re.IGNORECASE)
     return re.sub(r"\*+|__+|~~|`|\\", "", text)
 

@@ -80,7 +80,8 @@ QUESTIONS = {
 
 _WORDS = 6  # in a name; what is longer is a sentence about the image
 _NOTHING = re.compile(
-    r"(?:none|nothing|not applicable)\b|no (?:other|visible|background|objects?|things?)\b",
+    r"(?:none|nothing|not applicable|null|nil)\b|(?:no|blank|empty)$"
+    r"|(?:there (?:is|are) )?no (?:other|visible|background|surroundings?|objects?|things?)\b",
     re.IGNORECASE,
 )
 
