@@ -335,3 +335,22 @@ def test_what_is_printable_is_one_line_and_moves_no_cursor(text):
     assert "\x1b" not in shown
     if text.isprintable():
         assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (r'{"name": "\ud800cat"}', r"half of a character, '\\ud800'"),
+        (r'{"name": "\uDE00"}', r"half of a character, '\\ude00'"),
+        ('{"a": "cat", "a": "dog"}', "the key 'a' is listed twice"),
+    ],
+)
+def test_json_that_no_text_can_hold_or_that_loses_a_name_is_refused(tmp_path, text, reason):
+    path = tmp_path / "names.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"names.json: not readable as JSON \({reason}"):
+        read_json(path)
+    with pytest.raises(InputError, match=rf"names.json, line 1: .*{reason}"):
+        read_jsonl(path)
+    path.write_text(r'{"name": "\ud83d\ude00"}')
+    assert read_json(path) == read_jsonl(path)[0] == {"name": "\U0001f600"}

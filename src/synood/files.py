@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -31,6 +32,7 @@ _MARKS = {  # byte-order marks
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")  # escapes that are a character in pairs alone
 MAX_TEXT = 2**30  # bytes of a text that is read whole; ImageNet's longest list has 70 MB
 
 
@@ -249,7 +251,7 @@ def _line_of(data: bytes, position: int) -> str:
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
     """Read JSON; a missing or malformed file is an `InputError` that names it."""
     try:
-        return json.loads(read_text(path))
+        return _parsed(read_text(path))
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -263,7 +265,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     # not splitlines(): it also splits at separators that may stand inside a JSON string
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         try:
-            row = json.loads(line)
+            row = _parsed(line)
         except (ValueError, RecursionError) as error:
             raise InputError(
                 f"{readable(path)}, line {number}: not a JSON object ({error})"
@@ -272,6 +274,26 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise InputError(f"{readable(path)}, line {number}: not a JSON object")
         rows.append(row)
     return rows
+
+
+def _parsed(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON; a key that is there twice and half of an escaped character are a `ValueError`."""
+    value = json.loads(text, object_pairs_hook=_object)
+    if _HALVES.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"half of a character, {error.object[error.start]!a}") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is listed twice in one object")
+    return found
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -142,6 +142,10 @@ UNUSABLE = [
     (422, {"detail": "aspect ratio must be below 200"}, "HTTP 422: .*aspect ratio"),
     (413, "Payload too large", "HTTP 413: .*Payload too large"),
     (400, "", "HTTP 400: .*no reason given"),
+    (200, choice({"content": "sofa"}, "IMAGE_SAFETY"), "content filter stopped the answer"),
+    (200, choice({"content": "I would"}, "refusal"), "content filter stopped the answer"),
+    (200, choice({"content": "a wooden"}, "model_length"), "cut short"),
+    (200, {"msg": "flagged as unsafe"}, "refused the image .*flagged as unsafe"),
 ]
 
 
@@ -183,6 +187,9 @@ STOPS = [
     (429, {"error": {"code": "insufficient_quota", "message": "You exceeded"}}, "no credit left"),
     (429, {"error": {"message": "You exceeded your current quota"}}, "no credit left"),
     (402, {"error": {"message": "Payment required"}}, "no credit left.*Payment required"),
+    (200, {"base_resp": {"status_msg": "insufficient balance"}}, "no credit left.*insufficient"),
+    (400, {"error": {"message": "Unrecognized request argument: top_k"}}, "see base_url, model"),
+    (403, "<html>Sorry, you have been blocked</html>", "HTTP 403: .*you have been blocked"),
     (400, {"error": {"message": "Your credit balance is too low"}}, "no credit left"),
     (200, {"error": {"code": 402, "message": "Insufficient credits"}}, "no credit left"),
     (
@@ -204,6 +211,14 @@ def test_what_would_meet_every_image_stops_at_once_with_its_reason(status, body,
         describer(chat, concurrency=1).describe(pictures(3), ["dog"] * 3)
     assert len(chat.requests) == 1
     assert slept == []
+
+
+def test_a_wait_that_is_asked_for_buys_no_credit():
+    reply = Reply(429, {"error": {"code": "insufficient_quota", "message": "You exceeded"}})
+    reply.headers["Retry-After"] = "20"
+    with serving(Chat(answer=reply)) as chat, pytest.raises(InputError, match="no credit left"):
+        describer(chat).describe(pictures(1), ["dog"])
+    assert len(chat.requests) == 1
 
 
 BUSY = [

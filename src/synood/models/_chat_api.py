@@ -33,16 +33,27 @@ _FILTERED = re.compile(
 )
 _NO_CREDIT = re.compile(
     r"insufficient[ _](?:user[ _])?(?:quota|balance|credits?|funds)|billing_(?:\w*limit|not_active)"
-    r"|credit balance is too low|exceeded your current quota",
+    r"|credit balance is too low",
     re.IGNORECASE,
 )
+_NO_QUOTA = re.compile("exceeded your current quota", re.IGNORECASE)  # of a month or of a minute
 _SETTINGS = re.compile(
     r"api.?key|model_?not_?found|unsupported_(?:parameter|value)|unknown_parameter"
-    r"|(?:unsupported|unknown|unrecognized|unexpected|invalid) (?:parameter|field|argument|model)"
+    r"|(?:unsupported|unknown|unrecognized|unexpected|invalid)"
+    r" (?:\w+ )?(?:parameter|field|argument|model)"
+    r"|extra inputs are not permitted|max_(?:completion_)?tokens|temperature|deprecated"
     r"|model\W+\S+ (?:does not exist|is not|not found)|extra_forbidden|does not support image"
     r"|not a multimodal model|unknown name",
     re.IGNORECASE,
 )
+
+
+_REASONS = ("detail", "message", "msg", "errors", "error_msg", "error_message", "base_resp")
+_STOPPED = re.compile(  # finish reasons
+    "content|(?:image_)?safety|prohibited|blocklist|blocked|sensitive|recitation|refusal|spii"
+    "|guardrail"
+)
+_CUT_SHORT = re.compile("length|max|model_length|model_context|token")
 
 
 class RetryError(Exception):
@@ -163,14 +174,15 @@ class ChatApi:
         trouble = f"HTTP {status}: {said}" if code == status else f"an error in its reply: {said}"
         wait = _asked_wait(headers)
         may_wait = wait is not None or re.search(r"(?:retry|try again) in", text, re.IGNORECASE)
-        if code == 402 or (_NO_CREDIT.search(text) and not may_wait):
+        if code == 402 or _NO_CREDIT.search(text) or (_NO_QUOTA.search(text) and not may_wait):
             return InputError(
                 f"endpoint {self.base_url}: the account has no credit left ({trouble}); answers so "
                 "far are kept, so add credit and give the command again"
             )
         if code in RETRIED or (code >= 500 and code != 501):
             return RetryError(trouble, wait, of_image=code >= 500)
-        if code in OF_THE_IMAGE | {0, 403} and _FILTERED.search(text):
+        is_page = text.lstrip().startswith("<")  # of a firewall: it concerns no image
+        if code in OF_THE_IMAGE | {0, 403} and _FILTERED.search(text) and not is_page:
             return AnswerError(f"the provider refused the image ({trouble})")
         if code in OF_THE_IMAGE and not _SETTINGS.search(text):
             return AnswerError(f"the provider did not take the image ({trouble})")
@@ -193,7 +205,9 @@ def _error_in(payload: Any) -> Any:  # noqa: ANN401 - any JSON value
     choices = payload.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         return choices[0].get("error") or None
-    return None if choices is not None else payload.get("detail") or payload.get("message")
+    if choices is not None:
+        return None
+    return next((payload[key] for key in _REASONS if payload.get(key)), None)
 
 
 def _message(error: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -202,7 +216,8 @@ def _message(error: Any) -> str:  # noqa: ANN401 - any JSON value
         return error
     if not isinstance(error, dict):
         return ""
-    words = [error.get("code") or error.get("type"), error.get("message")]
+    keys = (("code", "type", "status_code"), ("message", "msg", "status_msg"))
+    words = [next((error[key] for key in group if error.get(key)), None) for group in keys]
     return ": ".join(str(word) for word in words if word)
 
 
@@ -217,7 +232,7 @@ def _answer(payload: Any) -> str:  # noqa: ANN401 - any JSON value
     try:
         choice = payload["choices"][0]
         reason = str(choice.get("finish_reason")).lower()
-        if re.match("content_?filter|safety|prohibited|blocklist|sensitive|recitation", reason):
+        if _STOPPED.match(reason):
             raise AnswerError("the provider's content filter stopped the answer")
         message = choice["message"]
         content, refusal = _content(message.get("content")), message.get("refusal")
@@ -226,10 +241,10 @@ def _answer(payload: Any) -> str:  # noqa: ANN401 - any JSON value
     if refusal:
         raise AnswerError(f"the model refused to answer ({excerpt(str(refusal))})")
     if content.strip():
-        return whole_items(content) if reason in {"length", "max_tokens"} else content
+        return whole_items(content) if _CUT_SHORT.match(reason) else content
     if message.get("tool_calls") or message.get("function_call"):
         raise AnswerError("the model called a tool in place of an answer")
-    if reason in {"length", "max_tokens"}:
+    if _CUT_SHORT.match(reason):
         raise AnswerError(
             "the model reached the limit of tokens before it answered; allow more with "
             '"extra": {"max_tokens": 2000}'
