@@ -18,7 +18,7 @@ PACKAGE = Path(synood.__file__).parent
 TOOLS = Path(__file__).parents[1] / "tools"
 
 ROOMS = (
-    "errors", "arrays", "settings", "files", "progress", "executor",
+    "errors", "arrays", "settings", "files", "artifacts", "progress", "executor",
     "metrics", "scores", "labels", "images", "mini", "models", "features", "synthesis", "tuning",
     "detector", "pipeline", "benchmark", "serving", "deploy", "cli",
 )  # fmt: skip

@@ -107,3 +107,13 @@ def test_a_file_is_read_once_for_each_label(tmp_path):
 def test_an_unreadable_file_is_named_with_what_ships(tmp_path):
     with pytest.raises(InputError, match=r"absent\.txt: no such file.*or neglabel-imagenet"):
         read_labels(tmp_path / "absent.txt")
+
+
+def test_a_json_list_holds_labels_and_other_json_none(tmp_path):
+    path = tmp_path / "negatives.json"
+    path.write_text('["rope", "the nice lamp"]')
+    assert [word.text for word in read_labels(path).words] == ["rope", "lamp"]
+    for text in ('{"rope": 1}', "[1]", '"rope"'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"negatives\.json: needs a JSON list"):
+            read_labels(path)

@@ -38,13 +38,16 @@ def calibrate(
         score_images,
         warn_of_tuned_images,
     )
-    from synood.cli.outputs import check_detector_directory
+    from synood.cli.outputs import check_detector_directory, check_output_directory
     from synood.images.sources import find_images
     from synood.metrics import checked_rate
 
     checked_rate(tpr)
     check_fraction(max_bad)
-    check_detector_directory(out or detector, overwrite or out is None)
+    if out is not None:
+        check_detector_directory(out, overwrite)
+    else:
+        check_output_directory(detector, overwrite=True)
     index = find_images([id])
     judge = load_detector(detector, device)
     warn_of_tuned_images(detector, index)

@@ -112,7 +112,11 @@ def training_images(
     if (images is None) == (data.benchmark is None):
         raise InputError("fit: give either a folder of images or --benchmark")
     if data.benchmark is None:
+        from synood.artifacts import artifact_at
         from synood.images.sources import folder_per_class, read_class_names
+
+        if (found := artifact_at(Path(str(images)))) not in ("", "a directory of results"):
+            raise InputError(f"{images}: is {found}; fit needs one folder of images per class")
 
         given = None if classes is None else read_class_names(classes)
         return folder_per_class(Path(str(images)), given)

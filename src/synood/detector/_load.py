@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import synood
+from synood.artifacts import artifact_at, mistaken_for
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration
 from synood.errors import CheckpointError, InputError
@@ -118,11 +119,17 @@ def _no_detector(directory: Path) -> str:
         return _unfinished(directory)
     if directory.name == "detector" and _is_run(directory.parent):
         return _unfinished(directory.parent)
-    if directory.is_dir():
+    if artifact_at(directory) == "a detector":
         return f"{directory / CONFIG}: missing; restore the detector directory or save it again"
-    what = (
-        "is a file, not the directory of a detector" if directory.exists() else "no such directory"
-    )
+    if mistake := mistaken_for(directory, "a detector"):
+        return f"{mistake}; `synood zero-shot` and `synood fit` make one from class names or images"
+    what = "no such directory"
+    if directory.exists():
+        what = (
+            "holds no detector"
+            if directory.is_dir()
+            else "is a file, not the directory of a detector"
+        )
     return f"{directory}: {what}; give one that `synood fit` or `save_pretrained` made"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from synood.errors import InputError
-from synood.files import fingerprint, read_text, text_lines
+from synood.files import fingerprint, read_json, read_text, text_lines
 from synood.labels.forms import NameForms
 from synood.labels.prompts import PROMPT_SETS
 from synood.labels.wordnet import Word, read_wordnet, shipped_words
@@ -83,7 +83,10 @@ def read_labels(name_or_path: str | Path) -> LabelList:
             f"{path}: no such file; give a text file with one word per line, or "
             + " or ".join(SHIPPED_LISTS)
         )
-    return label_list(text_lines(read_text(path)), path.name)
+    entries = read_json(path) if path.suffix.lower() == ".json" else text_lines(read_text(path))
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise InputError(f"{path}: needs a JSON list of negative labels, or one per line of a .txt")
+    return label_list(entries, path.name)
 
 
 def given_labels(negatives: GivenNegatives) -> LabelList:

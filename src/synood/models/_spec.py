@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import synood
+from synood.artifacts import mistaken_for
 from synood.errors import CheckpointError
 from synood.files import read_json
 from synood.models.catalog import pinned
@@ -63,9 +64,8 @@ def _found(name: str) -> tuple[Path | None, dict[str, Any], str]:
     path = root / "bundle.json"
     if not path.is_file():
         named = ", ".join(repr(known) for known in ("mini", "paper", *VARIANTS))
-        raise CheckpointError(
-            f"{path}: no such file; give {named} or a directory that holds a bundle.json"
-        )
+        problem = mistaken_for(root, "a bundle of models") or f"{path}: no such file"
+        raise CheckpointError(f"{problem}; give {named} or a directory that holds a bundle.json")
     spec = read_json(path)
     _check_spec(spec, str(path))
     return root, spec, str(path)

@@ -203,6 +203,8 @@ def _recipe_source(recipe: str | Path) -> tuple[Recipe, dict[str, object], str]:
     path = Path(recipe)
     if path.suffix != ".toml":
         names = ", ".join(RECIPES)
+        if (path / "run.toml").is_file():
+            names = f"{path / 'run.toml'}, {names}"
         raise InputError(f"unknown recipe {str(recipe)!r}: use {names} or a path ending in .toml")
     document = _read_toml(path)
     nested = document.get("recipe", document)

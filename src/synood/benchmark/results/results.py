@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from synood.artifacts import mistaken_for
 from synood.errors import InputError
 from synood.files import read_json, write_json
 from synood.metrics import OODMetrics, bootstrap_interval, ood_metrics
@@ -105,6 +106,8 @@ def write_results(path: Path, results: Results) -> None:
 
 def read_results(path: Path) -> Results:
     """Read a `results.json`; an `InputError` names the file, the row and the wrong field."""
+    if not path.is_file() and (mistake := mistaken_for(path.parent, "a directory of results")):
+        raise InputError(f"{mistake}; `synood evaluate`, `demo` and `reproduce` write results")
     value = read_json(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a results file, its top level is not an object")

@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from synood.artifacts import mistaken_for
 from synood.errors import InputError
-from synood.files import read_jsonl, replacing_directory, write_text
+from synood.files import read_jsonl, readable, replacing_directory, write_text
 from synood.images.remote import RemotePath, as_path
 from synood.pipeline.export.card import MARK, data_card
 from synood.pipeline.export.formats import PER_SHARD, WRITERS
@@ -106,12 +107,15 @@ def read_samples(run: Path, class_names: list[str]) -> list[Sample]:
 
 
 def _run_file(run: Path) -> dict[str, Any]:
+    if not (run / "run.toml").is_file():
+        problem = mistaken_for(run, "a run") or f"{readable(run)}: no run.toml there"
+        raise InputError(f"{problem}; name the directory of a run of `synood fit`")
     try:
         document = tomllib.loads((run / "run.toml").read_text(encoding="utf-8"))
         _ = document["inputs"]["classes"], document["models"], document["versions"]
-    except FileNotFoundError:
-        raise InputError(f"{run}: no run.toml there; name the directory of a run") from None
-    except (OSError, ValueError, KeyError) as error:
+    except KeyError as error:
+        raise InputError(f"{run}/run.toml: lacks {error}; run `synood fit` again") from None
+    except (OSError, ValueError) as error:
         raise InputError(f"{run}/run.toml: cannot be used ({error})") from None
     return document
 
