@@ -49,13 +49,13 @@ def calibrate(
     else:
         check_output_directory(detector, overwrite=True)
     index = find_images([id])
-    judge = load_detector(detector, device)
+    loaded = load_detector(detector, device)
     warn_of_tuned_images(detector, index)
     with reporter() as progress:
-        scored = score_images(judge, index, "calibrate", progress, max_bad)
+        scored = score_images(loaded, index, "calibrate", progress, max_bad)
     warn_of_unreadable(scored.unreadable, "calibrate")
-    judge = judge.calibrate(scored.scores, tpr)
-    judge.save_pretrained(out or detector)
-    deliver(detector_text(judge))
-    if judge.calibration and judge.calibration.warning:
-        warn(judge.calibration.warning)
+    loaded = loaded.calibrate(scored.scores, tpr)
+    loaded.save_pretrained(out or detector)
+    deliver(detector_text(loaded))
+    if loaded.calibration and loaded.calibration.warning:
+        warn(loaded.calibration.warning)

@@ -76,15 +76,15 @@ ones.
         check_output_file(target, overwrite or out is None)
     own = None if id is None else find_images([id])
     sets = ood_sets(ood, near_ood) if own else []
-    judge, notes = load_detector(detector, device, models), []
+    loaded, notes = load_detector(detector, device, models), []
     if preprocess is not None:
-        judge, sentence = with_preprocess(judge, preprocess)
+        loaded, sentence = with_preprocess(loaded, preprocess)
         notes = [sentence] if sentence else []
     if benchmark is None and own is not None:
         warn_of_tuned_images(detector, own)
-        results, table = _on_own(judge, own, sets, max_bad)
+        results, table = _on_own(loaded, own, sets, max_bad)
     else:
-        results, table = _on_benchmark(judge, str(benchmark), root, run, notes, max_bad)
+        results, table = _on_benchmark(loaded, str(benchmark), root, run, notes, max_bad)
     if target is not None:
         write_results(target, results)
     deliver("".join(f"note: {sentence}\n" for sentence in notes) + table + "\n")
@@ -104,7 +104,7 @@ def _check_inputs(
 
 
 def _on_own(
-    judge: OODDetector,
+    detector: OODDetector,
     own: ImageIndex,
     sets: Sequence[tuple[str, ImageIndex, OodGroup]],
     max_bad: float,
@@ -116,7 +116,7 @@ def _on_own(
 
     with reporter() as progress:
         found = [
-            (name, group, score_images(judge, index, name, progress, max_bad))
+            (name, group, score_images(detector, index, name, progress, max_bad))
             for name, index, group in [("id", own, None), *sets]
         ]
     for name, _, scored in found:
@@ -125,12 +125,12 @@ def _on_own(
         ScoredSet(name if group else "in-distribution", scored.index, scored.scores, group or "far")
         for name, group, scored in found
     ]
-    results = evaluate_detector(judge, inside, outside)
+    results = evaluate_detector(detector, inside, outside)
     return results, text_table(results.rows, titles((NEGLABEL, SYNOOD)))
 
 
 def _on_benchmark(
-    judge: OODDetector,
+    detector: OODDetector,
     name: str,
     root: Path | None,
     run: Path | None,
@@ -146,7 +146,7 @@ def _on_benchmark(
     notes += _differences(name, root, suite)
     with reporter() as progress:
         cache = run and run / "features"
-        results = evaluate_suite(judge, suite, progress, cache, notes, max_bad)
+        results = evaluate_suite(detector, suite, progress, cache, notes, max_bad)
     for unread, reasons in results.run.get("unreadable", {}).items():
         warn_of_unreadable(reasons, unread)
     return results, table_with_published(results, name, titles((NEGLABEL, SYNOOD)))

@@ -49,11 +49,11 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     if out is not None:
         check_output_file(out, overwrite)
     index = find_images(paths)
-    judge = load_detector(detector, device, models)
-    if fail_on_ood and judge.threshold is None:
+    loaded = load_detector(detector, device, models)
+    if fail_on_ood and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     with executor.opened() as workers, reporter() as progress:
-        predictions = predict_index(judge, index, workers, partial(progress, "score"))
+        predictions = predict_index(loaded, index, workers, partial(progress, "score"))
     text = predictions_text(predictions, format)
     if format == "table" and out is None:
         deliver(text)
