@@ -112,6 +112,10 @@ USABLE = [
     choice({"content": "sofa, lamp", "reasoning_content": "hm", "tool_calls": [], "refusal": None}),
     choice({"content": "sofa, lamp"}, None),
     choice({"content": "sofa, lamp, wooden fl"}, "length"),
+    choice({"content": "sofa, lamp, wooden fl"}, "max_output_tokens"),
+    choice({"content": "sofa, lamp, wooden fl"}, "abort"),
+    choice({"content": [None, {"type": "text", "text": {"value": "sofa, lamp"}}]}),
+    choice({"content": "sofa, lamp \ud83d"}),
 ]
 
 
@@ -200,6 +204,11 @@ STOPS = [
     (400, {"error": {"message": "API key not valid"}}, "API key not valid"),
     (404, {"error": {"message": "no such model"}}, "HTTP 404: .*no such model"),
     (401, {"detail": "bad key"}, "HTTP 401: .*bad key"),
+    (429, {"error": {"message": "Quota exceeded: 50 a day"}}, "no credit left.*50 a day"),
+    (429, {"error": {"message": "Daily limit reached"}}, "no credit left.*Daily limit"),
+    (200, {"code": "401", "msg": "bad key"}, "401: bad key"),
+    (200, {"object": "error", "code": 404, "message": "no such model"}, "404: no such model"),
+    (200, {"errors": [{"message": "bad API key"}]}, "bad API key"),
     (307, "moved", "HTTP 307"),
     (200, "<!doctype html><p>Welcome", "replies with a web page; see base_url"),
 ]

@@ -66,6 +66,9 @@ LEAD_INS = [
     ("1. **Sofa**: a large brown sofa behind it\n2. **Lamp**: next to the sofa", "Sofa, Lamp"),
 ]
 MARKUP = [
+    ("a. sofa b. lamp 1- rug", "sofa, lamp, rug"),
+    ("* sofa * lamp", "sofa, lamp"),
+    ("| item |\n|---|\n| sofa |", "sofa"),
     ('"sofa", "lamp"', "sofa, lamp"),
     ("“sofa”, ‘lamp’", "sofa, lamp"),
     ("**sofa**, *lamp*, __rug__, `window`", "sofa, lamp, rug, window"),
@@ -90,6 +93,13 @@ LETTERS = [
     ("\x00sofa\x07, lamp", "sofa, lamp"),
 ]
 REASONING = [
+    ("### Thinking\nThe dog, in a room.\n### Answer\nsofa, lamp", "sofa, lamp"),
+    ("<unused94>thought\na dog<unused95>sofa", "sofa"),
+    (
+        "<|begin_of_thought|>hm<|end_of_thought|><|begin_of_solution|>sofa<|end_of_solution|>",
+        "sofa",
+    ),
+    ("<antThinking>hm, a room</antThinking>sofa", "sofa"),
     ("<think>The dog, a cat?</think>sofa, lamp", "sofa, lamp"),
     ("the dog sits, so\n</think>\n\nsofa, lamp", "sofa, lamp"),
     ("<thinking>\nhm\n</thinking>sofa", "sofa"),
@@ -111,6 +121,7 @@ REASONING = [
     ("Thinking: a sofa or a bed?\n\n**Final answer:** sofa, lamp", "sofa, lamp"),
 ]
 TOKENS = [
+    ("sofa,Ġlamp<0x0A>rug", "sofa, lamp, rug"),
     ("sofa, lamp<|im_end|>", "sofa, lamp"),
     ("sofa, lamp</s>", "sofa, lamp"),
     ("<s>sofa, lamp</s><pad><pad>", "sofa, lamp"),
@@ -174,6 +185,11 @@ def test_an_answer_is_cleaned(answer, expected):
         ("**I am unable to comply.**", "the model refused to answer"),
         ("A dog-free view over a garden in which several old trees stand", "holds no short name"),
         ("word " * 50, "holds no short name"),
+        ("The dog is lying on the grass beside a wooden fence.", "holds no short name"),
+        ("[REDACTED]", "the model refused to answer"),
+        ("Internal server error", "the model refused to answer"),
+        ("Rate limit exceeded", "the model refused to answer"),
+        ("Content not available", "the model refused to answer"),
     ],
 )
 def test_an_answer_that_cannot_be_used_says_why(answer, reason):

@@ -49,8 +49,9 @@ def without_reasoning(answer: str) -> str:
     """
     text = html.unescape(answer).translate(_BRACKETS)
     text = re.sub(r"\[(/?THINK)\]|<\|(/?think\w*)\|>", r"<\1\2>", text, flags=re.IGNORECASE)
-    text = re.sub(r"<\|START_THINKING\|>", "<think>", text)
-    text = re.sub(r"<\|END_THINKING\|>", "</think>", text)
+    text = _BYTES.sub(lambda found: chr(int(found[1], 16)), text)
+    text = _THINKING_BEGINS.sub("<think>", text)
+    text = _THINKING_ENDS.sub("</think>", text)
     text = _REASONING.sub("", text)
     text = _REASONING_END.sub("", text)  # the template has opened it
     if "<|message|>" in text:  # several channels; only the last one answers
@@ -82,8 +83,13 @@ def excerpt(text: str, length: int = 80) -> str:
     return f'"{line}"' if len(line) <= length else f'"{line[:length].rstrip()}..."'
 
 
+_BYTES = re.compile(r"<0x([0-7][0-9A-Fa-f])>")  # tokens of Llama's that stand for a byte
+_THINKING_BEGINS = re.compile(
+    r"<\|START_THINKING\|>|<unused94>(?:thought)?|<\|(?:begin|start)_of_(?:thought|thinking)\|>"
+)
+_THINKING_ENDS = re.compile(r"<\|END_THINKING\|>|<unused95>|<\|end_of_(?:thought|thinking)\|>")
 _REASONING_TAG = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis"
-_REASONING_TAG += r"|scratchpad|tool_call|function_call)"
+_REASONING_TAG += r"|scratchpad|antthinking|rationale|details|tool_call|function_call)"
 _REASONING = re.compile(
     rf"<({_REASONING_TAG})\b[^>]*>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
 )
@@ -94,7 +100,9 @@ _BOXED = re.compile(
     r"|\\boxed\{([^{}]*)\}|<answer>(.*?)(?:</answer>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-_BEFORE_ANSWER = re.compile(r"\A.*\n\W*(?:final )?answer\W*:", re.DOTALL | re.IGNORECASE)
+_BEFORE_ANSWER = re.compile(
+    r"\A.*\n\W*(?:final )?answer(?:\W*:|[*_ ]*$)", re.DOTALL | re.IGNORECASE | re.MULTILINE
+)
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|eot|end|endoftext|end_of_text|return|end_of_turn_token"
     r"|end.of.sentence)\|>|</s>|<eos>|<end_of_turn>|<end_of_utterance>",
@@ -110,7 +118,7 @@ _TOKENS = re.compile(
     r"<\|[^<>|]*\|>|</?(?:s|pad|unk|bos|eos|image|unused\d+|extra_id_\d+)>|\[/?INST\]|<</?SYS>>",
     re.IGNORECASE,
 )
-_BRACKETS = str.maketrans({"◁": "<", "▷": ">", "｜": "|"})
+_BRACKETS = str.maketrans({"◁": "<", "▷": ">", "｜": "|", "Ġ": " ", "Ċ": "\n"})
 
 _INLINE_TAG = re.compile(r"</?(?:b|i|em|strong|u|s|span|code|mark|font|a|sub|sup)(?:\s[^<>]*)?>")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -120,11 +128,12 @@ _JSON_KEY = re.compile(r'"[\w -]*"\s*:')
 
 _SEPARATORS = re.compile(
     r"(?<!\w)\(?(?:\d{1,2}|[a-hA-H]|[ivxIVX]{1,4})\)"  # 1) (2) c) iv)
-    r"|(?<![\w.])\d{1,2}(?:[.:]\s+|\.(?=[A-Za-z])|\s-\s)"  # 1. sofa 2.lamp 3 - rug
+    r"|(?<![\w.])\d{1,2}(?:[.:]\s+|\.(?=[A-Za-z])|\s?-\s)"  # 1. sofa 2.lamp 3 - rug
+    r"|(?<![\w.])[a-hA-H]\.\s+"  # a. sofa
     r"|[,;\n\r|!?()/&]|\s-+\s|(?<=[a-z\"'\]])\.(?=\s|$)|\b[aA]nd\b|\bas well as\b"
 )
 _LABEL = (
-    r"(?:answers?|surroundings|background|foreground|things|objects|items|elements"
+    r"(?:answers?|surroundings|background|foreground|things?|objects?|items?|elements?|reasoning"
     r"|materials?|places?|names|list|output|response|result|environment|setting|scene|context"
     r"|caption|description|assistant)"
 )
@@ -154,7 +163,8 @@ _REFUSAL = re.compile(
     r"|\bcannot be (?:described|determined|identified|processed|shown|displayed)\b"
     r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)"
     r"|\b(?:request|content|response|answer|image) (?:(?:is|was|has been) )?"
-    r"(?:declined|blocked|refused|denied|filtered|withheld|redacted|removed)\b"
+    r"(?:declined|blocked|refused|denied|filtered|withheld|redacted|removed|(?:un|not )available)\b"
+    r"|^\W*(?:redacted|blocked|filtered|censored|(?:internal )?server error)\W*$|^\W*rate limit"
     r"|\b(?:against|violates?) (?:my|our|the|its)? ?(?:\w+ )?(?:polic|guidelines|terms|rules)"
     r"|^\W*(?:an? )?(?:\w+ )?error (?:occurred|has)\b|^\W*error\s*[:\d]"
     r"|^\W*(?:it(?:'s| is) )?(?:unclear|unknown|uncertain|unidentifiable)\W*$"

@@ -33,10 +33,12 @@ _FILTERED = re.compile(
 )
 _NO_CREDIT = re.compile(
     r"insufficient[ _](?:user[ _])?(?:quota|balance|credits?|funds)|billing_(?:\w*limit|not_active)"
-    r"|credit balance is too low",
+    r"|credit balance is too low|(?:daily|monthly)[ _](?:\w+[ _])?limit",
     re.IGNORECASE,
 )
-_NO_QUOTA = re.compile("exceeded your current quota", re.IGNORECASE)  # of a month or of a minute
+_NO_QUOTA = re.compile(
+    "exceeded your current quota|quota (?:exceed|exhaust)ed", re.IGNORECASE
+)  # of a month or of a minute
 _SETTINGS = re.compile(
     r"api.?key|model_?not_?found|unsupported_(?:parameter|value)|unknown_parameter"
     r"|(?:unsupported|unknown|unrecognized|unexpected|invalid)"
@@ -53,7 +55,8 @@ _STOPPED = re.compile(  # finish reasons
     "content|(?:image_)?safety|prohibited|blocklist|blocked|sensitive|recitation|refusal|spii"
     "|guardrail"
 )
-_CUT_SHORT = re.compile("length|max|model_length|model_context|token")
+_OUT_OF_TOKENS = re.compile("length|max|model_length|model_context|token")
+_BROKEN_OFF = re.compile("error|abort|cancel|incomplete|time_?out")
 
 
 class RetryError(Exception):
@@ -207,7 +210,10 @@ def _error_in(payload: Any) -> Any:  # noqa: ANN401 - any JSON value
         return choices[0].get("error") or None
     if choices is not None:
         return None
-    return next((payload[key] for key in _REASONS if payload.get(key)), None)
+    found = next((payload[key] for key in _REASONS if payload.get(key)), None)
+    if isinstance(found, str):
+        return {**payload, "message": found}
+    return found[0] if isinstance(found, list) and len(found) == 1 else found
 
 
 def _message(error: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -240,11 +246,13 @@ def _answer(payload: Any) -> str:  # noqa: ANN401 - any JSON value
         raise RetryError("an answer that is no chat completion") from None
     if refusal:
         raise AnswerError(f"the model refused to answer ({excerpt(str(refusal))})")
+    content = content.encode(errors="replace").decode()  # half a character, of an answer cut short
     if content.strip():
-        return whole_items(content) if _CUT_SHORT.match(reason) else content
+        cut = _OUT_OF_TOKENS.match(reason) or _BROKEN_OFF.match(reason)
+        return whole_items(content) if cut else content
     if message.get("tool_calls") or message.get("function_call"):
         raise AnswerError("the model called a tool in place of an answer")
-    if _CUT_SHORT.match(reason):
+    if _OUT_OF_TOKENS.match(reason):
         raise AnswerError(
             "the model reached the limit of tokens before it answered; allow more with "
             '"extra": {"max_tokens": 2000}'
@@ -261,10 +269,13 @@ def _content(content: Any) -> str:  # noqa: ANN401 - any JSON value
     for part in parts:
         if isinstance(part, str):
             texts.append(part)
+        elif part is None:
+            continue
         elif part.get("type") == "refusal":
             raise AnswerError(f"the model refused to answer ({excerpt(str(part.get('refusal')))})")
         elif part.get("type", "text") in {"text", "output_text"}:
-            texts.append(str(part.get("text") or ""))
+            text = part.get("text") or ""
+            texts.append(str(text["value"] if isinstance(text, dict) else text))
     return "".join(texts)
 
 

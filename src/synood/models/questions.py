@@ -53,11 +53,12 @@ class Question:
         kept: list[str] = []
         nothing_else = False
         for name in answer_names(answer):
+            few = len(name.split()) <= _WORDS
             if _NOTHING.match(name) or names_overlap(name, class_name):
-                nothing_else = True
+                nothing_else |= few  # a sentence that holds the class says more than its name
                 continue
             known = {other.casefold() for other in kept}
-            short = len(name.split()) <= _WORDS and len(", ".join([*kept, name])) <= self.characters
+            short = few and len(", ".join([*kept, name])) <= self.characters
             if short and name.casefold() not in known:
                 kept.append(name)
         if not kept and not nothing_else:
@@ -80,7 +81,8 @@ QUESTIONS = {
 
 _WORDS = 6  # in a name; what is longer is a sentence about the image
 _NOTHING = re.compile(
-    r"(?:none|nothing|not applicable|null|nil)\b|(?:no|blank|empty)$"
+    r"(?:there(?: is| are|'s) )?(?:none|nothing|not (?:applicable|visible)|null|nil)\b"
+    r"|(?:no|blank|empty)$"
     r"|(?:there (?:is|are) )?no (?:other|visible|background|surroundings?|objects?|things?)\b",
     re.IGNORECASE,
 )
