@@ -258,3 +258,26 @@ def test_an_image_in_two_classes_is_warned_of(done, bundle, images, tmp_path):
     shutil.copy(data / "cat" / "0.png", data / "dog" / "same.png")
     printed = done("fit", data, "--models", bundle, "--out", tmp_path / "run", *QUICKLY)
     assert "in two classes, such as " in printed.err.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--seed", "-1"], "seed: must be from 0 to 2,147,483,647, not -1"),
+        (["--seed", "99999999999999999999"], "seed: must be from 0 to 2,147,483,647, not 9999"),
+        (["--set", "score.seed=99999999999999999999"], "score.seed must be at most 2,147,483,647"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_the_work(
+    refused, bundle, images, tmp_path, words, sentence
+):
+    out = tmp_path / "run"
+    assert sentence in refused("fit", images, "--models", bundle, "--out", out, *words)
+    assert not out.exists()
+
+
+def test_a_field_that_is_set_twice_is_said(done, bundle, images, tmp_path):
+    words = ["fit", images, "--models", bundle, "--out", tmp_path / "run", "--set"]
+    told = done(*words, *QUICK, "select.per_class=1", "--per-class", "2").err
+    assert told.count("is set twice; select.per_class=") == 2
+    assert "select.per_class is set twice; select.per_class=2 counts" in told

@@ -110,7 +110,7 @@ def test_an_unfinished_run_names_status_and_fit(refused, run, images, name):
 def test_what_is_no_detector_is_named(refused, images, tmp_path):
     assert "is a file, not the directory" in refused("score", images / "cat" / "0.png", images)
     assert "no such directory" in refused("score", tmp_path / "nowhere", images)
-    assert "config.json: missing" in refused("score", images, images)
+    assert "holds no detector; give one that" in refused("score", images, images)
 
 
 @pytest.mark.parametrize("name", ["ood.jfif", "ood", "ood.txt", "ood\n\x1b[31m.png"])

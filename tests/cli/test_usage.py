@@ -46,3 +46,22 @@ def test_the_sentence_says_what_is_wrong_and_what_to_do(refused, words, sentence
     line = refused(*words.split())
     assert line.endswith(sentence) or sentence in line
     assert not {"Unused", "Tokens", "Parameter", "unable to convert"} & set(line.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["score", "d", ""], "empty argument after d; is a variable of the shell unset?"),
+        (["score", "d", "x", "--out", ""], "empty argument after --out;"),
+        (["score", "d", "x", "--out="], "--out: needs a value, not an empty one"),
+        (["", "d"], "empty argument after synood;"),
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(refused, words, sentence):
+    assert sentence in refused(*words)
+
+
+@pytest.mark.parametrize("name", ["id", "Average", "in-distribution"])
+def test_a_set_has_no_name_that_the_tables_use(refused, detector, images, name):
+    words = ("evaluate", detector, "--id", images, "--ood", f"{name}={images}")
+    assert f"another meaning for '{name}'; rename it" in refused(*words)

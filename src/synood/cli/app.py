@@ -27,7 +27,7 @@ from synood.cli.score import score
 from synood.cli.signals import Terminated, terminable
 from synood.cli.status import status
 from synood.cli.synthesize import synthesize
-from synood.cli.usage import usage_message
+from synood.cli.usage import refuse_empty, usage_message
 from synood.cli.zero_shot import zero_shot
 from synood.errors import InputError
 
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(library, "error")
     use_any_text()
     try:
+        refuse_empty(sys.argv[1:] if arguments is None else arguments)
         with terminable(), own_warnings_as_lines():
             code = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"

@@ -70,7 +70,7 @@ def fit(
     mirror
         URL to mirror --out to, e.g. s3://bucket/run; an empty --out is restored from it.
     """
-    from synood.cli.inputs import preprocessed
+    from synood.cli.inputs import preprocessed, with_warnings
     from synood.models.bundles import load_bundle
     from synood.pipeline.overruled import overruled, overruled_by_labels
     from synood.pipeline.recipe import resolve_recipe
@@ -78,9 +78,10 @@ def fit(
 
     index = training_images(images, classes, data)
     bundle = load_bundle(preprocessed(models, preprocess))
-    recipe = resolve_recipe(chosen.recipe, bundle.recipe_defaults, chosen.assignments)
-    remarks = overruled(recipe, chosen.assignments, _class_sizes(index))
-    remarks += overruled_by_labels(chosen.assignments) if negatives else []
+    assignments = with_warnings(chosen.assignments)
+    recipe = resolve_recipe(chosen.recipe, bundle.recipe_defaults, assignments)
+    remarks = overruled(recipe, assignments, _class_sizes(index))
+    remarks += overruled_by_labels(assignments) if negatives else []
     _tell_inputs(index, remarks)
     with executor.opened() as workers, reporter() as progress:
         detector = run_fit(

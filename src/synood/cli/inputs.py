@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from synood.settings import MiningSettings
 
 
+_TAKEN = {"id", "in-distribution", "average"}  # names that results use
+
+
 def load_detector(path: Path, device: str, models: str | None = None) -> OODDetector:
     """Read a detector directory; `models` is where its bundle lies now."""
     return OODDetector.from_pretrained(path, models, pick_device(device))
@@ -56,7 +59,20 @@ def preprocessed(models: str, preset: str | None) -> str:
 
 def mining_assignments(share: float | None, assignments: Sequence[str]) -> tuple[str, ...]:
     """Return the assignments with --share as one of them."""
-    return (*assignments, *(() if share is None else (f"mining.share={share}",)))
+    return with_warnings((*assignments, *(() if share is None else (f"mining.share={share}",))))
+
+
+def with_warnings(assignments: Sequence[str]) -> tuple[str, ...]:
+    """Return the assignments; warn where one replaces the value that another gave a field."""
+    from synood.pipeline.recipe import assigned_fields
+
+    seen: set[str] = set()
+    for assignment in assignments:
+        fields = assigned_fields([assignment])
+        if twice := sorted(fields & seen):
+            warn(f"{twice[0]} is set twice; {assignment} counts")
+        seen |= fields
+    return tuple(assignments)
 
 
 def mining_of(bundle: Bundle, assignments: Sequence[str]) -> MiningSettings:
@@ -87,6 +103,8 @@ def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIn
         name, equals, path = text.partition("=")
         if not (name and equals and path):
             raise InputError(f"{text!r}: write a set of images as NAME=PATH")
+        if name.casefold() in _TAKEN:
+            raise InputError(f"{text!r}: the tables have another meaning for {name!r}; rename it")
         if name in {known for known, _, _ in sets}:
             raise InputError(f"{text!r}: another set of images is named {name!r} already")
         sets.append((name, find_images([Path(path)]), group))

@@ -45,6 +45,7 @@ def reproduce(
     from synood.benchmark.experiments.setup import prepare
     from synood.benchmark.experiments.writing import write_outcome
     from synood.benchmark.suites.layouts import open_benchmark
+    from synood.cli.inputs import with_warnings
     from synood.models.bundles import load_bundle
     from synood.pipeline.recipe import resolve_recipe
 
@@ -55,7 +56,7 @@ def reproduce(
     if seeds < 1:
         raise InputError(f"--seeds: must be at least 1, not {seeds}")
     bundle = load_bundle(models)
-    resolved = resolve_recipe(recipe, bundle.recipe_defaults, set_)
+    resolved = resolve_recipe(recipe, bundle.recipe_defaults, with_warnings(set_))
     embedded = models.partition("+")[0] == "mini"
     for experiment in experiments().values() if name == "all" else [find_experiment(name)]:
         suite = open_benchmark(benchmark or ("mini" if embedded else experiment.benchmark), root)

@@ -15,10 +15,21 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+from synood.errors import InputError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise an `InputError` for an empty argument: as a path it would be the current folder."""
+    for before, argument in zip(["synood", *arguments], arguments, strict=False):
+        if argument == "":
+            raise InputError(f"empty argument after {before}; is a variable of the shell unset?")
+        if argument.startswith("--") and argument.endswith("="):
+            raise InputError(f"{argument[:-1]}: needs a value, not an empty one")
 
 
 def usage_message(error: CycloptsError) -> str:

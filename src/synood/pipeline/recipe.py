@@ -55,6 +55,7 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 
+LARGEST = 2**31 - 1  # of a whole number: of a count, or as the seed of any generator
 _Check = tuple[Callable[[Any], bool], str]
 _COUNT: _Check = (lambda value: value is None or value >= 1, "at least 1")
 _NOT_NEGATIVE: _Check = (lambda value: value >= 0, "0 or more")
@@ -281,6 +282,8 @@ def _checked(key: str, value: object, kind: Any, source: str) -> object:  # noqa
     fits = any(value == option or type(value) is option for option in options)
     if not fits or (isinstance(value, float) and not math.isfinite(value)):
         raise InputError(f"{source}: {key} must be {_kind_words(options)}, not {value!r}")
+    if type(value) is int and abs(value) > LARGEST:
+        raise InputError(f"{source}: {key} must be at most {LARGEST:,}, not {value!r}")
     allowed, words = _LIMITS.get(key, (lambda _: True, ""))
     if not allowed(value):
         raise InputError(f"{source}: {key} must be {words}, not {value!r}")

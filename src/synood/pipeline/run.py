@@ -20,7 +20,7 @@ from synood.models.device import pick_device
 from synood.models.loaded import Models
 from synood.pipeline.executors.local import LocalExecutor
 from synood.pipeline.overwrite import check_same_run
-from synood.pipeline.recipe import resolve_recipe
+from synood.pipeline.recipe import LARGEST, resolve_recipe
 from synood.pipeline.rundir.mirror import mirrored
 from synood.pipeline.rundir.quarantine import MAX_BAD, Quarantine
 from synood.pipeline.rundir.runfile import write_run_file
@@ -98,6 +98,8 @@ def fit(
         find_prompt_set(name or recipe.mining.prompt_set)
     if batch_size != "auto" and batch_size < 1:
         raise InputError(f"batch size: must be at least 1, not {batch_size}")
+    if not 0 <= seed <= LARGEST:
+        raise InputError(f"seed: must be from 0 to {LARGEST:,}, not {seed}")
     models = Models(bundle, pick_device(device), describer)
     models.check_parts()
     if not (Path(run_dir) / "detector" / "config.json").is_file():  # a finished run loads nothing
