@@ -239,7 +239,7 @@ def test_a_folder_scored_by_workers_gives_the_same_lines(cluster, models, paths,
     images = make_pictures(tmp_path / "many", classes=tuple("abcdefghijklmno"), count=10)
     command = [sys.executable, "-m", "synood", "score", "detector", images.name]
     command += ["--format", "jsonl", "--device", "cpu"]
-    env = {**os.environ, **SETTINGS}
+    env = {**os.environ, **SETTINGS, "OMP_NUM_THREADS": "1"}  # as many threads as a worker
     spread = ["--executor", "ray", "--ray-address", cluster.address, "--workers", "2"]
     here, there = (
         subprocess.run([*command, *more], env=env, cwd=tmp_path, capture_output=True, text=True)
