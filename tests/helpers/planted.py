@@ -49,7 +49,7 @@ class PlantedEncoder:
     name, logit_scale, dim, image_size = "planted", 10.0, DIM, 8
 
     def encode_images(self, images, batch_size=64):
-        """A image is like no name in particular."""
+        """An image is like no name in particular."""
         means = np.stack([np.asarray(image).mean((0, 1)) for image in images]) / 255
         return np.concatenate([np.tile(means, 3), np.ones((len(means), 3))], 1).astype("f4")
 

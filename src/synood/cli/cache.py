@@ -1,4 +1,4 @@
-"""`synood cache`: the image features kept between runs."""
+"""`synood cache`: the image and text features kept between runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from synood.errors import InputError
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-cache = App(name="cache", help="Show or clear the image features kept between runs.", sort_key=13)
+cache = App(
+    name="cache", help="Show or clear the image and text features kept between runs.", sort_key=13
+)
 
 
 @cache.default
 def show() -> None:
-    """Show where image features are cached, how many there are and how large the cache is.
+    """Show where features are cached, how many there are and how large the cache is.
 
     SYNOOD_CACHE sets the folder, SYNOOD_CACHE_SIZE the maximum size, e.g. 2GB (0: no cache).
     """

@@ -227,7 +227,7 @@ def guide_output(
 ) -> GuideOutput:
     """Decode and guide; with `differentiate`, also d sum(losses) / d latents (equation 9).
 
-    The losses are summed, so a image's gradient is the same with and without the others.
+    The losses are summed, so an image's gradient is the same with and without the others.
     """
     recompute = memory == "checkpoint"
     pieces = [latents] if memory == "plain" else list(torch.split(latents, 1))

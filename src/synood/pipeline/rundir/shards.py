@@ -58,7 +58,7 @@ class SyntheticImage:
 def read_synthetic(directory: Path) -> dict[str, SyntheticImage]:
     """Return the images in `directory` (RUN/synthesize) by the fingerprint of their inputs.
 
-    A shard of which a image is missing or altered counts as absent: it is made again as
+    A shard of which an image is missing or altered counts as absent: it is made again as
     it was, in the same batches, so that it gets the same bytes.
     """
     shards = sorted(directory.glob("[!.]*/"))
