@@ -24,9 +24,7 @@ class DescribeSettings:
     """How the context's description becomes a prompt of the in-painting model."""
 
     template: str = "A photo only remain {}."  # [C] datasets.py:81, its grammar as it is
-    max_characters: int | None = (
-        None  # [C] datasets.py:80 cuts at 73; None: whole, as far as it fits
-    )
+    max_characters: int | None = None  # [C] datasets.py:80 cuts at 73; None: all that fits
 
 
 @dataclass(frozen=True)
