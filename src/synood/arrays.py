@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,20 @@ def to_numpy(values: object, name: str) -> NDArray[Any]:
         masked = int(np.ma.getmaskarray(array).sum())
         raise InputError(f"{name}: {masked} of {array.size} values are masked; leave them out")
     return np.asarray(array)
+
+
+def is_real(value: object) -> bool:
+    """Whether a value is one real number, Python's or NumPy's."""
+    return isinstance(value, Real)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is one whole number, Python's or NumPy's.
+
+    >>> is_whole(np.int64(3)), is_whole(3.0)
+    (True, False)
+    """
+    return isinstance(value, Integral)
 
 
 def _is_array(value: object) -> bool:

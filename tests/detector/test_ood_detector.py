@@ -381,3 +381,20 @@ def test_fit_refuses_a_folder_without_images_before_anything_is_written(tmp_path
     with pytest.raises(InputError, match="absent"):
         OODDetector.fit(Path("absent"), run=tmp_path / "run", models=COLOUR_BUNDLE)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"images": ["a.png"]}, "images: give the folder of a folder per class"),
+        ({"recipe": {"a": 1}}, "recipe: give a name, a TOML file or a Recipe"),
+        ({"seed": 1.5}, "seed: must be from 0 to"),
+        ({"batch_size": "big"}, "batch size: must be at least 1, or 'auto', not 'big'"),
+        ({"run": "s3://bucket/run"}, "is a URL"),
+    ],
+)
+def test_fit_refuses_what_it_cannot_use_before_the_work(bundle, images, tmp_path, options, reason):
+    given = {"images": images, "run": tmp_path / "run", "models": bundle, **options}
+    with pytest.raises(InputError, match=reason):
+        OODDetector.fit(given.pop("images"), **given)
+    assert not (tmp_path / "run").exists()

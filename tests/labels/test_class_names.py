@@ -51,6 +51,8 @@ def test_the_form_of_a_name_is_its_own_form(text):
         (["cat", "\ufeff\u200b"], "number 2 is empty"),
         (["cat", "\ufeffcat"], "'cat' is listed twice"),
         ("cat", "give a list of names, not the one text 'cat'"),
+        (["cat", 3], "number 2 must be a text, not 3"),
+        ([None], "number 1 must be a text, not None"),
     ],
 )
 def test_names_that_are_none_are_refused(names, message):

@@ -117,3 +117,9 @@ def test_a_json_list_holds_labels_and_other_json_none(tmp_path):
         path.write_text(text)
         with pytest.raises(InputError, match=r"negatives\.json: needs a JSON list"):
             read_labels(path)
+
+
+@pytest.mark.parametrize("entry", [3, None, "\ud800", "a\0b", "a\nb"])
+def test_what_is_no_word_is_named(entry):
+    with pytest.raises(InputError, match=r"negative labels from a list: .* is not a word"):
+        label_list(["rope", entry], "a list")

@@ -188,8 +188,13 @@ class OODDetector:
 
         >>> OODDetector.fit("photos/", run="runs/first", models="mini")  # doctest: +SKIP
         """
-        from synood.images.sources import folder_per_class
+        from synood.images.sources import ImageIndex, folder_per_class
 
+        if not isinstance(images, (str, Path, ImageIndex)):
+            raise InputError(
+                "images: give the folder of a folder per class, or an index of it "
+                f"(synood.images.sources.folder_per_class), not {type(images).__name__}"
+            )
         # by its name, since the pipeline is built on detectors and not the other way round
         run_pipeline = import_module("synood.pipeline.run").fit
         detector: OODDetector = run_pipeline(

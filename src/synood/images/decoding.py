@@ -18,6 +18,7 @@ import struct
 import warnings
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -31,7 +32,6 @@ from synood.images.remote import RemotePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of decompression bombs
@@ -70,8 +70,25 @@ def decode(data: bytes, path: Path) -> Image.Image:
     """Decode the bytes of an image file; `path` is for what errors say."""
     name, data = readable(path), without_large_texts(data)
     with _header(io.BytesIO(data), len(data), name) as image:
-        image.load()
-        return _upright(_to_rgb(image, name), image)
+        return _pixels(image, name)
+
+
+def from_opened(image: Image.Image) -> Image.Image:
+    """Return an opened image as `read_image` returns its file, with the same refusals."""
+    name = readable(Path(getattr(image, "filename", "") or "opened image"))
+    if 0 in image.size:
+        raise InputError(f"{name}: has no pixels ({image.width} x {image.height})")
+    try:
+        return _pixels(image, name)
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        raise InputError(f"{name}: the image is damaged or cut off ({error})") from None
+
+
+def _pixels(image: Image.Image, name: str) -> Image.Image:
+    image.load()
+    return _upright(_to_rgb(image, name), image)
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from synood.arrays import to_numpy
 from synood.errors import InputError
 from synood.images.remote import as_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from PIL.Image import Image
@@ -46,25 +48,17 @@ def as_image(item: ImageInput) -> Image:
 
         return read_image(as_path(item))
     if isinstance(item, Image.Image):
-        return _as_read(item)
-    array = np.asarray(item)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        from synood.images.decoding import from_opened
+
+        return from_opened(item)
+    array = to_numpy(item, "image array")
+    fits = array.ndim in (2, 3) and array.shape[2:] in ((), (3,)) and array.size
+    if array.dtype != np.uint8 or not fits:
         raise InputError(
             "image array: needs uint8 of shape (H, W, 3) or (H, W), "
             f"not {array.dtype} {array.shape}"
         )
     return Image.fromarray(array).convert("RGB")
-
-
-def _as_read(image: Image) -> Image:
-    """Turn and flatten an opened image as `read_image` does, so that it scores like its file."""
-    from PIL import Image, ImageOps
-
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        white = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(white, upright.convert("RGBA"))
-    return upright.convert("RGB")
 
 
 def path_of(item: ImageInput) -> Path | None:
@@ -73,10 +67,17 @@ def path_of(item: ImageInput) -> Path | None:
 
 
 def _items(images: Any) -> Iterator[ImageInput]:  # noqa: ANN401 - see Images
+    if hasattr(images, "detach"):  # a tensor: as an array, so that (3, H, W) is not three images
+        images = to_numpy(images, "images")
     if _is_single(images):
         images = [images]
     elif hasattr(images, "records"):
         images = [record.path for record in images.records]
+    if not isinstance(images, Iterable) or isinstance(images, bytes):
+        raise InputError(
+            "images: give a path, an opened image, a uint8 array or several of them, "
+            f"not {type(images).__name__}"
+        )
     for item in images:
         if isinstance(item, (str, Path)) and as_path(item).is_dir():
             from synood.images.sources import find_images

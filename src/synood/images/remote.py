@@ -124,6 +124,8 @@ def as_path(path: str | Path) -> Path:
     """
     if isinstance(path, RemotePath):
         return path
+    if path == "":
+        raise InputError("an empty path; is a variable unset?")
     plain = Path(path)
     first = plain.parts[0] if plain.parts else ""
     if len(plain.parts) < 2 or not first.endswith(":") or Path(first).exists():

@@ -59,7 +59,11 @@ def checked_class_names(names: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(names, str):
         raise InputError(f"class names: give a list of names, not the one text {names!r}")
-    cleaned = tuple(class_name(name) for name in names)
+    given = tuple(names)
+    for number, name in enumerate(given, start=1):
+        if not isinstance(name, str):
+            raise InputError(f"class names: number {number} must be a text, not {name!r}")
+    cleaned = tuple(map(class_name, given))
     if not cleaned:
         raise InputError("class names: the list is empty; give at least one name")
     seen: dict[str, int] = {}

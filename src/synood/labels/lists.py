@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from synood.errors import InputError
 from synood.files import fingerprint, read_json, read_text, text_lines
+from synood.labels.class_names import is_text
 from synood.labels.forms import NameForms
 from synood.labels.prompts import PROMPT_SETS
 from synood.labels.wordnet import Word, read_wordnet, shipped_words
@@ -109,6 +110,8 @@ def label_list(entries: Iterable[str | Word], source: str) -> LabelList:
     words: dict[tuple[str, str], Word] = {}
     for entry in entries:
         word = read_label(entry) if isinstance(entry, str) else entry
+        if not isinstance(word, Word) or not is_text(word.text.strip()):
+            raise InputError(f"negative labels from {source}: {entry!r} is not a word")
         if word.text.strip():
             words.setdefault((word.text, word.pos), word)
     return LabelList(source, tuple(words.values()))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from synood.arrays import is_real
 from synood.errors import InputError
 from synood.metrics._curve import Counts, Curve, Ranks, Side, curve_of
 
@@ -168,6 +169,6 @@ def resampled_metric(
 
 def checked_rate(tpr: float) -> float:
     """Return `tpr`; an `InputError` unless it is above 0 and at most 1."""
-    if not 0.0 < tpr <= 1.0:
-        raise InputError(f"tpr: must be above 0 and at most 1 (0.95, not 95), not {tpr}")
+    if not is_real(tpr) or not 0.0 < tpr <= 1.0:
+        raise InputError(f"tpr: must be above 0 and at most 1 (0.95, not 95), not {tpr!r}")
     return float(tpr)

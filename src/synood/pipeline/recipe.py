@@ -199,6 +199,8 @@ def with_changes(recipe: Recipe, changes: Mapping[str, object], source: str) -> 
 
 def _recipe_source(recipe: str | Path) -> tuple[Recipe, dict[str, object], str]:
     """Return the named recipe below, the changes to it, and what to call their source."""
+    if not isinstance(recipe, (str, Path)):
+        raise InputError(f"recipe: give a name, a TOML file or a Recipe, not {recipe!r}")
     if str(recipe) in RECIPES:
         return RECIPES[str(recipe)], {}, ""
     path = Path(recipe)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synood.arrays import is_whole
 from synood.errors import InputError
 from synood.files import readable
 from synood.labels.class_names import checked_class_names
@@ -96,10 +97,10 @@ def fit(
     check_guidance(recipe.guidance)
     for name in (recipe.mining.prompt_set, recipe.projection.class_prompt_set):
         find_prompt_set(name or recipe.mining.prompt_set)
-    if batch_size != "auto" and batch_size < 1:
-        raise InputError(f"batch size: must be at least 1, not {batch_size}")
-    if not 0 <= seed <= LARGEST:
-        raise InputError(f"seed: must be from 0 to {LARGEST:,}, not {seed}")
+    if batch_size != "auto" and not (is_whole(batch_size) and batch_size >= 1):
+        raise InputError(f"batch size: must be at least 1, or 'auto', not {batch_size!r}")
+    if not (is_whole(seed) and 0 <= seed <= LARGEST):
+        raise InputError(f"seed: must be from 0 to {LARGEST:,}, not {seed!r}")
     models = Models(bundle, pick_device(device), describer)
     models.check_parts()
     if not (Path(run_dir) / "detector" / "config.json").is_file():  # a finished run loads nothing
