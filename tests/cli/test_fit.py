@@ -19,6 +19,7 @@ from small_run import QUICK, contents
 from synood import OODDetector, ood_metrics
 from synood.benchmark.results.results import read_results
 from synood.cli import main
+from synood.errors import InputError
 from synood.files import write_json
 from synood.models.bundles import load_bundle
 from synood.pipeline.overruled import overruled
@@ -242,6 +243,7 @@ def test_the_example_of_the_help_changes_the_recipe_of_the_embedded_bundle(capsy
     [
         ("calibration.tpr=95", "between 0 and 1 (0.95, not 95)"),
         ("guidance.strength=0.04", "leaves no denoising step"),
+        ("score.seed=1e30", "must be a whole number"),
     ],
 )
 def test_recipes_that_cannot_work_are_refused_before_the_work(
@@ -251,6 +253,17 @@ def test_recipes_that_cannot_work_are_refused_before_the_work(
     line = refused("fit", images, "--models", bundle, "--out", run, "--set", assignment)
     assert sentence in line
     assert not run.exists()
+
+
+@pytest.mark.parametrize("place", ["run", "cat/run", "other/../dog/deep/run"])
+def test_a_run_within_its_own_images_is_refused(refused, bundle, images, tmp_path, place):
+    data = shutil.copytree(images, tmp_path / "data")
+    line = refused("fit", data, "--models", bundle, "--out", data / place)
+    assert "lies in the folder of images" in line
+    with pytest.raises(InputError, match="lies in the folder of images"):
+        OODDetector.fit(data, models=bundle, run=data / place)
+    assert sorted(path.name for path in data.iterdir()) == ["cat", "dog", "tree"]
+    assert not (data / place).exists()
 
 
 def test_an_image_in_two_classes_is_warned_of(done, bundle, images, tmp_path):

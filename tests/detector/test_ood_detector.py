@@ -207,8 +207,20 @@ def test_no_images_give_no_scores(detector):
     assert detector.score_features(np.zeros((0, 4))).shape == (0,)
 
 
+@pytest.mark.parametrize("name", ["a\0.png", "a" * 5000])
+def test_a_name_that_no_file_can_have_is_refused(detector, name):
+    with pytest.raises(InputError, match="cannot be read"):
+        detector.score(name)
+
+
 @pytest.mark.parametrize(
-    "array", [np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8), np.zeros((3, 8, 8), np.uint8)]
+    "array",
+    [
+        np.zeros((8, 8, 3)),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((3, 8, 8), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
 )
 def test_arrays_that_are_no_pictures_are_refused(detector, array):
     with pytest.raises(InputError, match="needs uint8 of shape"):

@@ -75,6 +75,7 @@ def test_names_that_are_none_are_refused(names, message):
         (["1. cat", "2. dog"], "more than names?"),
         (['"cat",', '"dog"'], "more than names?"),
         (["a/1.png 0", "a/2.png 0"], "more than names?"),
+        (["0 cat", "1 dog"], "more than names?"),
         (["Train2017", "val2017"], "'Train2017', 'val2017': parts of a dataset?"),
         (["cat", "test set"], "class name 'test set': parts of a dataset?"),
         (["cat", "0.5"], '{"0.5": "cat", ...}'),

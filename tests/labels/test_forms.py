@@ -10,6 +10,10 @@ from synood.labels.wordnet import Word
 from synood.models.describer import names_overlap
 
 SAME = [
+    ("CD", "CDs"),
+    ("TV", "TV's"),
+    ("old TV", "old TVs"),
+    ("bus", "busses"),
     ("hot dog", "hot-dog"),
     ("hot dog", "hotdogs"),
     ("hot\u2011dog", "hot\u2013dog"),

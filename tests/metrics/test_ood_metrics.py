@@ -247,7 +247,7 @@ def test_unusable_scores_are_refused_in_a_sentence(ids, oods, words):
 
 def test_unusable_settings_are_refused_in_a_sentence():
     good = ([1.0, 2.0], [0.0, 1.0])
-    for tpr in (0.0, 1.1, math.nan):
+    for tpr in (0.0, 1.1, math.nan, None, "0.95"):
         with pytest.raises(InputError, match="tpr: "):
             metrics.ood_metrics(*good, tpr=tpr)
     with pytest.raises(InputError, match="positive: 'in' is not"):

@@ -71,11 +71,14 @@ def fit(
         URL to mirror --out to, e.g. s3://bucket/run; an empty --out is restored from it.
     """
     from synood.cli.inputs import preprocessed, with_warnings
+    from synood.images.checks import check_outside
     from synood.models.bundles import load_bundle
     from synood.pipeline.overruled import overruled, overruled_by_labels
     from synood.pipeline.recipe import resolve_recipe
     from synood.pipeline.run import fit as run_fit
 
+    if images is not None:
+        check_outside(images, out)
     index = training_images(images, classes, data)
     bundle = load_bundle(preprocessed(models, preprocess))
     assignments = with_warnings(chosen.assignments)

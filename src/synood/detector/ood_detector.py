@@ -188,6 +188,7 @@ class OODDetector:
 
         >>> OODDetector.fit("photos/", run="runs/first", models="mini")  # doctest: +SKIP
         """
+        from synood.images.checks import check_outside
         from synood.images.sources import ImageIndex, folder_per_class
 
         if not isinstance(images, (str, Path, ImageIndex)):
@@ -195,6 +196,8 @@ class OODDetector:
                 "images: give the folder of a folder per class, or an index of it "
                 f"(synood.images.sources.folder_per_class), not {type(images).__name__}"
             )
+        if isinstance(images, (str, Path)):
+            check_outside(Path(images), Path(run))
         # by its name, since the pipeline is built on detectors and not the other way round
         run_pipeline = import_module("synood.pipeline.run").fit
         detector: OODDetector = run_pipeline(

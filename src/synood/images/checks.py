@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synood.files import sha256_bytes, sha256_file
-from synood.images.remote import RemotePath
+from synood.errors import InputError
+from synood.files import readable, sha256_bytes, sha256_file
+from synood.images.remote import RemotePath, as_path
 from synood.labels.checks import class_name_warnings
 
 if TYPE_CHECKING:
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 MOST = 100_000  # images that are compared: of more, opening the files takes minutes
 ENDS = 4096  # bytes at the beginning and the end of a file that are compared before the whole
 _SHOWN = 5  # names that a warning lists
+
+
+def check_outside(images: Path, run: Path) -> None:
+    """Raise an `InputError` for a run directory within the folder of images that it learns from.
+
+    The next listing of that folder would take the run for a class, or its synthetic images for
+    images of the class in whose folder it lies.
+    """
+    images, run = as_path(images), as_path(run)
+    if isinstance(images, RemotePath) or isinstance(run, RemotePath):
+        return
+    if run.resolve() != images.resolve() and run.resolve().is_relative_to(images.resolve()):
+        raise InputError(
+            f"{readable(run)}: lies in the folder of images, {readable(images)}, and would become "
+            "a part of it; choose a directory outside"
+        )
 
 
 def dataset_warnings(index: ImageIndex) -> list[str]:

@@ -111,6 +111,8 @@ def image_bytes(path: Path) -> bytes:
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Yield a plain file and its size. What would block or never end is refused."""
     name = readable(path)
+    if "\0" in name:
+        raise InputError(f"{name!r}: cannot be read (no file name holds NUL)")
     try:
         if isinstance(path, RemotePath):
             with path.open() as file:

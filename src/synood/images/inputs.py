@@ -11,6 +11,7 @@ import numpy as np
 from synood.arrays import to_numpy
 from synood.errors import InputError
 from synood.images.remote import as_path
+from synood.images.scanning import exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,10 +80,11 @@ def _items(images: Any) -> Iterator[ImageInput]:  # noqa: ANN401 - see Images
             f"not {type(images).__name__}"
         )
     for item in images:
-        if isinstance(item, (str, Path)) and as_path(item).is_dir():
+        path = path_of(item)
+        if path is not None and exists(path) and path.is_dir():
             from synood.images.sources import find_images
 
-            yield from (record.path for record in find_images([as_path(item)]).records)
+            yield from (record.path for record in find_images([path]).records)
         else:
             yield item
 

@@ -26,7 +26,7 @@ _WNID = re.compile(r"(n\d{8})(?:[ _-].*)?")
 _NUMBER = re.compile(r"(?:class|label|category|cls)?[ -]*\d+(?:\.\d+)?", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
 _SEVERAL = re.compile(r"[,;|\t]")
-_MARKED = re.compile(r"[-*\u2022\"',;]|\d+\s*[.:)]|.*[\"',;:]$|.*\s\d+$")
+_MARKED = re.compile(r"[-*\u2022\"',;]|\d+(?:\s*[.:)]| )|.*[\"',;:]$|.*\s\d+$")
 _SHOWN = 5  # names that a warning lists
 
 

@@ -40,6 +40,7 @@ _ENDINGS = (  # of a plural -> of its singular; all that fit are tried
     ("ches", "ch"),
     ("shes", "sh"),
     ("sses", "ss"),
+    ("sses", "s"),
     ("ses", "s"),
     ("xes", "x"),
     ("zzes", "zz"),
@@ -57,7 +58,7 @@ _ENDINGS = (  # of a plural -> of its singular; all that fit are tried
     ("s", ""),
 )
 # letters of a singular with this plural, else 3: "titi" is no plural of "titus"
-_LEAST = {"i": 6, "ae": 4, "a": 7}
+_LEAST = {"i": 6, "ae": 4, "a": 7, "s": 2}
 _MOST = 64  # forms of a name of several words
 _ACCENT = re.compile(r"(?<=[a-z])[\u0300-\u036f]+")
 _BETWEEN = re.compile(r"[\s_\-\u2010-\u2015]+")
