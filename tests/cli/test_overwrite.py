@@ -275,3 +275,24 @@ def test_python_writes_to_no_url_either(detector, bundle, images, tmp_path, monk
     with pytest.raises(InputError, match="s3://bucket/x: is a URL"):
         OODDetector.fit(images, models=bundle, run="s3://bucket/x")
     assert not list(tmp_path.iterdir())
+
+
+def test_no_command_writes_over_what_it_reads(refused, detector, bundle, images, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    image = tmp_path / "a.png"
+    shutil.copy(images / "cat" / "0.png", image)
+    results = tmp_path / "results.json"
+    results.write_text("{}")
+    before = contents(tmp_path)
+
+    said = "is read by this command; name another file to write"
+    last = ("--overwrite", "--out")
+    assert said in refused("mine", "--classes", names, "--models", bundle, *last, names)
+    assert said in refused("score", detector, image, *last, image)
+    assert said in refused(
+        "evaluate", detector, "--id", images, "--ood", f"x={image}", *last, image
+    )
+    assert said in refused("report", results, *last, results)
+    assert said in refused("report", tmp_path, "--format", "md", *last, results)
+    assert contents(tmp_path) == before

@@ -73,7 +73,8 @@ ones.
     run = run_of(detector) if benchmark else None
     target = out or (run and run / f"results-{benchmark}.json")
     if target is not None:
-        check_output_file(target, overwrite or out is None)
+        given = (id, *(text.partition("=")[2] for text in (*ood, *near_ood)))
+        check_output_file(target, overwrite or out is None, given)
     own = None if id is None else find_images([id])
     sets = ood_sets(ood, near_ood) if own else []
     loaded, notes = load_detector(detector, device, models), []

@@ -57,7 +57,7 @@ def mine(
     from synood.models.device import pick_device
     from synood.models.loaded import Models
 
-    check_output_file(out, overwrite)
+    check_output_file(out, overwrite, (classes, words, compare))
     bundle = load_bundle(models)
     mining = mining_of(bundle, mining_assignments(share, set_))
     classnames = checked_class_names(class_names(classes, data))

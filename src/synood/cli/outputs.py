@@ -12,14 +12,18 @@ from synood.errors import InputError
 from synood.files import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _FILE = "choose another path, or add --overwrite to replace it"
 _DIRECTORY = "choose another path, or add --overwrite to replace what synood wrote there"
 
 
-def check_output_file(path: Path, overwrite: bool = False) -> None:
-    """Raise an `InputError` unless a file can be written to `path` without loss."""
+def check_output_file(path: Path, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
+    """Raise an `InputError` unless a file can be written to `path` without loss.
+
+    What the command reads (`inputs`, some of which may be no paths) is kept with --overwrite too.
+    """
     _check_local(path)
     if path.is_dir():
         raise InputError(f"{readable(path)}: is a directory; name a file to write")
@@ -27,6 +31,8 @@ def check_output_file(path: Path, overwrite: bool = False) -> None:
         raise InputError(f"{readable(path)}: is not a regular file; name another file to write")
     if path.exists() and not overwrite:
         raise InputError(f"{readable(path)}: exists already; {_FILE}")
+    if path.is_file() and any(_is_same(path, given) for given in inputs):
+        raise InputError(f"{readable(path)}: is read by this command; name another file to write")
 
 
 def check_detector_directory(path: Path, overwrite: bool = False) -> None:
@@ -51,6 +57,13 @@ def check_output_directory(path: Path, overwrite: bool = False) -> None:
         _check_directory(target, overwrite)
     elif target.exists() and any(target.below()) and not overwrite:
         raise InputError(f"{readable(target)}: is not empty; {_DIRECTORY}")
+
+
+def _is_same(path: Path, given: object) -> bool:
+    try:
+        return given is not None and path.samefile(str(given))
+    except (OSError, ValueError):  # it is not there, or no path
+        return False
 
 
 def _check_directory(path: Path, overwrite: bool) -> None:

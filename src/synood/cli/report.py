@@ -37,10 +37,10 @@ def report(
     file = results / "results.json" if results.is_dir() else results
     if format != "html":
         if out is not None:
-            check_output_file(out, overwrite)
+            check_output_file(out, overwrite, (file,))
         return deliver_data(all_tables(read_results(file), format), out)
     page = out or _default_page(file)
-    check_output_file(page, overwrite or (out is None and _is_report(page)))
+    check_output_file(page, overwrite or (out is None and _is_report(page)), (file,))
     write_report(page, load_report(file))
     return deliver(f"{page}\n")
 

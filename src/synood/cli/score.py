@@ -47,7 +47,7 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     from synood.pipeline.scoring import predict_index
 
     if out is not None:
-        check_output_file(out, overwrite)
+        check_output_file(out, overwrite, paths)
     index = find_images(paths)
     loaded = load_detector(detector, device, models)
     if fail_on_ood and loaded.threshold is None:

@@ -232,3 +232,13 @@ def test_the_command_says_what_it_wrote(finished, tmp_path, capsys):
         png = shard.extractfile("000005.png").read()
     assert sha256_bytes(png) == row["sha256"]
     assert Image.open(io.BytesIO(png)).size == (32, 32)
+
+
+def test_an_export_with_a_file_of_somebody_is_left_alone(finished, tmp_path):
+    out = tmp_path / "export"
+    export_images(finished, out, "folder")
+    export_images(finished, out, "webdataset")  # over an export alone
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds other things \(notes\.txt\)"):
+        export_images(finished, out, "folder")
+    assert (out / "notes.txt").read_text() == "mine"

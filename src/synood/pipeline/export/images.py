@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,10 +121,24 @@ def _run_file(run: Path) -> dict[str, Any]:
     return document
 
 
+_EXPORTED = re.compile(  # files of an export, in any format
+    r"README\.md|metadata\.jsonl|imglist\.txt|[^/]+/[^/]+\.png"
+    r"|pictures-\d+(?:-of-\d+)?\.(?:tar|parquet)"
+)
+
+
 def _refuse_foreign(out: Path) -> None:
-    card = out / "README.md"
-    if not out.exists() or (card.is_file() and MARK.encode() in card.read_bytes()):
+    """Refuse a directory with files that no export made: replacing it would lose them."""
+    if not out.exists():
         return
-    inside = out.below() if isinstance(out, RemotePath) else sorted(out.glob("*"))
-    if inside or not out.is_dir():
-        raise InputError(f"{out}: holds other things; name a new or an empty directory")
+    card = out / "README.md"
+    exported = card.is_file() and MARK.encode() in card.read_bytes()
+    if isinstance(out, RemotePath):
+        names = sorted(out.below())
+    else:
+        files = (file for file in out.rglob("*") if not file.is_dir())
+        names = sorted(file.relative_to(out).as_posix() for file in files)
+    foreign = [name for name in names if not (exported and _EXPORTED.fullmatch(name))]
+    if foreign or not out.is_dir():
+        which = f" ({foreign[0]})" if foreign else ""
+        raise InputError(f"{out}: holds other things{which}; name a new or an empty directory")
