@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -410,3 +411,14 @@ def test_fit_refuses_what_it_cannot_use_before_the_work(bundle, images, tmp_path
     with pytest.raises(InputError, match=reason):
         OODDetector.fit(given.pop("images"), **given)
     assert not (tmp_path / "run").exists()
+
+
+def test_fit_has_the_options_and_defaults_of_the_pipeline():
+    from synood.pipeline.run import fit
+
+    own, run = (inspect.signature(call).parameters for call in (OODDetector.fit, fit))
+    shared = own.keys() & run.keys() - {"recipe"}  # the pipeline's has no default
+    assert run.keys() - own.keys() == {"index", "bundle", "run_dir"}
+    assert {name: own[name].default for name in shared} == {
+        name: run[name].default for name in shared
+    }

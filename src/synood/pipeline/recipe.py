@@ -41,7 +41,7 @@ RECIPES: dict[str, Recipe] = {
         projection=ProjectionSettings(class_prompt_set="released"),  # [C] datasets.py:424-426
         negatives=NegativeSettings(learning_rate=2e-2),  # [C] ood_label_finetuning.py:38
     ),
-    # The best that we found with the same inputs, on validation images alone: docs/plus.md. All of
+    # Chosen among recipes with the same inputs, on validation images alone: docs/plus.md. All of
     # it is [ours]: a projection that learns the classes from few images learns their style.
     "plus": Recipe(
         name="plus",
