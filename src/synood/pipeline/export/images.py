@@ -136,8 +136,8 @@ def _refuse_foreign(out: Path) -> None:
     if isinstance(out, RemotePath):
         names = sorted(out.below())
     else:
-        files = (file for file in out.rglob("*") if not file.is_dir())
-        names = sorted(file.relative_to(out).as_posix() for file in files)
+        files = [file for file in sorted(out.rglob("*")) if not file.is_dir()]
+        names = [file.relative_to(out).as_posix() for file in files]
     foreign = [name for name in names if not (exported and _EXPORTED.fullmatch(name))]
     if foreign or not out.is_dir():
         which = f" ({foreign[0]})" if foreign else ""
