@@ -220,6 +220,22 @@ def test_nearest_neighbours_equal_a_full_sort(planted):
     np.testing.assert_allclose(found, -distances[:, [0, 4, 239]], atol=1e-3)
 
 
+@pytest.mark.parametrize("limit", [7, 50, 10_000])
+def test_nearest_cosines_equal_scikit_learns_however_many_images_are_compared(
+    planted, monkeypatch, limit
+):
+    from sklearn.neighbors import NearestNeighbors
+
+    monkeypatch.setattr("synood.scores._features.TRAINING_ROWS", limit)
+    model = NearestNeighbors(n_neighbors=20, metric="cosine").fit(planted["train"].astype(float))
+    expected = 1.0 - model.kneighbors(planted["test"].astype(float))[0]
+    fitted = scores.Neighbours.fit(planted["train"])
+    found = fitted.cosines(planted["test"], [1, 3, 20])
+    np.testing.assert_allclose(found, expected[:, [0, 2, 19]], atol=1e-6)
+    np.testing.assert_array_equal(fitted.cosine(planted["test"], 3), found[:, 1])
+    assert fitted.cosine(planted["train"]).min() > 1 - 1e-6  # each finds itself
+
+
 def test_class_means_by_angle_and_by_distance(planted):
     train, labels = planted["train"].astype(float), planted["labels"]
     means = np.array([train[labels == c].mean(axis=0) for c in range(CLASSES)])

@@ -7,6 +7,7 @@ grow with the number of images.
 
 from synood.scores._features import ClassMeans, Gaussians, Neighbours, VirtualLogit
 from synood.scores._logits import energy, gen, max_logit, msp
+from synood.scores._mahalanobis import MahalanobisPlus
 from synood.scores._rows import cosine_similarity, normalise
 from synood.scores._shaping import ash_b, ash_p, ash_s, clipped, gradnorm, linear, sparse_weight
 from synood.scores._similarities import NegLabelScorer, eoe, gl_mcm, group_order, mcm, neglabel
@@ -14,6 +15,7 @@ from synood.scores._similarities import NegLabelScorer, eoe, gl_mcm, group_order
 __all__ = [
     "ClassMeans",
     "Gaussians",
+    "MahalanobisPlus",
     "NegLabelScorer",
     "Neighbours",
     "VirtualLogit",

@@ -1,7 +1,8 @@
 """Scores fitted to the training images' features: KNN, Mahalanobis, class means, ViM.
 
-Features (N, P) are usually a classifier's penultimate ones. Covariances and neighbours are
-computed by scikit-learn (the extra `bench`), imported on the first fit.
+Features (N, P) are a classifier's penultimate ones in the published systems. Covariances are
+computed by scikit-learn (the extra `bench`), imported on the first fit; neighbours and class means
+need NumPy alone.
 """
 
 from __future__ import annotations
@@ -28,33 +29,54 @@ if TYPE_CHECKING:
 LEAST_VARIANCE = 1e-10
 
 
+TRAINING_ROWS = 16_384  # training images that a block is compared with at a time: 32 MB
+
+
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """KNN: minus the distance to the k-th nearest training image (Sun et al., ICML 2022).
+    """KNN: the k-th nearest training image by the angle (Sun et al., ICML 2022).
 
-    Features are normalised to unit length, so scores lie in [-2, 0].
+    `rows` (N, P) are the training images' features, of unit length.
     """
 
-    search: Any  # sklearn.neighbors.NearestNeighbors
-    size: int
+    rows: NDArray[np.float32]
 
     @classmethod
     def fit(cls, features: ArrayLike) -> Neighbours:
-        """Store the training images' features (N, P)."""
-        _need_sklearn()
-        from sklearn.neighbors import NearestNeighbors
+        """Store the training images' features (N, P), of any length but 0."""
+        return cls(normalise(features, "features"))
 
-        rows = normalise(features, "features")
-        return cls(NearestNeighbors(algorithm="brute").fit(rows), len(rows))
+    @property
+    def size(self) -> int:
+        """Number of training images."""
+        return len(self.rows)
 
     def scores(self, features: ArrayLike, ks: Sequence[int]) -> NDArray[np.float32]:
-        """Score (M, P) features for each k in `ks`: (M, len(ks))."""
+        """Minus the distance between unit vectors, in [-2, 0], as in the paper.
+
+        (M, P) features and each k in `ks`: (M, len(ks)).
+        """
+        distances: NDArray[np.float32] = np.sqrt(
+            np.maximum(2.0 - 2.0 * self.cosines(features, ks), 0)
+        )
+        return -distances
+
+    def cosine(self, features: ArrayLike, k: int = 1) -> NDArray[np.float32]:
+        """Cosine similarity of (M, P) features to the k-th nearest training image: (M,)."""
+        return self.cosines(features, [k])[:, 0]
+
+    def cosines(self, features: ArrayLike, ks: Sequence[int]) -> NDArray[np.float32]:
+        """`cosine` for each k in `ks`: (M, len(ks)) in [-1, 1]; ranks images as `scores` does."""
         for k in ks:
             if not 1 <= k <= self.size:
                 raise InputError(f"k: {k} is not between 1 and the {self.size} training images")
-        distances, _ = self.search.kneighbors(normalise(features, "features"), max(ks))
-        scores: NDArray[np.float32] = -distances[:, [k - 1 for k in ks]].astype(np.float32)
-        return scores
+        images = normalise(features, "features")
+        check_widths(images, self.rows, "features", "those of the training images")
+        found = np.empty((len(images), len(ks)), np.float32)
+        for part in blocks(len(images)):
+            nearest = _largest_products(images[part], self.rows, max(ks))
+            found[part] = nearest[:, [k - 1 for k in ks]]
+        return np.clip(found, -1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +133,9 @@ class Gaussians:
 class ClassMeans:
     """Similarity to the nearest class mean (C, P): cosine or radial basis function.
 
+    The mean of a class is that of its features as they are: give features of unit length for the
+    mean direction, in which each image counts the same.
+
     `spread` is the mean squared distance of the training images to their class means.
     """
 
@@ -126,7 +151,9 @@ class ClassMeans:
     def cosine(self, features: ArrayLike) -> NDArray[np.float32]:
         """Largest cosine similarity to a class mean (Ngoc-Hieu et al., 2023), in [-1, 1]."""
         means = normalise(self.means, "class means")
-        cosines: NDArray[np.float32] = (normalise(features) @ means.T).max(axis=1)
+        rows = normalise(features, "features")
+        check_widths(rows, means, "features", "those of the training images")
+        cosines = by_rows(rows, lambda block: (block @ means.T).max(axis=1))
         return np.clip(cosines, -1.0, 1.0)
 
     def rbf(self, features: ArrayLike) -> NDArray[np.float32]:
@@ -222,6 +249,21 @@ def _class_means(
     sums = np.zeros((int(which.max()) + 1, rows.shape[1]))
     np.add.at(sums, which, rows)
     return rows, sums / np.bincount(which)[:, None], which
+
+
+def _largest_products(
+    block: NDArray[np.float32], rows: NDArray[np.float32], k: int
+) -> NDArray[np.float32]:
+    """Return the k largest inner products of each row of (B, P) with those of (N, P), descending.
+
+    At most `TRAINING_ROWS` products of an image are held at a time.
+    """
+    best = np.empty((len(block), 0), np.float32)
+    for start in range(0, len(rows), TRAINING_ROWS):
+        products = np.concatenate([best, block @ rows[start : start + TRAINING_ROWS].T], axis=1)
+        best = -np.partition(-products, min(k, products.shape[1]) - 1, axis=1)[:, :k]
+    descending: NDArray[np.float32] = -np.sort(-best, axis=1)
+    return descending
 
 
 def _squared_distances(rows: Doubles, centres: Doubles) -> Doubles:
