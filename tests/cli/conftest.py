@@ -40,11 +40,12 @@ def in_process() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the real command in a process of its own."""
 
     def act(
-        *arguments: object, env: Mapping[str, str] | None = None
+        *arguments: object, env: Mapping[str, str] | None = None, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "synood", *map(os.fspath, map(_word, arguments))]
         return subprocess.run(
             words,
+            input=input,
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",

@@ -139,3 +139,47 @@ def test_an_image_of_a_kind_that_is_not_read_has_its_reason_in_its_row(
     (error,) = [row["error"] for row in rows if row.get("error")]
     assert len(rows) == 6
     assert "phone.heic: a HEIC image" in error
+
+
+# A list file, standard input, a pattern
+
+
+@pytest.fixture
+def listed(images, tmp_path):
+    """A list of two images with two bad lines between them."""
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG but not really")
+    good = [str(images / "dog" / "0.png"), str(images / "cat" / "3.png")]
+    lines = [good[0], "broken.png", "nowhere.png", good[1]]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    return tmp_path / "list.txt"
+
+
+def test_a_bad_line_of_a_list_has_its_reason_and_stops_nothing(detector, listed, capsys):
+    assert main(["score", str(detector), str(listed), "--format", "jsonl"]) == 2
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(row["path"]).name for row in rows] == [
+        "0.png",
+        "broken.png",
+        "nowhere.png",
+        "3.png",
+    ]
+    assert [row["score"] is None for row in rows] == [False, True, True, False]
+    assert "nowhere.png: cannot be read (No such file" in rows[2]["error"]
+    assert main(["score", str(detector), str(listed), "--fail-on-ood"]) in (2, 3)
+
+
+def test_a_pattern_and_standard_input_score_as_files_do(in_process, detector, images):
+    files = sorted((images / "cat").glob("*.png"))
+    expected = in_process("score", detector, *files, "--format", "csv").stdout
+    pattern = in_process("score", detector, f"{images}/**/cat/*.png", "--format", "csv")
+    assert pattern.stdout == expected
+    listed = "".join(f"{file}\n" for file in files)
+    piped = in_process("score", detector, "-", "--format", "csv", input=listed)
+    assert piped.returncode == 0
+    assert piped.stdout == expected
+
+
+def test_nothing_on_standard_input_is_refused(in_process, detector):
+    result = in_process("score", detector, "-", input="")
+    assert result.returncode == 2
+    assert result.stderr == "synood: standard input: lists no images; write one path on each line\n"

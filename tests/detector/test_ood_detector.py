@@ -240,6 +240,21 @@ def test_an_image_that_cannot_be_read_is_named(detector, tmp_path):
         detector.score(tmp_path)
 
 
+def test_predicting_many_goes_on_past_one_that_cannot_be_read(detector, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    good, bad = noisy(COLOURS, 30)[0], tmp_path / "broken.jpg"
+    first, second, third = detector.predict([good, bad, tmp_path / "absent.png"])
+    assert first == detector.predict(good)[0]
+    assert "broken.jpg" in second.error
+    assert "absent.png" in third.error
+    assert np.isnan([second.score, third.score]).all()
+    assert (second.is_ood, second.label) == (None, "")
+    assert detector.predict(tmp_path)[0].error == second.error
+    for alone in (bad, str(bad)):
+        with pytest.raises(InputError, match=r"broken\.jpg"):
+            detector.predict(alone)
+
+
 def test_company_and_order_change_no_score(detector):
     images = noisy(COLOURS, 30)
     together = detector.score(images)

@@ -27,7 +27,7 @@ from synood.cli.score import score
 from synood.cli.signals import Terminated, terminable
 from synood.cli.status import status
 from synood.cli.synthesize import synthesize
-from synood.cli.usage import refuse_empty, usage_message
+from synood.cli.usage import refuse_empty, usage_message, with_standard_input
 from synood.cli.zero_shot import zero_shot
 from synood.errors import InputError
 
@@ -73,10 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(library, "error")
     use_any_text()
     try:
-        refuse_empty(sys.argv[1:] if arguments is None else arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        refuse_empty(words)
         with terminable(), own_warnings_as_lines():
             code = app(
-                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+                with_standard_input(words),
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
             )
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a closed or full standard output can still be reported

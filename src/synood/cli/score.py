@@ -14,7 +14,7 @@ from synood.errors import InputError
 def score(
     detector: Path,
     /,
-    *paths: Path,
+    *images: str,
     format: Format = "table",
     out: Path | None = None,
     overwrite: Overwrite = False,
@@ -32,8 +32,9 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     ----------
     detector
         Directory of the detector.
-    paths
-        Images, and folders of images.
+    images
+        Images: files, folders, a list file (.txt, one path per line), "-" (such a list on \
+standard input), or a quoted pattern ("photos/**/*.jpg").
     format
         Format of the output.
     out
@@ -43,12 +44,12 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     """
     from synood.cli.inputs import load_detector
     from synood.cli.outputs import check_output_file
-    from synood.images.sources import find_images
+    from synood.images.listing import listed_images
     from synood.pipeline.scoring import predict_index
 
     if out is not None:
-        check_output_file(out, overwrite, paths)
-    index = find_images(paths)
+        check_output_file(out, overwrite, images)
+    index = listed_images(images)
     loaded = load_detector(detector, device, models)
     if fail_on_ood and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")

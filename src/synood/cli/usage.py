@@ -20,6 +20,7 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_READS_INPUT = ("score", "explain")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -30,6 +31,15 @@ def refuse_empty(arguments: Sequence[str]) -> None:
             raise InputError(f"empty argument after {before}; is a variable of the shell unset?")
         if argument.startswith("--") and argument.endswith("="):
             raise InputError(f"{argument[:-1]}: needs a value, not an empty one")
+
+
+def with_standard_input(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with "-" as a name, which the parser would take for an option.
+
+    Only for commands that read a list of images from standard input.
+    """
+    reads = bool(arguments) and arguments[0] in _READS_INPUT
+    return ["/dev/stdin" if reads and word == "-" else word for word in arguments]
 
 
 def usage_message(error: CycloptsError) -> str:

@@ -22,7 +22,7 @@ from synood.errors import InputError
 from synood.features.extractor import BATCH, FeatureExtractor
 from synood.features.texts import class_features, loaded_texts, unit
 from synood.features.unreadable import Unreadable, map_padded
-from synood.images.inputs import batches, path_of
+from synood.images.inputs import batches, is_one_image, path_of
 from synood.labels.class_names import checked_class_names
 from synood.labels.lists import given_labels
 from synood.labels.mining import mining_settings
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 class Prediction:
     """Verdict on one image. `is_ood` is None while the detector has no threshold.
 
-    `label` is the nearest class, whether the image is in-distribution or not. Where a folder is
-    scored, `error` says why a file could not be read; its `score` is then not a number.
+    `label` is the nearest class, whether the image is in-distribution or not. Of several images,
+    one that could not be read has the reason in `error`; its `score` is then not a number.
     """
 
     score: float
@@ -251,7 +251,8 @@ class OODDetector:
         """Score images: (N,) float32 in [0, 1], higher = more in-distribution.
 
         `images` are as for `embed`; they are decoded and encoded in batches, so many paths take
-        little memory. On one machine an image has the same score alone and among others.
+        little memory. On one machine an image has the same score alone and among others. Raises
+        `InputError` for an image that cannot be read; `predict` goes on past it.
 
         >>> detector.score("holiday/")  # doctest: +SKIP
         """
@@ -267,12 +268,14 @@ class OODDetector:
     def predict(self, images: Images) -> list[Prediction]:
         """Score images and say for each whether it is out-of-distribution and its nearest class.
 
-        Raises `InputError` for an image that cannot be read.
+        Of several images or a folder, one that cannot be read has the reason in `error`, a score
+        of NaN and no verdict, and the others are predicted. A single image that cannot be read
+        raises `InputError`, as `score` does for any.
 
         >>> detector.predict(["panda.jpg"])[0].label  # doctest: +SKIP
         'panda'
         """
-        return list(self.iter_predict(images))
+        return list(self.iter_predict(images, report_unreadable=not is_one_image(images)))
 
     def iter_predict(
         self, images: Images, *, report_unreadable: bool = False

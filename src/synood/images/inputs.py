@@ -67,6 +67,13 @@ def path_of(item: ImageInput) -> Path | None:
     return as_path(item) if isinstance(item, (str, Path)) else None
 
 
+def is_one_image(images: object) -> bool:
+    """Whether `images` is a single image: a file, an opened image or an array, and no folder."""
+    images = to_numpy(images, "images") if hasattr(images, "detach") else images
+    path = path_of(images) if isinstance(images, (str, Path)) else None
+    return _is_single(images) and not (path is not None and exists(path) and path.is_dir())
+
+
 def _items(images: Any) -> Iterator[ImageInput]:  # noqa: ANN401 - see Images
     if hasattr(images, "detach"):  # a tensor: as an array, so that (3, H, W) is not three images
         images = to_numpy(images, "images")

@@ -64,6 +64,11 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _CLUTTER
 
 
+def is_image(path: Path) -> bool:
+    """Whether a listing takes the file at `path` for an image: by its suffix, or its content."""
+    return _has_image_suffix(path.name) or _begins_as_image(path)
+
+
 def exists(path: Path) -> bool:
     """Say whether there is something at `path`; False for what cannot be a path as well."""
     try:
@@ -116,14 +121,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _begins_as_image(entry: os.DirEntry[str]) -> bool:
+def _begins_as_image(entry: os.DirEntry[str] | Path) -> bool:
     try:
         if not entry.is_file():
             return False
     except OSError:
         return False
     try:
-        descriptor = os.open(entry.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(entry, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
             return _may_be_image(os.read(descriptor, HEAD))
         finally:
