@@ -70,6 +70,7 @@ def every_score(planted):
 
     return {
         "msp": lambda x: scores.msp(logits_of(planted, x)),
+        "max_log_odds": lambda x: scores.max_log_odds(logits_of(planted, x)),
         "max_logit": lambda x: scores.max_logit(logits_of(planted, x)),
         "energy": energy,
         "energy_5": lambda x: scores.energy(logits_of(planted, x), 5.0),
@@ -192,6 +193,16 @@ def test_gen_is_the_entropy_of_the_largest_probabilities(planted):
     assert (np.diff(sure) > 0).all()  # where single precision has three times p = 1
     everything = scores.gen(logits, 0.3, CLASSES)
     assert (scores.gen(logits, 0.3) >= everything).all()  # a tenth of six classes is one
+
+
+def test_log_odds_are_those_of_the_largest_probability_and_never_saturate(planted):
+    logits = logits_of(planted, planted["test"]).astype(float)
+    p = np.array([softmax(row).max() for row in logits])
+    np.testing.assert_allclose(scores.max_log_odds(logits), np.log(p / (1 - p)), rtol=1e-4)
+    sure = scores.max_log_odds(np.array([[40.0, 0.0, 0.0], [90.0, 0.0, 0.0]], np.float32))
+    np.testing.assert_allclose(sure, [40 - np.log(2), 90 - np.log(2)], rtol=1e-6)
+    tied = scores.max_log_odds(np.array([[3.0, 3.0]]))
+    assert tied.tolist() == [0.0]
 
 
 def test_mahalanobis_is_the_quadratic_form_of_the_shared_covariance(planted):
@@ -375,6 +386,7 @@ def test_where_training_images_never_vary_a_difference_counts():
     [
         (lambda x: scores.gen(x, gamma=1.0), "gamma: 1.0 is not in"),
         (lambda x: scores.gen(x, top=17), "top: 17 is not between 1 and the 16 classes"),
+        (lambda x: scores.max_log_odds(x[:, :1]), "logits: one class has probability 1"),
         (lambda x: scores.ash_p(x, 1.0), "share: 1.0 is not in"),
         (lambda x: scores.sparse_weight(x, x, -0.1), "sparsity: -0.1 is not in"),
         (lambda x: scores.sparse_weight(x, x[:, :3], 0.5), "features: 16 columns"),

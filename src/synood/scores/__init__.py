@@ -6,7 +6,7 @@ grow with the number of images.
 """
 
 from synood.scores._features import ClassMeans, Gaussians, Neighbours, VirtualLogit
-from synood.scores._logits import energy, gen, max_logit, msp
+from synood.scores._logits import energy, gen, max_log_odds, max_logit, msp
 from synood.scores._mahalanobis import MahalanobisPlus
 from synood.scores._rows import cosine_similarity, normalise
 from synood.scores._shaping import ash_b, ash_p, ash_s, clipped, gradnorm, linear, sparse_weight
@@ -31,6 +31,7 @@ __all__ = [
     "gradnorm",
     "group_order",
     "linear",
+    "max_log_odds",
     "max_logit",
     "mcm",
     "msp",

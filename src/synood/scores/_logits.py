@@ -33,6 +33,27 @@ def max_logit(logits: ArrayLike) -> NDArray[np.float32]:
     return by_rows(checked(logits, "logits"), lambda block: block.max(axis=1))
 
 
+def max_log_odds(logits: ArrayLike) -> NDArray[np.float32]:
+    """Log odds of the largest probability p, log(p / (1 - p)): ranks as `msp`, never saturates.
+
+    Args:
+        logits: (N, C) classifier outputs of two classes or more.
+    """
+    values = checked(logits, "logits")
+    if values.shape[1] < 2:
+        raise InputError("logits: one class has probability 1; two or more are needed")
+
+    def score(block: NDArray[Any]) -> NDArray[Any]:
+        rest = np.array(block)
+        top = block.argmax(axis=1)[:, None]
+        largest = np.take_along_axis(block, top, axis=1)[:, 0]
+        np.put_along_axis(rest, top, -np.inf, axis=1)
+        odds: NDArray[Any] = largest - logsumexp(rest, 1.0)
+        return odds
+
+    return by_rows(values, score)
+
+
 def energy(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
     """Negative free energy, T * logsumexp(logits / T) (Liu et al., 2020): -E in the paper.
 

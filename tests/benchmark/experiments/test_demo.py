@@ -26,7 +26,7 @@ from synood.models.loaded import Models
 from synood.pipeline.rundir.shards import read_synthetic
 
 SEEDS = 3
-TUNED = [method for method in METHODS if method.name == "synood" or method.is_control]
+TUNED = [m for m in METHODS if m.name in ("synood", "synood-plus") or m.is_control]
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,9 @@ def test_the_text_has_the_table_the_reading_and_the_places(finished):
     out, text, _ = finished
     table, summary = text.split("best of a column.")
     for method in METHODS:
-        assert table.count(f"\n{method.title} ") == 2
-    assert "SynOOD" in summary
+        assert table.count(f"\n{method.title}  ") == 2
+    for ours in ("SynOOD", "SynOOD plus"):
+        assert f"FPR95 gain of {ours} in points, over " in summary
     assert str(out / "report.html") in text
 
 
@@ -134,6 +135,7 @@ def test_the_page_shows_pairs_strips_and_the_choices(finished):
     assert html.count('class="strip"') == 4
     assert "only " in html
     assert "Chosen on validation images only" in html
+    assert "They learn from all 12 training images" in html
 
 
 def test_the_page_is_made_again_from_the_files_alone(finished, tmp_path):

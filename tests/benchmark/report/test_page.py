@@ -15,13 +15,17 @@ from hypothesis import strategies as st
 
 from figures import METHODS, SETS, comparisons_of, planted_scores, png, report_of, rows_of
 from html_page import Page
+from synood.benchmark.protocol.methods import SYNOOD
 from synood.benchmark.protocol.predictions import ScoredImage, read_predictions, write_predictions
 from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_of as summarise_comparisons
 from synood.benchmark.report.records import comparisons_to_json, methods_of, methods_to_json
 from synood.benchmark.report.report import Figure, Mistake, Mistakes, render
+from synood.benchmark.report.summary import summarise_run
 from synood.benchmark.report.svg_curves import roc_chart, roc_of
+from synood.benchmark.results.comparisons import compare
 from synood.benchmark.results.results import Results, read_results, write_results
+from synood.benchmark.results.tables import columns
 from synood.cli.app import main
 from synood.errors import InputError
 
@@ -250,6 +254,56 @@ def test_many_methods_against_one_are_drawn_over_that_one(tmp_path):
     labels = [chart["aria-label"] for chart in page.all("svg")]
     assert labels[0].startswith("Gain over NegLabel in AUROC, points: of SynOOD +2.0")
     assert "MCM -2.0" in labels[0]
+
+
+def test_few_methods_against_many_are_drawn_each_over_the_others(tmp_path):
+    listed = [
+        {"method": name, "other": other, "metric": metric, "column": "average:all",
+         "gain": gain, "low": gain - 0.01, "high": gain + 0.01}
+        for name, gain in (("synood", 0.02), ("unguided", -0.02))
+        for other in ("neglabel", "mcm", "energy")
+        for metric in ("auroc", "fpr95")
+    ]  # fmt: skip
+    write_results(tmp_path / "results.json", results_with(comparisons=listed))
+    labels = [c["aria-label"] for c in Page(render(load_report(tmp_path))).all("svg")]
+    drawn = [label.partition(",")[0] for label in labels[:4]]
+    assert drawn == [f"Gain of {m} in {x}" for m in ("SynOOD", "unguided")
+                     for x in ("AUROC", "FPR95")]  # fmt: skip
+    assert all(f"{name} +2.0" in labels[0] for name in ("NegLabel", "MCM", "Energy"))
+    assert "-2.0" not in labels[0]
+
+
+def test_every_method_of_ours_is_held_against_plain_distances_in_a_sentence():
+    plus = replace(SYNOOD, name="synood-plus", title="SynOOD plus")
+    plain = replace(SYNOOD, name="nearest-image", title="1-NN (encoder)")
+    made = {**planted_scores(QUALITY), plus.name: planted_scores({"synood": 2.0})["synood"],
+            plain.name: planted_scores({"synood": 3.2})["synood"]}  # fmt: skip
+    methods = (*METHODS, plus, plain)
+    rows = rows_of(planted_scores(QUALITY))
+    more = tuple(replace(row, method=m.name) for m in (plus, plain) for row in rows
+                 if row.method == "synood")  # fmt: skip
+    layout = columns(rows)
+    compared = (
+        *comparisons_of(made, rows),
+        *compare("synood", ["nearest-image"], made, layout, resamples=40),
+        *compare("synood-plus", ["neglabel", "synood", "nearest-image"], made, layout, 40),
+    )
+    summary = summarise_run((*rows, *more), compared, methods)
+    alone = summarise_run(rows, comparisons_of(made, rows), METHODS)
+    assert summary.headline == alone.headline  # plus does not speak for SynOOD
+    found = [finding for finding in summary.findings if finding.text.startswith("FPR95 gain of")]
+    assert [finding.verdict for finding in found] == ["worse", "worse"]
+    assert found[0].text.startswith("FPR95 gain of SynOOD in points, over 1-NN (encoder) −")
+    assert found[1].text.startswith("FPR95 gain of SynOOD plus in points, over NegLabel +")
+    assert ", SynOOD −" in found[1].text
+    assert ", 1-NN (encoder) −" in found[1].text
+
+
+def test_every_metric_has_its_unit(html):
+    for block in ("AUROC", "FPR95", "FPR95 with OOD positive", "AUPR-in", "AUPR-out"):
+        assert f"<caption>{block}, % <span>" in html
+    for figure in re.findall(r"<dt>AUROC</dt><dd>([\d.]+ ?%?)", html):
+        assert figure.endswith(" %")
 
 
 def test_no_test_time_method_is_held_against_an_inductive_one(tmp_path):

@@ -23,6 +23,7 @@ from synood.errors import InputError
 from synood.features.store import FeatureStore
 from synood.images.sources import ImageIndex, ImageRecord
 from synood.labels.wordnet import Word
+from synood.models.classifier import train_probe
 from synood.models.describer import FileDescriber, Tagger
 from synood.settings import MiningSettings, Recipe, ScoreSettings
 
@@ -314,9 +315,58 @@ def test_an_encoder_without_places_is_refused_by_name(world):
 def test_training_images_without_labels_are_refused(world):
     inputs, _ = world
     bare = replace(inputs, train=replace(inputs.train, labels=None))
-    for name in ("mahalanobis", "relative-mahalanobis", "cosine", "rbf", "eoe"):
+    needing = ("mahalanobis", "relative-mahalanobis", "cosine", "rbf", "eoe", "class-mean")
+    for name in (*needing, "mahalanobis-plus", "relative-mahalanobis-plus", "linear-head"):
         with pytest.raises(InputError, match="has no class labels"):
             find_system(name).fit(bare, 0)
+
+
+ENCODERS = ("nearest-image", "class-mean", "mahalanobis-plus", "relative-mahalanobis-plus")
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, "linear-head"])
+def test_image_evidence_reads_the_encoders_features_and_no_text(world, name):
+    inputs, encoded = world
+    no_text = replace(inputs, store=None, load_words=None)
+    fitted = find_system(name).fit(no_text, 0)
+    blind = replace(encoded.test, logits=np.zeros_like(encoded.test.logits), images=None)
+    np.testing.assert_array_equal(fitted(blind), fitted(encoded.test))
+    assert fitted.chosen["training_images"] == len(inputs.train)
+    assert fitted.added_parameters > 0
+
+
+def test_image_evidence_is_what_its_formulas_say(world):
+    inputs, encoded = world
+    unit = [x / np.linalg.norm(x) for x in inputs.train.features.astype(float)]
+    labels = inputs.train.labels
+    means = [np.mean([u for u, c in zip(unit, labels, strict=True) if c == k], 0) for k in range(3)]
+    tests = [x / np.linalg.norm(x) for x in encoded.test.features.astype(float)]
+    nearest = [max(float(t @ u) for u in unit) for t in tests]
+    of_means = [max(float(t @ m) / np.linalg.norm(m) for m in means) for t in tests]
+    found = {name: find_system(name).fit(inputs, 0)(encoded.test) for name in ENCODERS[:2]}
+    np.testing.assert_allclose(found["nearest-image"], nearest, atol=1e-6)
+    np.testing.assert_allclose(found["class-mean"], of_means, atol=1e-6)
+
+
+def test_the_head_is_scored_by_the_log_odds_of_its_likeliest_class(world):
+    inputs, encoded = world
+    found = find_system("linear-head").fit(inputs, 0)(encoded.test)
+    rows = scores.normalise(inputs.train.features)
+    probe = train_probe(rows, inputs.train.labels, NAMES, inputs.encoder)
+    logits = scores.normalise(encoded.test.features).astype(float) @ probe.weight.T + probe.bias
+    p = np.array([(np.exp(row) / np.exp(row).sum()).max() for row in logits])
+    np.testing.assert_allclose(found, np.log(p / (1 - p)), rtol=1e-4)
+
+
+def test_one_class_has_no_relative_distance_and_no_head(world):
+    inputs, _ = world
+    rows = np.flatnonzero(inputs.train.labels == 0)
+    alone = replace(inputs, class_names=NAMES[:1], train=inputs.train.take(rows))
+    for name in ("relative-mahalanobis-plus", "linear-head"):
+        with pytest.raises(InputError, match="needs two classes or more"):
+            find_system(name).fit(alone, 0)
+    for name in ENCODERS[:3]:
+        assert np.isfinite(find_system(name).fit(alone, 0)(alone.train)).all()
 
 
 def test_csp_mines_other_candidates_than_neglabel(world):

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from synood.benchmark.experiments.interface import Outcome
+from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
 from synood.benchmark.experiments.setup import prepare
 from synood.benchmark.experiments.writing import run_record
 from synood.benchmark.protocol.controls import CONTROLS
@@ -22,6 +23,7 @@ from synood.benchmark.report.report import write_report
 from synood.benchmark.results.results import Results, write_results
 from synood.benchmark.results.text import text_table
 from synood.benchmark.suites.mini import prepare_mini
+from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
 from synood.errors import InputError
 from synood.files import sha256_file
 from synood.models.bundles import load_bundle
@@ -51,7 +53,8 @@ PROGRESS_STAGES = (
     "experiment",
     "report",
 )
-METHODS = (*BASELINES, SYNOOD, *CONTROLS)
+COMPARED = (*BASELINES, *ENCODER_BASELINES)  # systems of the registry
+METHODS = (*COMPARED, SYNOOD, SYNOOD_PLUS, *CONTROLS)
 SEEDS = 5  # of the tuning; three would make the intervals twice as wide
 RESAMPLES = 200  # of the test images, for the intervals of a row and of a difference
 TPR = 0.95  # fraction of in-distribution validation images that the threshold keeps
@@ -122,17 +125,31 @@ def calibrated(setup: Setup) -> OODDetector:
 
 
 def run(setup: Setup) -> Outcome:
-    """Measure the baselines, SynOOD, and the same tuning on the controls' images."""
+    """Measure the baselines, SynOOD and plus, and SynOOD's tuning on the controls' images.
+
+    Without plus, if it is the run's own recipe.
+    """
     images = {SYNOOD: setup.synthetic()} | {control: setup.paint(control) for control in CONTROLS}
-    scores: dict[str, list[SeedScores]] = {
-        method.name: setup.system(method.name)[0] for method in BASELINES
-    }
+    scores: dict[str, list[SeedScores]] = {}
+    chosen: dict[str, object] = {}
+    for method in COMPARED:
+        scores[method.name], chosen[method.name] = setup.system(method.name)
     for method, synthetic in images.items():
         tuned = partial(setup.retuner.detector, synthetic)
         scores[method.name] = setup.scored(method.title, tuned)
-    rows = setup.measured(METHODS, scores)
-    others = [method.name for method in (NEGLABEL, *CONTROLS)]
-    return Outcome(METHODS, rows, setup.compared(SYNOOD.name, others, scores, rows))
+    plus = with_parts(setup.recipe, PARTS)
+    if plus != setup.recipe:
+        own = images[SYNOOD]
+        scores[SYNOOD_PLUS.name] = scored_with(setup, SYNOOD_PLUS.title, plus, own)
+    methods = tuple(method for method in METHODS if method.name in scores)
+    rows = setup.measured(methods, scores)
+    plain = [method.name for method in (NEGLABEL, *ENCODER_BASELINES)]
+    controls = [control.name for control in CONTROLS]
+    compared = setup.compared(SYNOOD.name, [*plain, *controls], scores, rows)
+    if SYNOOD_PLUS in methods:
+        more = setup.compared(SYNOOD_PLUS.name, [*plain, SYNOOD.name], scores, rows)
+        compared = (*compared, *more)
+    return Outcome(methods, rows, compared, details={"chosen": chosen})
 
 
 def _predictions(setup: Setup, detector: OODDetector) -> Iterator[ScoredImage]:
@@ -153,6 +170,7 @@ def _record(setup: Setup, detector: OODDetector, outcome: Outcome) -> dict[str, 
             "detector": sha256_file(setup.workspace.root / "detector" / "model.safetensors"),
         },
         "threshold": detector.threshold,
+        "chosen": outcome.details["chosen"],
         "methods": methods_to_json(outcome.methods),
         "comparisons": comparisons_to_json(outcome.comparisons),
     }

@@ -12,6 +12,7 @@ from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.rank_chart import Ranked, in_words, rank_chart
 from synood.benchmark.results.results import MethodKind
 from synood.benchmark.results.tables import table
+from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from synood.benchmark.results.comparisons import SeedScores
     from synood.benchmark.results.results import Row
 
-STRONGEST = (SYNOOD.name, "csp")  # compared with plus, besides NegLabel
+RIVALS = (SYNOOD.name, "csp", *(method.name for method in ENCODER_BASELINES))
+"""What plus is compared with, besides NegLabel: all of them read the encoder's features."""
 
 
 def run(setup: Setup) -> Outcome:
@@ -57,7 +59,7 @@ def run(setup: Setup) -> Outcome:
     outcome = replace(outcome, charts=(ranking(methods, outcome.rows),))
     if not plus:
         return outcome
-    others = [name for name in STRONGEST if name in scores]
+    others = [name for name in RIVALS if name in scores]
     more = setup.compared(SYNOOD_PLUS.name, others, scores, outcome.rows)
     return replace(outcome, comparisons=(*outcome.comparisons, *more))
 

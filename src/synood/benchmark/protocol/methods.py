@@ -16,6 +16,7 @@ ENCODER = "an image-text encoder"
 NAMES = "the class names"
 WORDS = "a list of words"
 IMAGES = "in-distribution images"
+LABELLED = "labelled in-distribution images"
 
 
 @dataclass(frozen=True)

@@ -33,19 +33,25 @@ class GainPlot:
 
 
 def gain_plots(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> list[GainPlot]:
-    """Draw the gains averaged over all sets: of one method over others, or of many over one."""
+    """Draw the gains averaged over all sets: of few methods over many, or of many over few."""
     shown = [item for item in comparisons if item.column == ALL]
     methods = dict.fromkeys(item.method for item in shown)
+    others = dict.fromkeys(item.other for item in shown)
     plots = []
-    if len(methods) == 1:
-        (name,) = methods
-        title = titles.get(name, name)
-        for metric, measure in NAMES.items():
-            rows = [(item.other, item) for item in shown if item.metric == metric]
-            side = f"To the right of the line, {title} is better."
-            plots.append(_gain_plot(f"Gain of {title} in {measure}", "over", side, rows, titles))
+    if len(methods) < len(others) or len(methods) == 1:
+        for name in methods:
+            title = titles.get(name, name)
+            for metric, measure in NAMES.items():
+                rows = [
+                    (item.other, item)
+                    for item in shown
+                    if (item.method, item.metric) == (name, metric)
+                ]
+                side = f"To the right of the line, {title} is better."
+                of = f"Gain of {title} in {measure}"
+                plots.append(_gain_plot(of, "over", side, rows, titles))
         return plots
-    for other in dict.fromkeys(item.other for item in shown):
+    for other in others:
         title = titles.get(other, other)
         for metric, measure in NAMES.items():
             rows = [
@@ -111,7 +117,7 @@ def _set_chart(item: Distribution, axis: svg.Axis, threshold: float) -> dict[str
         "n_ood": len(item.ood),
         "chart": chart,
         "roc": roc_chart(roc, spoken),
-        "auroc": f"{figures[0]:.1f}",
-        "fpr95": f"{figures[1]:.1f}",
-        "fpr95_ood_positive": f"{figures[2]:.1f}",
+        "auroc": f"{figures[0]:.1f} %",
+        "fpr95": f"{figures[1]:.1f} %",
+        "fpr95_ood_positive": f"{figures[2]:.1f} %",
     }

@@ -14,6 +14,7 @@ from synood.benchmark.report.summary import summarise_run
 from synood.benchmark.report.thumbnails import evenly, thumbnail
 from synood.benchmark.results.tables import title_of
 from synood.benchmark.suites.suite import read_suite
+from synood.benchmark.systems.encoder_features import NEAREST_IMAGE
 from synood.errors import InputError
 from synood.pipeline.rundir.shards import read_synthetic
 
@@ -141,11 +142,18 @@ def _facts(run: Mapping[str, Any], suite: Suite, pairs: Sequence[ImagePair]) -> 
 
 def _notes(run: Mapping[str, Any]) -> tuple[str, ...]:
     neglabel, mcm = run["choices"]["neglabel"], run["choices"]["mcm"]
+    seen = run.get("chosen", {}).get(NEAREST_IMAGE.name, {}).get("training_images")
+    plain = (
+        "1-NN, class mean, both forms of Mahalanobis++ and the linear head read the encoder’s "
+        f"features and no text. They learn from all {seen:,} training images; none of their "
+        "settings is chosen on validation images.",
+    )
     return (
         f"Chosen on validation images only: NegLabel keeps {100 * neglabel['share']:.0f} % of "
         f"the candidate words at temperature {neglabel['temperature']:g}, MCM scores at "
         f"temperature {mcm['temperature']:g}. SynOOD and the controls use NegLabel’s "
         "choice. Test images were only scored.",
+        *(plain if seen else ()),
         "All seeds share one synthesis: the intervals cover the randomness of the tuning, not that "
         "of the synthesis. The controls have the same sources, negative labels and tuning; only "
         "the synthetic images differ.",

@@ -95,7 +95,7 @@ def blocks(
         ]
         heading = tables.HEADINGS[metric]
         direction = "; ".join(filter(None, [heading.meaning, f"{heading.better} is better"]))
-        found.append(Block(heading.title, direction, tuple(sections)))
+        found.append(Block(heading.in_percent, direction, tuple(sections)))
     return found
 
 
@@ -118,7 +118,7 @@ def interval_blocks(
             heading = "" if kind == "inductive" else "Test-time methods"
             sections += [Section(heading, tuple(lines))] if lines else []
         direction = "from – to, over test images (95 %, bootstrap)"
-        found.append(Block(tables.HEADINGS[metric].title, direction, tuple(sections)))
+        found.append(Block(tables.HEADINGS[metric].in_percent, direction, tuple(sections)))
     return found
 
 

@@ -67,13 +67,13 @@ def in_words(groups: Mapping[str, Sequence[Ranked]], measure: str) -> str:
     """Return the chart in words.
 
     >>> in_words({"inductive": [Ranked("MSP", 0.5, "50.0"), Ranked("MCM", 0.2, "20.0")]}, "FPR95")
-    'FPR95, average of all sets. inductive: MCM 20.0, MSP 50.0.'
+    'FPR95 in percent, average of all sets. inductive: MCM 20.0, MSP 50.0.'
     """
     spoken = []
     for name, items in groups.items():
         ranked = (f"{item.title} {item.printed}" for item in sorted(items, key=_average))
         spoken += [f" {name}: {', '.join(ranked)}."] if items else []
-    return f"{measure}, average of all sets.{''.join(spoken)}"
+    return f"{measure} in percent, average of all sets.{''.join(spoken)}"
 
 
 def _average(item: Ranked) -> float:

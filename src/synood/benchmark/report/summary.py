@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from synood.benchmark.protocol.methods import titles
 from synood.benchmark.results import tables
 from synood.benchmark.results.results import MethodKind
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from synood.benchmark.results.results import Row
 
 OURS = "synood"
+PLUS = "synood-plus"  # the other recipe of ours, in the demo
 RIVAL = "neglabel"
 ALL = "average:all"
 _NAMES = {"auroc": "AUROC", "fpr95": "FPR95"}
@@ -40,12 +42,14 @@ class Summary:
 def summarise_run(
     rows: Sequence[Row], comparisons: Sequence[Comparison], methods: Sequence[Method]
 ) -> Summary:
-    """Summarise whether, and where, SynOOD is better than NegLabel and the controls.
+    """Summarise whether, and where, SynOOD is better than NegLabel, other methods and the controls.
 
     "Clear" means that the 95 % interval of `compare` is on one side of zero.
     """
-    by_key = {(c.other, c.column, c.metric): c for c in comparisons}
+    by_key = {(c.other, c.column, c.metric): c for c in comparisons if c.method == OURS}
     controls = [m for m in methods if m.is_control]
+    named = titles(methods)
+    plain = [m.name for m in methods if not m.is_control and m.name not in (RIVAL, PLUS)]
     return Summary(
         _headline(by_key, controls),
         (
@@ -53,6 +57,8 @@ def summarise_run(
             *_group_findings(rows, by_key),
             _sets_finding(rows, by_key),
             *(_control_finding(by_key, control) for control in controls),
+            *_fpr95_findings(comparisons, OURS, plain, named),
+            *_fpr95_findings(comparisons, PLUS, [RIVAL, OURS, *plain], named),
             _best_finding(rows, methods),
         ),
     )
@@ -61,7 +67,7 @@ def summarise_run(
 def summarise_comparisons(
     rows: Sequence[Row],
     comparisons: Sequence[Comparison],
-    titles: Mapping[str, str],
+    named: Mapping[str, str],
     headline: str,
 ) -> Summary:
     """Summarise which method is best, and every comparison over all sets.
@@ -73,7 +79,7 @@ def summarise_comparisons(
     for kind in get_args(MethodKind):
         own = [row for row in rows if row.kind == kind]
         if len({row.method for row in own}) > 1:
-            text = f"Best {kind} methods on average: {_best_text(_winners(own, titles))}"
+            text = f"Best {kind} methods on average: {_best_text(_winners(own, named))}"
             findings.append(Finding("even", text))
     by_key = {(c.method, c.other, c.metric): c for c in comparisons if c.column == ALL}
     compared: list[tuple[str, Finding]] = []
@@ -82,7 +88,7 @@ def summarise_comparisons(
             by_key[method, other, metric] for metric in _NAMES if (method, other, metric) in by_key
         ]
         gains = "; ".join(f"{_NAMES[item.metric]} {_gain(item)}" for item in found)
-        names = titles.get(method, method), titles.get(other, other)
+        names = named.get(method, method), named.get(other, other)
         text = f"{names[0]} against {names[1]}, all sets: {gains}."
         compared.append((method, Finding(_joint(found[0].verdict, found[-1].verdict), text)))
     compared.sort(key=lambda item: (item[0] != OURS, _ORDER.index(item[1].verdict)))
@@ -168,23 +174,41 @@ def _control_finding(by_key: _ByKey, control: Method) -> Finding:
     )
 
 
+def _fpr95_findings(
+    comparisons: Sequence[Comparison], method: str, others: Sequence[str], named: Mapping[str, str]
+) -> list[Finding]:
+    """Say in one sentence how much lower a method's FPR95 is than that of several others."""
+    found = {
+        item.other: item
+        for item in comparisons
+        if (item.method, item.column, item.metric) == (method, ALL, "fpr95")
+    }
+    shown = [found[other] for other in others if other in found]
+    if not shown:
+        return []
+    verdicts = {item.verdict for item in shown}
+    joint: Verdict = "worse" if "worse" in verdicts else "even" if "even" in verdicts else "better"
+    gains = ", ".join(f"{named[item.other]} {_span(item)}" for item in shown)
+    return [Finding(joint, f"FPR95 gain of {named[method]} in points, over {gains}.")]
+
+
 def _best_finding(rows: Sequence[Row], methods: Sequence[Method]) -> Finding:
-    titles = {method.name: method.title for method in methods}
-    winners = _winners(rows, titles)
-    first = [titles[OURS] in winners[metric] for metric in _NAMES]
+    named = titles(methods)
+    winners = _winners(rows, named)
+    first = [named[OURS] in winners[metric] for metric in _NAMES]
     verdict: Verdict = "better" if all(first) else "even" if any(first) else "worse"
     if winners["auroc"] == winners["fpr95"]:
         return Finding(verdict, f"Best on average in both metrics: {_listed(winners['auroc'])}.")
     return Finding(verdict, f"Best on average: {_best_text(winners)}")
 
 
-def _winners(rows: Sequence[Row], titles: Mapping[str, str]) -> dict[str, list[str]]:
+def _winners(rows: Sequence[Row], named: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the titles of the best methods on average, for each metric."""
     winners = {}
     for metric in _NAMES:
         cells = tables.table(rows, metric)
         top = tables.best(cells, metric)[ALL]
-        winners[metric] = [titles.get(name, name) for name in cells if name in top]
+        winners[metric] = [named.get(name, name) for name in cells if name in top]
     return winners
 
 
@@ -195,12 +219,20 @@ def _best_text(winners: Mapping[str, Sequence[str]]) -> str:
 
 
 def _gain(comparison: Comparison) -> str:
-    span = f"({_points(comparison.low)} to {_points(comparison.high)})"
+    span = _limits(comparison)
     size = f"{abs(100 * comparison.gain):.1f} points"
     if comparison.verdict == "even":
         return f"no clear difference, {_points(comparison.gain)} points {span}"
     word = "better" if comparison.verdict == "better" else "worse"
     return f"clearly {word} by {size} {span}"
+
+
+def _span(comparison: Comparison) -> str:
+    return f"{_points(comparison.gain)} {_limits(comparison)}"
+
+
+def _limits(comparison: Comparison) -> str:
+    return f"({_points(comparison.low)} to {_points(comparison.high)})"
 
 
 def _points(fraction: float) -> str:

@@ -30,13 +30,18 @@ class Heading:
     meaning: str
     better: str
 
+    @property
+    def in_percent(self) -> str:
+        """The name and the unit of a table in percent."""
+        return f"{self.title}, %"
+
     def text(self) -> str:
         """Return the heading of a table in percent.
 
         >>> HEADINGS["auroc"].text()
         'AUROC, % (higher is better)'
         """
-        return f"{self.title}, % {self.meaning}".rstrip() + f" ({self.better} is better)"
+        return f"{self.in_percent} {self.meaning}".rstrip() + f" ({self.better} is better)"
 
 
 HEADINGS = {

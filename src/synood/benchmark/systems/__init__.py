@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 MODULES = (
     *("msp", "maxlogit", "energy", "gen", "odin", "gradnorm", "react", "dice", "ash"),
     *("knn", "vim", "mahalanobis", "cosine", "rbf"),
+    "encoder_features",
     *("mcm", "neglabel", "csp", "gl_mcm", "zoc", "eoe"),
     *("adaneg", "tanl"),
     *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos", "dreamood", "synood"),
 )
-"""In the order of the tables: classifiers' scores, distances, names, streams, trained systems."""
+"""In the order of the tables: classifiers' scores, distances in their features, the same and a head
+in the encoder's, names, streams, trained systems."""
 
 
 def registry() -> tuple[System | StreamSystem, ...]:
