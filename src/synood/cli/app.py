@@ -24,6 +24,7 @@ from synood.cli.models import models
 from synood.cli.report import report
 from synood.cli.reproduce import reproduce
 from synood.cli.score import score
+from synood.cli.show import show
 from synood.cli.signals import Terminated, terminable
 from synood.cli.status import status
 from synood.cli.synthesize import synthesize
@@ -57,8 +58,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _ORDER: tuple[Callable[..., int | None], ...] = (
-    demo, fit, zero_shot, score, calibrate, evaluate, mine, synthesize, report, reproduce, status,
-    models,
+    demo, fit, zero_shot, show, score, calibrate, evaluate, mine, synthesize, report, reproduce,
+    status, models,
 )  # fmt: skip
 for _place, _command in enumerate(_ORDER):
     app.command(_command, sort_key=_place)
