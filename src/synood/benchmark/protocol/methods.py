@@ -55,7 +55,7 @@ MCM = Method(
 NEGLABEL = Method(
     "neglabel",
     "NegLabel",
-    "Jiang et al., ICLR 2024, arXiv 2403.20078",
+    "Jiang et al., ICLR 2024, arXiv 2403.20078; words that are class names are left out by default",
     "inductive",
     (ENCODER, NAMES, WORDS),
 )

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 ADANEG = Method(
     "adaneg",
     "AdaNeg",
-    "Zhang and Zhang, NeurIPS 2024, arXiv 2410.20149, images one at a time",
+    "Zhang and Zhang, NeurIPS 2024, arXiv 2410.20149, images one at a time; β 5.5 and ten images a "
+    "label as in its script (its code rounds to 5 and holds nine)",
     "test-time",
     (ENCODER, NAMES, WORDS, "the stream of test images"),
 )
 # OpenOOD-VLM, scripts/ood/adaneg/imagenet.sh: thres .5 and gap .5 make .75 and .25
 KNOWN, UNKNOWN = 0.75, 0.25
-MEMORY = 10  # features of each label, memleng
-SHARPNESS = 5.5  # beta
+MEMORY = 10  # features of each label, memleng; the code counts the text among them and holds 9
+SHARPNESS = 5.5  # beta; the code runs int(beta) = 5, ttaprompt_postprocessor.py:669
 STATIC_WEIGHT = 0.1  # lambdaval
 GROUPS = 5  # group_num
 

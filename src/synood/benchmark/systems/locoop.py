@@ -1,4 +1,4 @@
-"""LoCoOp: CoOp whose names are kept away from the regions of an image without its class."""
+"""LoCoOp-style: CoOp whose names are kept away from the regions of an image without its class."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 LOCOOP = Method(
     "locoop",
-    "LoCoOp",
-    "Miyai et al., NeurIPS 2023, arXiv 2306.01293, on features without crops",
+    "LoCoOp-style",
+    "after Miyai et al., NeurIPS 2023, arXiv 2306.01293: four vectors from “a photo of a” (the "
+    "authors: 16 random ones), 100 full-batch steps of Adam (50 epochs of SGD), without crops",
     "inductive",
     (f"{TOWER}, with features of single places", NAMES, IMAGES),
 )

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 TANL = Method(
     "tanl",
     "TANL",
-    "CVPR 2026, arXiv 2603.25250, after its code; images one at a time",
+    "CVPR 2026, arXiv 2603.25250, after its code; images one at a time, so α is 0.95 (official.sh: "
+    "batches of 256 and α 0)",
     "test-time",
     (ENCODER, NAMES, WORDS, "the stream of test images"),
 )
@@ -37,7 +38,8 @@ PICKED = 1_000  # beta: negative labels used
 QUEUE = 300  # memleng: activations kept of each side
 GAP = 0.5
 SEEN = 20_000  # scores that the threshold is computed from
-LASTING = 0.95  # alpha: weight of the queue relative to the image, for batches of one
+LASTING = 0.95  # alpha: weight of the queue relative to the image. official.sh has 0 with batches
+# of 256, where a batch speaks for itself; one image does not, and 0.95 is its value for using both
 THRESHOLDS = np.arange(100) / 100
 NOISES = 3  # images of each of five kinds of noise
 
