@@ -26,9 +26,12 @@ def artwork():
 @pytest.fixture(scope="module")
 def suites(tmp_path_factory):
     roots = {}
-    for name, split, seed in [("main", "main", 0), ("again", "main", 0), ("hard", "hard", 0)]:
+    for name, split in [
+        ("main", "main"), ("again", "main"), ("hard", "hard"), ("crowded", "crowded"),
+        ("crowded-again", "crowded"),
+    ]:  # fmt: skip
         roots[name] = tmp_path_factory.mktemp(name)
-        write_suite(roots[name], seed=seed, split=split, counts=FEW)
+        write_suite(roots[name], seed=0, split=split, counts=FEW)
     return roots
 
 
@@ -104,10 +107,12 @@ def test_painter_batches_favour_context(artwork):
 
 def test_the_same_seed_writes_the_same_bytes(suites):
     assert contents(suites["main"]) == contents(suites["again"])
+    assert contents(suites["crowded"]) == contents(suites["crowded-again"])
 
 
-def test_sets_share_no_picture_and_suite_json_counts_them(suites):
-    suite = read_suite(suites["main"])
+@pytest.mark.parametrize("split", ["main", "crowded"])
+def test_sets_share_no_picture_and_suite_json_counts_them(suites, split):
+    suite = read_suite(suites[split])
     check_disjoint(suite)
     assert len({record.path for item in suite.sets for record in item.index().records}) == sum(
         item.n for item in suite.sets
@@ -125,8 +130,16 @@ def test_the_hard_split_differs_in_every_test_scene(suites):
     assert read_json(suites["hard"] / "suite.json")["split"] == "hard"
 
 
+def test_every_image_of_the_crowded_split_is_crowded(suites):
+    """Training, validation and test images alike: none is the main split's."""
+    main, crowded = contents(suites["main"]), contents(suites["crowded"])
+    assert main.keys() == crowded.keys()
+    assert not set(main.values()) & set(crowded.values())
+    assert read_json(suites["crowded"] / "suite.json")["split"] == "crowded"
+
+
 def test_an_unknown_split_is_refused(tmp_path):
-    with pytest.raises(InputError, match="main or hard"):
+    with pytest.raises(InputError, match="main, hard or crowded"):
         write_suite(tmp_path, split="easy", counts=FEW)
 
 

@@ -13,7 +13,7 @@ def demo(
     out: Path = Path("demo-out"),
     seeds: Whole = 5,
     *,
-    split: Literal["hard", "main"] = "hard",
+    split: Literal["hard", "main", "crowded"] = "hard",
     recipe: RecipeName = "paper",
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -29,7 +29,8 @@ def demo(
     seeds
         Number of tuning runs with different seeds, for the intervals (at least 3).
     split
-        Test images: "hard" (by an artist no model has seen) or "main" (by known artists).
+        Test images: "hard" (by an artist no model has seen) or "main" (by known artists)
+        or "crowded" (by known artists, among clutter).
     """
     from synood.benchmark.experiments.demo import run_demo
 

@@ -8,6 +8,8 @@
     test/near/{near-natural,near-made}/...
     test/far/{faces,symbols,empty-scenes,fashion-photographs,photographs-without-subject}/...
 
+In the crowded split every image is crowded, training images too, as ImageNet's are.
+
 Each set draws from its own stream of random numbers, so no two sets share a scene; the parts of
 `concepts.part` keep their concepts apart.
 """
@@ -26,7 +28,8 @@ from synood.errors import InputError
 from synood.files import write_bytes, write_json
 from synood.mini.artwork import Artwork
 from synood.mini.concepts import HELD_OUT_VENDOR, spoken
-from synood.mini.world import SIZE, World, background
+from synood.mini.crowd import CrowdedWorld
+from synood.mini.world import SIZE, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +38,8 @@ HERE = Path(__file__).parent
 ARTWORK = HERE / "data" / "artwork.zip"
 PHOTOGRAPHS = HERE / "data" / "photographs.zip"
 SCHEMA = 1
-Split = Literal["main", "hard"]
+Split = Literal["main", "hard", "crowded"]
+_STREAMS = {"main": 0, "hard": 1, "crowded": 2}  # of random numbers, one a split
 Role = Literal["train", "validation", "test"]
 
 
@@ -65,17 +69,17 @@ class SuiteWriter:
     """Writes the sets of one seed and split below a folder."""
 
     def __init__(self, root: Path, seed: int, split: Split, counts: Counts) -> None:
-        if split not in ("main", "hard"):
-            raise InputError(f"split {split!r} is unknown: main or hard")
+        if split not in _STREAMS:
+            raise InputError(f"split {split!r} is unknown: main, hard or crowded")
         self.root, self.seed, self.split, self.counts = root, seed, split, counts
         artwork = Artwork.load(ARTWORK)
-        self.seen = World(artwork)
-        self.test = self.seen if split == "main" else World(artwork, (HELD_OUT_VENDOR,))
+        self.seen = CrowdedWorld(artwork) if split == "crowded" else World(artwork)
+        self.test = World(artwork, (HELD_OUT_VENDOR,)) if split == "hard" else self.seen
         self.sets: list[SetEntry] = []
 
     def rng(self, stream: int) -> np.random.Generator:
         """Return the generator of one set; training of the models uses other streams."""
-        return np.random.default_rng((20_261, self.seed, self.split == "hard", stream))
+        return np.random.default_rng((20_261, self.seed, _STREAMS[self.split], stream))
 
     def write(self) -> None:
         """Write all sets and, last, suite.json."""
@@ -86,7 +90,7 @@ class SuiteWriter:
         self._subjects("near-made", "near", "test", self.test, "near-made", counts.ood, 12)
         self._subjects("faces", "far", "test", self.test, "faces", counts.ood, 13)
         self._subjects("symbols", "far", "test", self.test, "symbols", counts.ood, 14)
-        self._drawn("empty-scenes", counts.ood, 15, lambda rng: np.asarray(background(rng)))
+        self._drawn("empty-scenes", counts.ood, 15, self.test.empty)
         self._photographs("fashion-photographs", 16)
         self._photographs("photographs-without-subject", 17)
         write_json(self.root / "suite.json", {
@@ -153,13 +157,12 @@ class SuiteWriter:
                 side = int(rng.uniform(0.3, 1.0) * min(picture.size))
                 x, y = (int(rng.integers(length - side + 1)) for length in picture.size)
                 picture = picture.crop((x, y, x + side, y + side))
-            return np.asarray(picture.convert("RGB").resize((SIZE, SIZE)))
+            return self.test.texture(picture.convert("RGB").resize((SIZE, SIZE)), rng)
 
         if max(pictures[0].size) <= SIZE:  # single photographs: each at most once
             chosen = rng.permutation(len(pictures))[: self.counts.ood]
-            images = iter([np.asarray(pictures[i].convert("RGB").resize((SIZE, SIZE)))
-                           for i in chosen])  # fmt: skip
-            self._drawn(name, len(chosen), stream, lambda _: next(images))
+            one = iter([pictures[i] for i in chosen])
+            self._drawn(name, len(chosen), stream, lambda rng: self.test.single(next(one), rng))
         else:
             self._drawn(name, self.counts.ood, stream, draw)
 
@@ -190,7 +193,8 @@ def write_suite(
         root: folder to write to; files of the same names are replaced.
         seed: random seed of all scenes.
         split: `main` draws the test scenes from artwork that the models have seen in other
-            scenes, `hard` from a vendor that no model has seen.
+            scenes, `hard` from a vendor that no model has seen; all scenes of `crowded`, training
+            and validation too, are crowded (`synood.mini.crowd`), from artwork as in `main`.
         counts: how many images; the defaults make about 5,000.
     """
     SuiteWriter(root, seed, split, counts or Counts()).write()

@@ -129,6 +129,18 @@ class World:
         paste(canvas, self.drawing(subject, rng), extent, centre, rng)
         return Scene(np.asarray(canvas), (subject, *context))
 
+    def empty(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a scene without a subject: uint8 (64, 64, 3)."""
+        return np.asarray(background(rng))
+
+    def single(self, picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
+        """Show a photographed thing as it is: uint8 (64, 64, 3)."""
+        return np.asarray(picture.convert("RGB").resize((SIZE, SIZE)))
+
+    def texture(self, picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
+        """Show a picture of 64 x 64 pixels as it is: uint8 (64, 64, 3)."""
+        return np.asarray(picture.convert("RGB"))
+
     def still(self, names: list[str], rng: np.random.Generator, size: int = SIZE) -> Scene:
         """Compose one or two things of like size side by side: what the painter learns."""
         canvas = background(rng, size)

@@ -226,7 +226,7 @@ def test_the_mini_world_is_checked_where_it_was_written(tmp_path, monkeypatch):
 
 def test_unknown_names_and_roots_are_refused(tmp_path, capsys):
     assert main(["benchmark", "check", "imagenet"]) == 2
-    assert "use one of mini, mini-main, imagenet-4, openood" in capsys.readouterr().err
+    assert "use one of mini, mini-main, mini-crowded, imagenet-4" in capsys.readouterr().err
     assert main(["benchmark", "check", "clean"]) == 2
     assert "--root DIR" in capsys.readouterr().err
     assert main(["benchmark", "check", "clean", "--root", str(tmp_path / "none")]) == 2
@@ -238,7 +238,7 @@ def test_the_list_of_benchmarks_is_text_and_json(capsys):
     assert "SSB-hard" in capsys.readouterr().out
     assert main(["benchmark", "list", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows][:3] == ["mini", "mini-main", "imagenet-4"]
+    assert [row["name"] for row in rows][:3] == ["mini", "mini-main", "mini-crowded"]
     counts = {known["name"]: known["count"] for row in rows for known in row["sets"]}
     assert counts["SSB-hard"] == 49_000
 

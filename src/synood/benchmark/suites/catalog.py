@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MINI: dict[str, Split] = {
     "mini": "hard",
     "mini-main": "main",
+    "mini-crowded": "crowded",
 }  # name -> split of the embedded world
 
 # Where folders are looked for below the root; the first that exists is taken. MOS, MCM, NegLabel,

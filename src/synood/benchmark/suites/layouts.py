@@ -33,9 +33,9 @@ def open_benchmark(
 ) -> Suite:
     """Return the suite of a benchmark whose files lie below `root`.
 
-    The embedded ones ("mini", "mini-main") are written to `root`, or to the user's cache, at their
-    first use. Of the others only the sets of `roles` are listed; `naming` is which class names to
-    use for ImageNet.
+    The embedded ones ("mini", "mini-main", "mini-crowded") are written to `root`, or to the user's
+    cache, at their first use. Of the others only the sets of `roles` are listed; `naming` is which
+    class names to use for ImageNet.
 
     Raises `InputError` for an unknown name and for a missing set. A wrong number of images is not
     an error here; `synood.benchmark.suites.verify` reports it.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-Split = Literal["main", "hard"]
+Split = Literal["main", "hard", "crowded"]
 
 
 class SuiteWriter(Protocol):
