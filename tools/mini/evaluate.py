@@ -4,8 +4,9 @@
 
 On scenes from seeds never used in training, main and hard split: zero-shot accuracy, AUROC of
 NegLabel at the fraction of labels and temperature chosen on validation images, PSNR of the
-autoencoder. By length of the subject, alone on its background: zero-shot accuracy. On real photographs where their folders are given: zero-shot accuracy. `--sheet`
-draws 100 unguided in-paintings with their prompts, for a person to judge.
+autoencoder. By length of the subject, alone on its background: zero-shot accuracy. On real
+photographs where their folders are given: zero-shot accuracy. `--sheet` draws 100 unguided
+in-paintings with their prompts, for a person to judge.
 """
 
 from __future__ import annotations
