@@ -60,6 +60,17 @@ def peer_scores(arrays: dict[str, np.ndarray], work: Path) -> dict[str, np.ndarr
         return dict(found)
 
 
+def right(logits, labels):
+    """Those that are named rightly, which OpenMax is fitted to."""
+    kept = logits.argmax(1) == labels
+    return logits[kept].detach(), labels[kept]
+
+
+def pooled(layer):
+    """A linear layer on the mean over the places of feature maps."""
+    return lambda maps: layer(maps.mean((2, 3)))
+
+
 def main(source: str, target: str) -> None:
     import torch
 
@@ -88,6 +99,17 @@ def main(source: str, target: str) -> None:
         "knn": peers.KNN(None, k=7).fit_features(train, labels),
         "odin": peers.ODIN(layer, eps=0.05, temperature=10.0).predict(test),
     }
+    found |= {
+        "fdbd": peers.fDBD(None, layer).fit_features(train, labels),
+        "nnguide": peers.NNGuide(None, layer, k=7).fit_features(train, labels),
+        "she": peers.SHE(None, layer).fit_features(train, labels),
+        "scale": peers.SCALE(None, head, percentile=0.85).predict_feature_maps(maps),
+        "kl-matching": peers.KLMatching(None).fit_logits(layer(train)).predict_logits(logits),
+        "openmax": peers.OpenMax(None, 20, 3).fit_logits(*right(layer(train), labels)),
+    }
+    if "maps" in given:
+        found["rankfeat"] = peers.RankFeat(lambda x: x, pooled(layer)).predict(given["maps"])
+    found["openmax"] = found["openmax"].predict_logits(logits)
     for name in ("ash-p", "ash-b", "ash-s"):
         found[name] = peers.ASH(None, head, name, percentile=0.65).predict_feature_maps(maps)
     react = peers.ReAct(None, head, percentile=0.9)

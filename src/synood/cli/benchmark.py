@@ -99,13 +99,13 @@ def _check_text(found: Check) -> str:
 
 @benchmark.command
 def methods() -> None:
-    """List the compared systems with their papers and what they need."""
+    """List the compared systems by kind and year, with their papers and what they need."""
     from synood.benchmark.systems import registry
 
     systems = [system.method for system in registry()]
     width = max(len(method.name) for method in systems)
-    for kind in ("inductive", "test-time"):
-        for method in systems:
-            if method.kind == kind:
-                deliver(f"{method.name:<{width}}  {kind}  {method.title}: {method.paper}\n")
-                deliver(f"{'':<{width}}  needs {', '.join(method.needs)}\n")
+    for method in sorted(systems, key=lambda method: (method.kind, method.year or 0, method.title)):
+        head = f"{method.name:<{width}}  {method.kind}  {method.year or '-'}"
+        deliver(f"{head}  {method.title}: {method.paper}\n")
+        deliver(f"{'':<{width}}  {method.url or '-'}\n")
+        deliver(f"{'':<{width}}  needs {', '.join(method.needs)}\n")

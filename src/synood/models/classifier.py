@@ -100,6 +100,11 @@ class TransformersClassifier:
         mark = checkpoint_fingerprint(path_or_id, revision=revision)
         return cls(model, steps, names, mark)
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network, which takes preprocessed images."""
+        return self._model
+
     def logits(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, C) on the classifier's device, differentiable."""
         return self._logits_of(self._preprocess(pixels.to(self._device, torch.float32)))

@@ -8,16 +8,37 @@ grow with the number of images.
 from synood.scores._features import ClassMeans, Gaussians, Neighbours, VirtualLogit
 from synood.scores._logits import energy, gen, max_log_odds, max_logit, msp
 from synood.scores._mahalanobis import MahalanobisPlus
+from synood.scores._openmax import OpenMax
 from synood.scores._rows import cosine_similarity, normalise
-from synood.scores._shaping import ash_b, ash_p, ash_s, clipped, gradnorm, linear, sparse_weight
+from synood.scores._shaping import (
+    ash_b,
+    ash_p,
+    ash_s,
+    clipped,
+    gradnorm,
+    linear,
+    scale,
+    sparse_weight,
+)
 from synood.scores._similarities import NegLabelScorer, eoe, gl_mcm, group_order, mcm, neglabel
+from synood.scores._templates import (
+    DecisionBoundaries,
+    GuidedNeighbours,
+    PosteriorTemplates,
+    StoredPatterns,
+)
 
 __all__ = [
     "ClassMeans",
+    "DecisionBoundaries",
     "Gaussians",
+    "GuidedNeighbours",
     "MahalanobisPlus",
     "NegLabelScorer",
     "Neighbours",
+    "OpenMax",
+    "PosteriorTemplates",
+    "StoredPatterns",
     "VirtualLogit",
     "ash_b",
     "ash_p",
@@ -37,5 +58,6 @@ __all__ = [
     "msp",
     "neglabel",
     "normalise",
+    "scale",
     "sparse_weight",
 ]

@@ -98,6 +98,23 @@ def ash_s(features: ArrayLike, share: float = 0.9) -> NDArray[Any]:
     return shaped
 
 
+def scale(features: ArrayLike, share: float = 0.85) -> NDArray[Any]:
+    """SCALE: all activations scaled by exp(sum / sum of the largest) (Xu et al., ICLR 2024).
+
+    Unlike `ash_s` nothing is pruned (OpenOOD, scale_net.py).
+
+    Args:
+        features: (N, P) penultimate features, mostly non-negative.
+        share: p, the fraction of activations left out of the second sum, in [0, 1); 0.85 for
+            ImageNet in the paper.
+    """
+    seen = checked(features, "features")
+    before, after = seen.sum(axis=1), _pruned(seen, share).sum(axis=1)
+    ratio = np.divide(before, after, out=np.ones_like(before), where=after != 0)
+    scaled: NDArray[Any] = seen * np.exp(ratio)[:, None]
+    return scaled
+
+
 def gradnorm(
     features: ArrayLike, logits: ArrayLike, temperature: float = 1.0
 ) -> NDArray[np.float32]:

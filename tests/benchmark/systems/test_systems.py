@@ -153,11 +153,12 @@ def world(tmp_path_factory):
 # GradNorm prefers bright images here, whatever their colour; tests/scores/test_features.py plants
 # features of one size for it.
 UNTOLD = {"gradnorm"}
+WITH_MAPS = {"rankfeat"}  # test_rankfeat.py
 FITTED_HERE = [
     system.method.name
     for system in registry()
     if isinstance(system, System)  # test-time ones: test_streams.py
-    and system.method.name not in {*TUNED_ON_PICTURES, *TRAINED}
+    and system.method.name not in {*TUNED_ON_PICTURES, *TRAINED, *WITH_MAPS}
 ]
 
 
@@ -205,6 +206,10 @@ def test_what_was_chosen_is_the_best_tried_and_can_be_written(world, name):
         ("ash-p", {"share": 0.6}),
         ("ash-b", {"share": 0.65}),
         ("ash-s", {"share": 0.9}),
+        ("scale", {"share": 0.85}),
+        ("nnguide", {"k": 10}),
+        ("openmax", {"revised": 3, "tail": 20}),
+        ("fdbd", {"centred": True}),
         ("gl-mcm", {"temperature": 1.0, "local_weight": 1.0}),
         ("zoc", {"temperature": 0.01}),
         ("eoe", {"temperature": 1.0, "weight": 0.25}),
@@ -315,8 +320,9 @@ def test_an_encoder_without_places_is_refused_by_name(world):
 def test_training_images_without_labels_are_refused(world):
     inputs, _ = world
     bare = replace(inputs, train=replace(inputs.train, labels=None))
-    needing = ("mahalanobis", "relative-mahalanobis", "cosine", "rbf", "eoe", "class-mean")
-    for name in (*needing, "mahalanobis-plus", "relative-mahalanobis-plus", "linear-head"):
+    needing = ("mahalanobis", "relative-mahalanobis", "cosine", "rbf", "eoe", "class-mean", "she")
+    more = ("mahalanobis-plus", "relative-mahalanobis-plus", "linear-head", "openmax")
+    for name in (*needing, *more):
         with pytest.raises(InputError, match="has no class labels"):
             find_system(name).fit(bare, 0)
 

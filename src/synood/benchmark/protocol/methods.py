@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,16 @@ WORDS = "a list of words"
 IMAGES = "in-distribution images"
 LABELLED = "labelled in-distribution images"
 
+_YEAR = re.compile(r" (?:[A-Za-z]+ )?(20\d\d)\b")
+_ARXIV = re.compile(r"arXiv (\d{4}\.\d{5})")
+
 
 @dataclass(frozen=True)
 class Method:
-    """A method: its printed title, its paper, and what it needs besides the test image."""
+    """A method: its printed title, its paper, and what it needs besides the test image.
+
+    `link` leads to the paper where it has no arXiv number.
+    """
 
     name: str
     title: str
@@ -29,6 +36,19 @@ class Method:
     kind: MethodKind
     needs: tuple[str, ...]
     is_control: bool = False
+    link: str = ""
+
+    @property
+    def year(self) -> int | None:
+        """Year of publication, as the paper's venue has it; None for a control."""
+        found = _YEAR.search(self.paper)
+        return int(found[1]) if found else None
+
+    @property
+    def url(self) -> str:
+        """Address of the paper, empty for a control."""
+        found = _ARXIV.search(self.paper)
+        return self.link or (f"https://arxiv.org/abs/{found[1]}" if found else "")
 
 
 MSP = Method(

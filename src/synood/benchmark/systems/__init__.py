@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from synood.benchmark.protocol.system import StreamSystem, System
 
 MODULES = (
-    *("msp", "maxlogit", "energy", "gen", "odin", "gradnorm", "react", "dice", "ash"),
-    *("knn", "vim", "mahalanobis", "cosine", "rbf"),
+    *("msp", "maxlogit", "energy", "kl_matching", "openmax", "gen", "odin", "gradnorm"),
+    *("react", "dice", "ash", "scale", "rankfeat"),
+    *("knn", "vim", "mahalanobis", "cosine", "rbf", "she", "nnguide", "fdbd"),
     "encoder_features",
     *("mcm", "neglabel", "csp", "gl_mcm", "zoc", "eoe"),
     *("adaneg", "tanl"),

@@ -13,6 +13,8 @@ GEN = Method(
     "Liu, Lochman and Zach, CVPR 2023",
     "inductive",
     (CLASSIFIER,),
+    link="https://openaccess.thecvf.com/content/CVPR2023/html/"
+    "Liu_GEN_Pushing_the_Limits_of_Softmax-Based_Out-of-Distribution_Detection_CVPR_2023_paper.html",
 )
 
 

@@ -29,6 +29,7 @@ LSN = Method(
     "after Nie et al., ICLR 2024: negative features in place of negative prompts",
     "inductive",
     (ENCODER, NAMES, IMAGES),
+    link="https://github.com/junz-debug/lsn",
 )
 SETS = 3  # LSN: negative prompts of each class
 APART = 0.1  # LSN: lambda, weight of keeping them apart
