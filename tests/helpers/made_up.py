@@ -80,3 +80,13 @@ def write_clean(root: Path) -> None:
         "NINCO_popular_datasets_subsamples/Places",
     ):
         save_noise(root / folder, GREY, OOD, rng)
+
+
+def write_near(root: Path) -> None:
+    """NINCO as its archive unpacks, and OpenOOD's folder and list of SSB-hard."""
+    rng = np.random.default_rng(5)
+    save_noise(root / "NINCO_OOD_classes/amphiuma_means", GREY, OOD, rng)
+    save_noise(root / "images_largescale/ssb_hard/n11622368", GREY, OOD, rng)
+    path = root / "benchmark_imglist/imagenet/test_ssb_hard.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"ssb_hard/n11622368/{i:04d}.png -1\n" for i in range(OOD)))

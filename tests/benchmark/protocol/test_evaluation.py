@@ -277,7 +277,7 @@ def test_published_averages_are_those_of_their_sets():
 def test_every_published_row_belongs_to_a_known_set():
     from synood.benchmark.suites.catalog import BENCHMARKS
 
-    for name in ("imagenet-4", "openood", "clean"):
+    for name in ("imagenet-4", "openood", "clean", "imagenet-near"):
         sets = {known.name for known in BENCHMARKS[name].sets if known.group != "id"}
         for row in published(name):
             assert row.ood_set in sets | {"average:all", "average:near", "average:far"}

@@ -17,6 +17,7 @@ def experiments() -> dict[str, Experiment]:
     from synood.benchmark.experiments.figure_3 import FIGURE_3
     from synood.benchmark.experiments.figure_4 import FIGURE_4
     from synood.benchmark.experiments.ideas import IDEAS_EXPERIMENT
+    from synood.benchmark.experiments.imagenet_near import IMAGENET_NEAR
     from synood.benchmark.experiments.plus import PLUS
     from synood.benchmark.experiments.table_1 import TABLE_1, TABLE_2
     from synood.benchmark.experiments.table_3 import TABLE_3
@@ -24,7 +25,7 @@ def experiments() -> dict[str, Experiment]:
     from synood.benchmark.experiments.table_5 import TABLE_5
 
     paper = (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, FIGURE_3, FIGURE_4, COST)
-    return {item.name: item for item in (*paper, PLUS, BOUNDARY, IDEAS_EXPERIMENT)}
+    return {item.name: item for item in (*paper, PLUS, BOUNDARY, IDEAS_EXPERIMENT, IMAGENET_NEAR)}
 
 
 def find_experiment(name: str) -> Experiment:

@@ -11,6 +11,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from synood.benchmark.suites.catalog import BENCHMARKS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -54,16 +56,27 @@ class Published:
 def published(benchmark: str, methods: Iterable[str] | None = None) -> tuple[Published, ...]:
     """Return the published rows of a benchmark, of all methods or some.
 
+    Rows of single sets of the benchmarks that it shares images with (`Benchmark.figures_of`) are
+    among them, except where it has its own.
+
     >>> row = published("imagenet-4", ["synood"])[-1]
     >>> row.ood_set, row.auroc, row.fpr95
     ('average:all', 0.9701, 0.1427)
     """
     wanted = None if methods is None else set(methods)
-    return tuple(
+    found = [row for row in _all_published() if row.benchmark == benchmark]
+    known = BENCHMARKS.get(benchmark)
+    sets = {item.name for item in known.sets} if known else set()
+    own = {(row.method, row.ood_set) for row in found}
+    found += (
         row
         for row in _all_published()
-        if row.benchmark == benchmark and (wanted is None or row.method in wanted)
+        if known
+        and row.benchmark in known.figures_of
+        and row.ood_set in sets
+        and (row.method, row.ood_set) not in own
     )
+    return tuple(row for row in found if wanted is None or row.method in wanted)
 
 
 def published_cell(
