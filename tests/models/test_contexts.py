@@ -26,7 +26,7 @@ def encoder(request, tmp_path_factory):
         return ClipEncoder.from_pretrained(tiny_clip(root / "clip"))
     if request.param == "resnet":
         return ResNetClipEncoder.from_pretrained(tiny_resnet_clip(root / "clip"))
-    return DualEncoder.from_pretrained(EMBEDDED / "encoder")
+    return DualEncoder.from_pretrained(EMBEDDED["mini"] / "encoder")
 
 
 def test_the_vectors_of_words_stand_for_these_words(encoder):

@@ -12,8 +12,9 @@ from synood.mini.artwork import Artwork
 from synood.mini.suite import ARTWORK
 from synood.mini.world import World
 from synood.models.bundles import EMBEDDED
-from synood.models.dual import DualEncoder, pack_rows, unpack_rows
+from synood.models.dual import DualEncoder
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
+from synood.models.sentences import pack_rows, unpack_rows
 
 pytestmark = pytest.mark.numerical
 
@@ -22,7 +23,7 @@ ROWS = "embeddings.word_embeddings.weight"
 
 @pytest.fixture(scope="module")
 def encoder():
-    return DualEncoder.from_pretrained(EMBEDDED / "encoder")
+    return DualEncoder.from_pretrained(EMBEDDED["mini"] / "encoder")
 
 
 def unfolded(folded: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -113,7 +114,7 @@ def test_missing_tensor_is_refused(tmp_path):
 
     from safetensors.torch import load_file, save_file
 
-    shutil.copytree(EMBEDDED / "encoder", tmp_path / "encoder")
+    shutil.copytree(EMBEDDED["mini"] / "encoder", tmp_path / "encoder")
     file = tmp_path / "encoder" / "model.safetensors"
     state = load_file(file)
     del state["image_map.bias"]

@@ -24,7 +24,8 @@ from synood.files import (
 )
 from synood.labels.wordnet import shipped_words
 from synood.mini.concepts import CONTEXT, spoken
-from synood.models.dual import CONFIG, SCHEMA, TENSORS, DualTowers, pack_rows
+from synood.models.dual import CONFIG, SCHEMA, DualTowers
+from synood.models.sentences import TENSORS, pack_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -240,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("accuracy by length of the subject: %s", scores["subject_size"])
     scores["photographs"] = photograph_scores(bundle.encoder(), options.stamps, options.fashion)
     log.info("photographs: %s", scores["photographs"])
-    write_json(options.out or EMBEDDED / "scores.json", scores)
+    write_json(options.out or EMBEDDED["mini"] / "scores.json", scores)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from tools.mini.assemble import write_text_tower
 from tools.mini.photographs import WITH_SUBJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 log = logging.getLogger(__name__)
 NPM = (
@@ -82,9 +82,9 @@ def fetch_wheel(name: str, into: Path) -> Path:
     return folder
 
 
-def fetch_debian(work: Path) -> None:
-    """Download and unpack the Debian packages with photographs."""
-    for name, (package, inside) in DEBIAN.items():
+def fetch_debian(work: Path, packages: Mapping[str, tuple[str, str]] = DEBIAN) -> None:
+    """Download Debian packages and unpack a folder of each: name, then package and folder."""
+    for name, (package, inside) in packages.items():
         if (work / name).is_dir():
             continue
         with tempfile.TemporaryDirectory() as temporary:

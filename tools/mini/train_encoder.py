@@ -24,8 +24,9 @@ from synood.files import fingerprint, replacing, sha256_file
 from synood.labels.wordnet import shipped_words
 from synood.mini.concepts import spoken
 from synood.mini.world import background, paste
-from synood.models.dual import TENSORS, DualTowers, SentenceTower
+from synood.models.dual import DualTowers
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
+from synood.models.sentences import TENSORS, SentenceTower
 from tools.mini.options import loop_settings, parser, prepare
 from tools.mini.training import LoopSettings, Randomness, Run
 
@@ -258,7 +259,7 @@ def cached_texts(work: Path, names: list[str]) -> Texts:
     tower = sha256_file(work / "text" / TENSORS)
     cache = work / f"texts-{fingerprint(names, lemmas, TEMPLATES, WORDS, tower)}.safetensors"
     if not cache.is_file():
-        texts = Texts.encode(SentenceTower.load(work / "text"), names, lemmas)
+        texts = Texts.encode(SentenceTower(work / "text"), names, lemmas)
         with replacing(cache) as part:
             save_file({key: value.contiguous() for key, value in vars(texts).items()}, part)
     return Texts(**load_file(cache))

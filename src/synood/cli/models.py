@@ -24,9 +24,9 @@ def models(*bundles: str) -> None:
     bundles
         Names or directories of bundles; the built-in ones if not given.
     """
-    from synood.models.bundles import PAPER, VARIANTS, load_bundle
+    from synood.models.bundles import EMBEDDED, PAPER, VARIANTS, load_bundle
 
-    for name in bundles or ("mini", PAPER["name"], *VARIANTS):
+    for name in bundles or (*EMBEDDED, PAPER["name"], *VARIANTS):
         bundle = load_bundle(name)
         lines = table_text([_row(bundle, part) for part in bundle.parts]).splitlines()
         deliver(f"{name}\n" + "".join(f"  {line}\n" for line in lines))

@@ -42,7 +42,7 @@ BatchSize = Annotated[int | Literal["auto"], Parameter(converter=_batch_size, sh
 Models = Annotated[
     str,
     Parameter(
-        help='Models to use: "mini", "paper" or a directory with a bundle.json; '
+        help='Models to use: "photo", "mini", "paper" or a directory with a bundle.json; '
         '"paper+encoder=ID" replaces one part by a hub id or a folder (see `synood models`).'
     ),
 ]

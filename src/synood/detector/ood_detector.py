@@ -133,7 +133,7 @@ class OODDetector:
         """
         class_names = checked_class_names(names)
         bundle = load_bundle(models)
-        chosen = mining_settings(mining, bundle.prompt_set, prompt_set, share, quantile)
+        chosen = mining_settings(mining or bundle.mining, prompt_set, share, quantile)
         prompts = find_prompt_set(chosen.prompt_set)
         device = pick_device(device)
         loaded = Models(bundle, device)

@@ -15,7 +15,6 @@ import numpy as np
 from synood.errors import InputError
 from synood.labels.forms import NameForms
 from synood.scores import normalise
-from synood.settings import MiningSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from synood.labels.wordnet import Word
+    from synood.settings import MiningSettings
 
 CELLS = 2**21  # similarities in memory at once, 8 MB
 
@@ -87,19 +87,17 @@ def mine_negatives(
 
 
 def mining_settings(
-    mining: MiningSettings | None,
-    bundle_prompts: str,
+    mining: MiningSettings,
     prompt_set: str | None,
     share: float | None,
     quantile: float | None,
 ) -> MiningSettings:
-    """Return `mining`, or NegLabel's settings with the bundle's prompts; given values override."""
-    chosen = mining or MiningSettings(prompt_set=bundle_prompts)
+    """Return `mining`; values that are given override it."""
     return replace(
-        chosen,
-        prompt_set=chosen.prompt_set if prompt_set is None else prompt_set,
-        share=chosen.share if share is None else share,
-        quantile=chosen.quantile if quantile is None else quantile,
+        mining,
+        prompt_set=mining.prompt_set if prompt_set is None else prompt_set,
+        share=mining.share if share is None else share,
+        quantile=mining.quantile if quantile is None else quantile,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import synood
 from synood.artifacts import mistaken_for
-from synood.errors import CheckpointError
+from synood.errors import CheckpointError, InputError
 from synood.files import read_json
 from synood.models.catalog import pinned
 from synood.models.hub import MissingFileError
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
-EMBEDDED = Path(synood.__file__).parent / "mini" / "bundle"
+PLACES = {"path", "vocabulary", "text", "known"}  # fields of parts that are places in a bundle
+_HERE = Path(synood.__file__).parent / "mini"
+EMBEDDED = {"mini": _HERE / "bundle", "photo": _HERE / "photo"}
 _OTHER_KEYS = {"schema", "name", "prompts", "words", "recipe", "files", "card"}
 _ANY_KIND = {"encoder": {"type", "preprocess"}}  # keys that every kind of a part may have
 _CONFIGS = ("open_clip_config.json", "model_index.json", "config.json")
-_CHANGE = re.compile(rf"\+(?=(?:{'|'.join(PARTS)})(?:\.\w+)?=)")
+_ALIASES = {"painter": "inpainter"}
+_CHANGE = re.compile(rf"\+(?=(?:{'|'.join([*PARTS, *_ALIASES])})(?:\.\w+)?=)")
 
 # The paper's models (§4.1) on the hub. Its in-painting checkpoint was removed from the hub in 2025;
 # sd2-community has a copy. The authors' question to LLaVA is unpublished; models/questions.py has
@@ -60,10 +63,10 @@ def _found(name: str) -> tuple[Path | None, dict[str, Any], str]:
     """Return a bundle's root, its spec, and its name in errors."""
     if name == PAPER["name"]:
         return None, json.loads(json.dumps(PAPER)), f"bundle {name!r}"
-    root = EMBEDDED if name == "mini" else Path(name)
+    root = EMBEDDED.get(name, Path(name))
     path = root / "bundle.json"
     if not path.is_file():
-        named = ", ".join(repr(known) for known in ("mini", "paper", *VARIANTS))
+        named = ", ".join(repr(known) for known in (*EMBEDDED, "paper", *VARIANTS))
         problem = mistaken_for(root, "a bundle of models") or f"{path}: no such file"
         raise CheckpointError(f"{problem}; give {named} or a directory that holds a bundle.json")
     spec = read_json(path)
@@ -75,7 +78,11 @@ def _exchange(spec: dict[str, Any], change: str) -> str:
     """Apply "part=PLACE" or "part.field=VALUE" to `spec`; return it with an absolute path."""
     target, _, value = change.partition("=")
     part, _, field = target.partition(".")
-    if field in ("", "id", "path"):
+    part = _ALIASES.get(part, part)
+    target = f"{part}.{field}" if field else part
+    if not field and value in EMBEDDED:
+        _take_embedded(spec, part, value)
+    elif field in ("", "id", "path"):
         target = part
         value = str(Path(value).resolve()) if Path(value).is_dir() else value
         spec[part] = {"id": value}
@@ -83,6 +90,27 @@ def _exchange(spec: dict[str, Any], change: str) -> str:
         number = re.fullmatch(r"-?\d+(\.\d+)?", value) and field != "revision"
         spec.setdefault(part, {})[field] = json.loads(value) if number else value
     return f"{target}={value}"
+
+
+def _take_embedded(spec: dict[str, Any], part: str, bundle: str) -> None:
+    """Let a part of `spec` be the one of an embedded bundle."""
+    other = read_json(EMBEDDED[bundle] / "bundle.json")
+    if part not in other:
+        raise InputError(f"+{part}={bundle}: bundle {bundle!r} has no {part!r}; name another")
+    taken = dict(other[part])
+    for key in PLACES & taken.keys():
+        taken[key] = taken[key] if embedded_place(taken[key]) else f"{bundle}:{taken[key]}"
+    spec[part] = taken
+
+
+def embedded_place(place: str) -> tuple[str, str] | None:
+    """Return bundle and path of a place "mini:PATH" in an embedded bundle; None for another.
+
+    >>> embedded_place("mini:encoder/text")
+    ('mini', 'encoder/text')
+    """
+    bundle, colon, path = place.partition(":")
+    return (bundle, path) if colon and bundle in EMBEDDED else None
 
 
 def _pin(part: dict[str, Any]) -> None:
@@ -139,6 +167,9 @@ def _check_part(key: str, part: object, kinds: Mapping[str, PartKind], where: st
     if places and sum(isinstance(part.get(place), str) for place in places) != 1:
         named = ", ".join(f"`{place}`" for place in places)
         raise CheckpointError(f"{where}: `{key}` needs exactly one of {named}")
+    for place in sorted(PLACES & part.keys()):
+        if not isinstance(part[place], str):
+            raise CheckpointError(f"{where}: `{key}.{place}` must be a text")
     options = {option for kind in possible for option in kind.options}
     unknown = sorted(part.keys() - options - set(places) - _ANY_KIND.get(key, {"type"}))
     if unknown:

@@ -11,6 +11,9 @@ A bundle is a directory with a `bundle.json`:
      "recipe": {"select": {"per_class": 20}},
      "files": {"encoder/model.safetensors": "<sha256>", ...}}
 
+A place "mini:PATH" or "photo:PATH" lies in that embedded bundle, so that nothing need ship twice,
+and is checked by that bundle's hashes.
+
 Only `schema`, `name` and `encoder` are required. A part has a `path` inside the bundle or the
 `id` of a hub repository; `models/parts.py` lists its other fields. Without a `type`, the type is
 recognised from the checkpoint's configuration. `files`, where given, must list every file of the
@@ -19,7 +22,8 @@ parts, and each is verified before it is opened.
 An encoder may name a `preprocess`, one of the presets "clip", "neglabel" and "openood"; the default
 is its checkpoint's own.
 
-The bundle's name can replace any part of it by a hub id or a folder, and any single field:
+The bundle's name can replace any part of it by a hub id, a folder or an embedded bundle's, and any
+single field ("painter" stands for "inpainter"):
 `paper+encoder=google/siglip-base-patch16-224+encoder.dtype=bfloat16`.
 """
 
@@ -33,8 +37,17 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint, read_text, sha256_file
-from synood.models._spec import EMBEDDED, PAPER, VARIANTS, configuration, find_spec
+from synood.models._spec import (
+    EMBEDDED,
+    PAPER,
+    PLACES,
+    VARIANTS,
+    configuration,
+    embedded_place,
+    find_spec,
+)
 from synood.models.parts import PARTS, PartKind, import_object
+from synood.settings import MiningSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,7 +89,7 @@ class Bundle:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits over the spec and, where it lists no hashes, over the files."""
-        folders = {part: files for part in PARTS if (files := self.foreign_files(part))}
+        folders = {part: files for part in (*PARTS, "words") if (files := self.foreign_files(part))}
         foreign = [folders] if folders else []
         if self.root is None or "files" in self.spec:
             return fingerprint(self.spec, *foreign)
@@ -85,7 +98,7 @@ class Bundle:
     @property
     def place(self) -> str | None:
         """Path and changes that find a user's own bundle again; None for those found by name."""
-        if self.root is None or self.root == EMBEDDED:
+        if self.root is None or self.root in EMBEDDED.values():
             return None
         return f"{self.root.resolve()}{self.changes}"
 
@@ -109,7 +122,24 @@ class Bundle:
     @property
     def score_temperature(self) -> float:
         """Temperature of the score that suits the encoder's cosines."""
-        return float(self._scale.get("score.temperature", _CLIP_SCALE["score.temperature"]))
+        fields = {**_CLIP_SCALE, **self._recipe_fields}
+        return float(fields["score.temperature"])
+
+    @property
+    def mining(self) -> MiningSettings:
+        """NegLabel's settings with what the bundle changes: how negative labels are mined."""
+        fields = self._recipe_fields
+        own = {key.removeprefix("mining."): fields[key] for key in fields if "mining." in key}
+        return MiningSettings(**own)
+
+    @property
+    def _recipe_fields(self) -> dict[str, Any]:
+        """The fields of `recipe_defaults` by dotted name."""
+        fields: dict[str, Any] = {}
+        for key, value in self.recipe_defaults.items():
+            table = value if isinstance(value, dict) else {"": value}
+            fields |= {f"{key}.{name}" if name else key: field for name, field in table.items()}
+        return fields
 
     @cached_property
     def _scale(self) -> dict[str, float]:
@@ -176,9 +206,15 @@ class Bundle:
         )
 
     def foreign_files(self, key: str) -> dict[str, str]:
-        """SHA-256 of the files of a part that lies in a folder outside the bundle."""
-        folder = Path(self.spec.get(key, {}).get("id", ""))
-        return _hashes_below(folder) if folder.is_absolute() else {}
+        """SHA-256 of the files of a part that lie in a folder outside the bundle, or in another."""
+        part = self.spec.get(key, {})
+        if isinstance(part, str):  # the words
+            return _embedded_hashes(part)
+        folder = Path(part.get("id", ""))
+        found = _hashes_below(folder) if folder.is_absolute() else {}
+        for place in (part[name] for name in sorted(PLACES & part.keys())):
+            found |= _embedded_hashes(place)
+        return found
 
     def check_available(self, parts: Iterable[str]) -> None:
         """Raise one `HubError` that names all parts that cannot be fetched and are not cached."""
@@ -206,6 +242,7 @@ class Bundle:
         kind = self._kind(key, part)
         place = [self._located(part, name) for name in kind.places if name in part]
         options = {name: part[name] for name in kind.options if name in part}
+        options |= {name: self._located(part, name) for name in kind.more_places if name in part}
         where = f"bundle {self.name!r}, {key}"
         return kind.load(where, *place, **{name: given[name] for name in kind.given}, **options)
 
@@ -235,6 +272,9 @@ class Bundle:
         """Return a hub id as it is, or the checked path of a folder or file of the bundle."""
         if key == "id":
             return str(part[key])
+        if found := embedded_place(part[key]):
+            other, name = found
+            return load_bundle(other)._located({key: name}, key)
         path = self._inside(part[key])
         if os.path.isdir(path):  # noqa: PTH112 - as in `_check`
             for file in self._expected_below(part[key]) | set(_files_below(path)):
@@ -248,13 +288,8 @@ class Bundle:
         names = (PurePosixPath(name) for name in self.spec.get("files", {}))
         return {self._inside(str(name)) for name in names if prefix in name.parents}
 
-    def _checked_file(self, name: str) -> Path:
-        path = self._inside(name)
-        self._check(path)
-        return path
-
     def _lines(self, name: str) -> list[str]:
-        text = read_text(self._checked_file(name))
+        text = read_text(Path(self._located({"path": name}, "path")))
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     def _check(self, path: Path) -> None:
@@ -287,7 +322,7 @@ class Bundle:
 
 
 def load_bundle(name_or_dir: str | Path | Bundle) -> Bundle:
-    """Find a bundle: "mini" (embedded), "paper" (hub ids), or a directory with bundle.json.
+    """Find a bundle: "photo" or "mini" (embedded), "paper" (hub ids), or a directory's bundle.json.
 
     "+part=ID" or "+part=FOLDER" after the name replaces a part, "+part.field=VALUE" one field.
     No model is loaded yet.
@@ -302,6 +337,20 @@ def load_bundle(name_or_dir: str | Path | Bundle) -> Bundle:
         return name_or_dir
     root, spec, changes = find_spec(str(name_or_dir))
     return Bundle(f"{spec['name']}{changes}", root, spec, changes)
+
+
+def _embedded_hashes(place: str) -> dict[str, str]:
+    """Return the SHA-256 of the files at a place of an embedded bundle; none for another place."""
+    found = embedded_place(place)
+    if found is None:
+        return {}
+    bundle, path = found
+    listed = load_bundle(bundle).spec["files"]
+    return {
+        f"{bundle}:{name}": digest
+        for name, digest in listed.items()
+        if name == path or name.startswith(f"{path}/")
+    }
 
 
 def _hashes_below(directory: Path) -> dict[str, str]:

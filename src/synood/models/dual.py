@@ -12,53 +12,77 @@ word embeddings may be stored as int8 with one scale per row, which halves the f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from synood.errors import CheckpointError, InputError
+from synood.errors import CheckpointError
 from synood.files import fingerprint, read_json, sha256_file
+from synood.images.presets import Preprocess
 from synood.models.contexts import embeddings_of, replaced_embeddings, with_placeholders
 from synood.models.efficientnet_lite import EfficientNetLite0
+from synood.models.sentences import TENSORS, SentenceTower
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from PIL import Image
 
-TENSORS = "model.safetensors"
+TowersKind = TypeVar("TowersKind", bound="Towers")
 CONFIG = "config.json"
 SCHEMA = 1
-_MEAN, _STD = 127 / 255, 128 / 255  # of the image network: (x - 127) / 128 for bytes
+MEAN, STD = 127 / 255, 128 / 255  # of the image network: (x - 127) / 128 for bytes
 
 
-class DualTowers(nn.Module):
-    """The trained part: image tower, image map (1280 to D) and text map (D to D)."""
+class Towers(nn.Module):
+    """An image network, and the maps that bring images and sentences into one space."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.tower = EfficientNetLite0()
-        self.image_map = nn.Linear(self.tower.dim, dim)
-        self.text_map = nn.Linear(dim, dim)
         self.log_scale = nn.Parameter(torch.tensor(3.0))
-        nn.init.eye_(self.text_map.weight)
-        nn.init.zeros_(self.text_map.bias)
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Map pixels (N, 3, S, S) in [0, 1] to features (N, D)."""
-        features: Tensor = self.image_map(self.tower((pixels - _MEAN) / _STD))
-        return features
+        return self.joined(self.tower((pixels - MEAN) / STD))
 
     def patch_features(self, pixels: Tensor) -> Tensor:
         """Map pixels (N, 3, S, S) in [0, 1] to the features (N, L, D) of L grid cells.
 
-        Pooling and image map are linear, so the mean over the cells is the image's feature.
+        Pooling and image map are affine, so the mean over the cells is the image's feature.
         """
-        cells = self.tower.cells((pixels - _MEAN) / _STD).flatten(2).transpose(1, 2)
-        features: Tensor = self.image_map(cells)
+        return self.joined(self.tower.cells((pixels - MEAN) / STD).flatten(2).transpose(1, 2))
+
+    def joined(self, features: Tensor) -> Tensor:
+        """Map the image network's features (..., 1280) to the joint space (..., D)."""
+        raise NotImplementedError
+
+    def text_features(self, sentences: Tensor) -> Tensor:
+        """Map the sentence model's features (N, S) to the joint space (N, D)."""
+        raise NotImplementedError
+
+
+class DualTowers(Towers):
+    """The mini bundle's trained part: image map (1280 to D) and text map (D to D)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.image_map = nn.Linear(self.tower.dim, dim)
+        self.text_map = nn.Linear(dim, dim)
+        nn.init.eye_(self.text_map.weight)
+        nn.init.zeros_(self.text_map.bias)
+
+    def joined(self, features: Tensor) -> Tensor:
+        """Map the image network's features (..., 1280) to the joint space (..., D)."""
+        joined: Tensor = self.image_map(features)
+        return joined
+
+    def text_features(self, sentences: Tensor) -> Tensor:
+        """Map the sentence model's features (N, D) to the joint space (N, D)."""
+        features: Tensor = self.text_map(sentences)
         return features
 
 
@@ -66,7 +90,12 @@ class DualEncoder:
     """Encodes images and texts into a joint space; see `models.clip.ImageTextEncoder`."""
 
     def __init__(
-        self, towers: DualTowers, text: SentenceTower, config: Mapping[str, Any], mark: str
+        self,
+        towers: Towers,
+        text: SentenceTower,
+        config: Mapping[str, Any],
+        mark: str,
+        preprocess: Preprocess | None = None,
     ) -> None:
         self._towers = towers.eval().requires_grad_(False)
         self._text = text
@@ -76,28 +105,18 @@ class DualEncoder:
         self.image_size = int(config["image_size"])
         self.logit_scale = float(towers.log_scale.exp())
         self.logit_bias = 0.0
-        from synood.images.presets import Preprocess
-
-        mean, std = (_MEAN,) * 3, (_STD,) * 3
-        self.preprocess = Preprocess("mini", self.image_size, "bilinear", "center", mean, std)
+        self.preprocess = preprocess or Preprocess(
+            "mini", self.image_size, "bilinear", "center", (MEAN,) * 3, (STD,) * 3
+        )
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str = "cpu") -> DualEncoder:
         """Load from a directory; missing or unknown tensors are a `CheckpointError`."""
-        from safetensors.torch import load_file
-
         path = Path(path)
-        config = read_json(path / CONFIG)
-        if config.get("schema") != SCHEMA:
-            raise CheckpointError(f"{path / CONFIG}: schema {config.get('schema')} is unknown")
-        towers = DualTowers(int(config["dim"]))
-        state = {name: value.float() for name, value in load_file(path / TENSORS).items()}
-        problems = towers.load_state_dict(state, strict=False)
-        if problems.missing_keys or problems.unexpected_keys:
-            raise CheckpointError(f"{path / TENSORS}: not the tensors of this encoder ({problems})")
-        towers.to(device)
-        mark = fingerprint([sha256_file(file) for file in _files(path)])
-        return cls(towers, SentenceTower.load(path / "text", device), config, mark)
+        config = read_config(path)
+        towers = load_towers(DualTowers(int(config["dim"])), path, device)
+        mark = fingerprint([sha256_file(file) for file in files_of(path)])
+        return cls(towers, SentenceTower(path / "text", device), config, mark)
 
     def encode_images(self, images: Sequence[Image.Image], batch_size: int = 64) -> np.ndarray:
         """Encode images into (N, D) float32, not normalised."""
@@ -149,7 +168,7 @@ class DualEncoder:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         with torch.inference_mode():
-            rows: Tensor = self._towers.text_map(self._text.encode(texts, batch_size))
+            rows = self._towers.text_features(self._text.encode(texts, batch_size))
             return rows.cpu().numpy()
 
     def token_embeddings(self, text: str) -> Tensor:
@@ -161,97 +180,34 @@ class DualEncoder:
         tower = self._text
         rows = with_placeholders(tower.token_rows(texts), texts, len(contexts), tower.limit)
         with replaced_embeddings(tower.word_embedding, contexts):
-            features: Tensor = self._towers.text_map(tower.pooled(rows))
-        return features
+            return self._towers.text_features(tower.pooled(rows))
 
 
-class SentenceTower:
-    """A BERT-type sentence encoder: mean of the last hidden states, unit length."""
-
-    def __init__(self, model: Any, tokenizer: Any) -> None:  # noqa: ANN401 - untyped library
-        self._model = model.eval().requires_grad_(False)
-        self._tokenizer = tokenizer
-        self.limit = int(model.config.max_position_embeddings)
-
-    @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> SentenceTower:
-        """Load transformers' BertModel from `path`, whose word embeddings may be stored as int8."""
-        from safetensors.torch import load_file
-        from transformers import AutoTokenizer, BertConfig, BertModel
-
-        config = BertConfig.from_pretrained(path)
-        model = BertModel(config, add_pooling_layer=False)
-        state = unpack_rows(load_file(path / TENSORS))
-        problems = model.load_state_dict(state, strict=False)
-        missing = [name for name in problems.missing_keys if "position_ids" not in name]
-        if missing or problems.unexpected_keys:
-            raise CheckpointError(f"{path / TENSORS}: not the tensors of this model ({problems})")
-        return cls(model.to(device), AutoTokenizer.from_pretrained(path))
-
-    @torch.inference_mode()
-    def encode(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Encode texts into (N, D), unit length; each batch is padded to its longest text.
-
-        Texts are sorted by length first, since padding costs as much as words.
-        """
-        ids = self.token_rows(texts)
-        order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
-        result = torch.empty(len(ids), self._model.config.hidden_size, device=self._model.device)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            result[chosen] = self.pooled([ids[index] for index in chosen])
-        return result
-
-    def token_rows(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return each text's token ids with start and end; too many are an `InputError`."""
-        ids: list[list[int]] = self._tokenizer(list(texts), truncation=False)["input_ids"]
-        for text, row in zip(texts, ids, strict=True):
-            if len(row) > self.limit:
-                raise InputError(
-                    f"prompt of {len(row)} tokens ({text[:40]!r}...): the text tower takes "
-                    f"{self.limit}; shorten it"
-                )
-        return ids
-
-    @property
-    def word_embedding(self) -> nn.Embedding:
-        """The embedding layer of the text tower."""
-        layer: nn.Embedding = self._model.get_input_embeddings()
-        return layer
-
-    def pooled(self, rows: list[list[int]]) -> Tensor:
-        """Encode token sequences into (N, D), of unit length, differentiable."""
-        length = max(len(row) for row in rows)
-        device = self._model.device
-        tokens = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=device)
-        mask = torch.tensor([[1] * len(r) + [0] * (length - len(r)) for r in rows], device=device)
-        states = self._model(input_ids=tokens, attention_mask=mask).last_hidden_state
-        weight = mask[..., None].to(states.dtype)
-        return F.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the configuration in an encoder's directory; another schema is a `CheckpointError`."""
+    config: dict[str, Any] = read_json(path / CONFIG)
+    if config.get("schema") != SCHEMA:
+        raise CheckpointError(f"{path / CONFIG}: schema {config.get('schema')} is unknown")
+    return config
 
 
-_ROWS = "embeddings.word_embeddings.weight"
+def load_towers(towers: TowersKind, path: Path, device: str) -> TowersKind:
+    """Fill `towers` from an encoder's directory, in float32, and place them on `device`.
+
+    Missing or unknown tensors are a `CheckpointError`.
+    """
+    from safetensors.torch import load_file
+
+    state = {name: value.float() for name, value in load_file(path / TENSORS).items()}
+    try:
+        problems = towers.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # of a tensor of another shape
+        raise CheckpointError(f"{path / TENSORS}: {error}") from None
+    if problems.missing_keys or problems.unexpected_keys:
+        raise CheckpointError(f"{path / TENSORS}: not the tensors of this encoder ({problems})")
+    return towers.to(device)
 
 
-def pack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Store word embeddings as int8 with a float16 scale per row, all else as float16."""
-    packed = {name: value.half().contiguous() for name, value in state.items() if name != _ROWS}
-    rows = state[_ROWS].float()
-    scale = rows.abs().amax(dim=1, keepdim=True).clamp_min(1e-8).half()
-    packed[f"{_ROWS}.int8"] = (rows / scale.float() * 127).round().clamp(-127, 127).to(torch.int8)
-    packed[f"{_ROWS}.scale"] = scale
-    return packed
-
-
-def unpack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `pack_rows`; other tensors become float32."""
-    plain = {name: value.float() for name, value in state.items() if not name.startswith(_ROWS)}
-    if f"{_ROWS}.int8" in state:
-        plain[_ROWS] = state[f"{_ROWS}.int8"].float() / 127 * state[f"{_ROWS}.scale"].float()
-    elif _ROWS in state:
-        plain[_ROWS] = state[_ROWS].float()
-    return plain
-
-
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """Return every file of an encoder's directory, sorted."""
     return sorted(file for file in path.rglob("*") if file.is_file())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from synood.errors import InputError
 from synood.files import fingerprint
+from synood.models._spec import PLACES
 
 if TYPE_CHECKING:
     from synood.models.bundles import Bundle
@@ -42,7 +43,7 @@ class Models:
         hashes = self.bundle.spec.get("files")
         if spec is None or hashes is None:
             return fingerprint(part, self.bundle.fingerprint)
-        places = [spec[key] for key in ("path", "vocabulary") if key in spec]
+        places = [spec[key] for key in sorted(PLACES & spec.keys())]
         below = {
             name: digest
             for name, digest in hashes.items()

@@ -36,6 +36,7 @@ class PartKind:
     recipe: str | None = None
     # "module:name" of a function: location and revision -> which prompts fit, without weights
     prompt_limits: str | None = None
+    more_places: tuple[str, ...] = ()  # options that are places in the bundle too
 
     def load(self, where: str, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
         """Import the loader and call it; a missing argument is an `InputError` about `where`."""
@@ -111,7 +112,15 @@ PARTS: dict[str, dict[str, PartKind]] = {
             recognises=lambda config: "model_cfg" in config,
             recipe="synood.models.scale:recipe_defaults",
         ),
-        "dual": PartKind("synood.models.dual:DualEncoder.from_pretrained", ("path",), ()),
+        "dual": PartKind(
+            "synood.models.dual:DualEncoder.from_pretrained", places=("path",), options=()
+        ),
+        "photo": PartKind(
+            "synood.models.photo:PhotoEncoder.from_pretrained",
+            places=("path",),
+            more_places=("text", "known"),
+            options=("text", "known"),
+        ),
     },
     "inpainter": {
         "diffusers": PartKind(
@@ -129,6 +138,9 @@ PARTS: dict[str, dict[str, PartKind]] = {
         "transformers": PartKind(
             "synood.models.classifier:TransformersClassifier.from_pretrained",
             recognises=lambda config: "model_type" in config,
+        ),
+        "photo": PartKind(
+            "synood.models.photo:PhotoClassifier.from_pretrained", places=("path",), options=()
         ),
     },
     "describer": {

@@ -1,0 +1,156 @@
+"""The bundle `photo`: loads without a hub, sees photographs, and computes what its text says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.datasets import load_sample_image
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from synood.errors import CheckpointError
+from synood.files import sha256_file
+from synood.models.bundles import EMBEDDED, load_bundle
+from synood.models.photo import PhotoEncoder
+
+pytestmark = pytest.mark.numerical
+
+PHOTO, TEXT = EMBEDDED["photo"], EMBEDDED["mini"] / "encoder" / "text"
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle("photo")
+
+
+@pytest.fixture(scope="module")
+def encoder(bundle):
+    return bundle.encoder()
+
+
+@pytest.fixture(scope="module")
+def classifier(bundle):
+    return bundle.classifier()
+
+
+def photograph(name: str) -> Image.Image:
+    return Image.fromarray(load_sample_image(name))
+
+
+def pixels_of(image: Image.Image) -> torch.Tensor:
+    array = torch.from_numpy(np.asarray(image).copy())
+    return array.permute(2, 0, 1)[None].float() / 255
+
+
+def sentence(text: str) -> torch.Tensor:
+    """all-MiniLM-L6-v2 as its authors describe it, from the shipped file: (384,)."""
+    state = load_file(TEXT / "model.safetensors")
+    rows = "embeddings.word_embeddings.weight"
+    words = state.pop(f"{rows}.int8").float() / 127 * state.pop(f"{rows}.scale").float()
+    model = BertModel(BertConfig.from_pretrained(TEXT), add_pooling_layer=False).eval()
+    model.load_state_dict({**{k: v.float() for k, v in state.items()}, rows: words}, strict=False)
+    given = AutoTokenizer.from_pretrained(TEXT)(text, return_tensors="pt")
+    with torch.no_grad():
+        mean = model(**given).last_hidden_state[0].mean(dim=0)
+    return mean / mean.norm()
+
+
+def test_texts_are_mixtures_of_the_classifiers_rows(encoder, classifier):
+    """The text side, recomputed line by line from the files."""
+    text = "a photo of a donkey"
+    tensors = load_file(PHOTO / "encoder" / "model.safetensors")
+    sharpness = json.loads((PHOTO / "encoder" / "config.json").read_text())["sharpness"]
+    rows = tensors["classifier.weight"].double()
+    near = torch.exp(sharpness * tensors["anchors"].double() @ sentence(text).double())
+    expected = (near / near.sum()) @ (rows - rows.mean(dim=0))
+    found = encoder.encode_texts([text])[0]
+    np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
+
+
+def test_shipped_sentences_are_close_to_the_models_own(encoder, bundle):
+    word = next(word for word in bundle.words() if word.pos == "noun")
+    text = f"a photo of a {word.text}"
+    known = (PHOTO / "known" / "sentences.txt").read_text().splitlines()
+    steps = load_file(PHOTO / "known" / "sentences.safetensors")["sentences"][known.index(text)]
+    shipped = steps.float() / steps.float().norm()
+    assert shipped @ sentence(text) > 0.9995
+    both = encoder._text.encode([text, "a photo of a donkey"])
+    assert torch.allclose(both[0], shipped, atol=1e-6)
+    assert torch.allclose(both[1], sentence("a photo of a donkey"), atol=1e-5)
+
+
+def test_every_default_prompt_ships_and_needs_no_text_tower(bundle, monkeypatch):
+    encoder = bundle.encoder()
+    monkeypatch.setattr(encoder._text, "pooled", None)
+    prompts = (PHOTO / "known" / "sentences.txt").read_text().splitlines()
+    assert encoder.encode_texts(prompts).shape == (len(prompts), encoder.dim)
+
+
+@pytest.mark.parametrize(("name", "label"), [("flower.jpg", "daisy"), ("china.jpg", "palace")])
+def test_the_classifier_knows_photographs(classifier, name, label):
+    logits = classifier.logits(pixels_of(photograph(name)))
+    assert classifier.class_names[int(logits.argmax())] == label
+
+
+def test_the_classifiers_head_is_the_last_layer(classifier):
+    pixels = pixels_of(photograph("china.jpg"))
+    weight, bias = classifier.head
+    expected = classifier.penultimate(pixels).numpy() @ weight.T + bias
+    np.testing.assert_allclose(classifier.logits(pixels).numpy(), expected, atol=1e-4)
+
+
+def test_photographs_meet_their_names(encoder):
+    names = ["flower", "temple", "dog", "car", "moon", "cat", "loaf of bread", "guitar"]
+    texts = encoder.encode_texts([f"a photo of a {name}" for name in names])
+    images = encoder.encode_images([photograph("flower.jpg"), photograph("china.jpg")])
+    cosines = (images / np.linalg.norm(images, axis=1, keepdims=True)) @ (
+        texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    ).T
+    assert [names[row] for row in cosines.argmax(axis=1)] == ["flower", "temple"]
+
+
+def test_pixels_and_images_agree(encoder):
+    image = photograph("flower.jpg")
+    one, other = encoder.encode_images([image])[0], encoder.encode_pixels(pixels_of(image))[0]
+    np.testing.assert_allclose(one, other.numpy(), atol=0.02)
+
+
+def test_gradient_passes_to_the_pixels(encoder):
+    pixels = torch.rand(1, 3, 64, 64, requires_grad=True)
+    encoder.encode_pixels(pixels).square().sum().backward()
+    assert pixels.grad.abs().sum() > 0
+
+
+def test_the_mean_over_the_cells_is_the_image(encoder):
+    image = photograph("flower.jpg")
+    cells = encoder.encode_image_patches([image])
+    assert cells.shape == (1, 49, encoder.dim)
+    np.testing.assert_allclose(cells.mean(axis=1), encoder.encode_images([image]), atol=1e-4)
+
+
+def test_a_missing_tensor_is_refused(tmp_path):
+    shutil.copytree(PHOTO / "encoder", tmp_path / "encoder")
+    file = tmp_path / "encoder" / "config.json"
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 7'))
+    with pytest.raises(CheckpointError, match="schema 7 is unknown"):
+        PhotoEncoder.from_pretrained(tmp_path / "encoder", text=TEXT)
+
+
+def test_every_file_is_listed_and_unaltered():
+    listed = json.loads((PHOTO / "bundle.json").read_text())["files"]
+    there = {p.relative_to(PHOTO).as_posix(): p for p in PHOTO.rglob("*") if p.is_file()}
+    papers = {"bundle.json", "README.md", "scores.json"}
+    assert {name: sha256_file(there[name]) for name in there.keys() - papers} == listed
+
+
+def test_nothing_of_mini_is_copied():
+    digests = [
+        {sha256_file(path) for path in EMBEDDED[name].rglob("*") if path.is_file()}
+        for name in ("mini", "photo")
+    ]
+    assert not digests[0] & digests[1]

@@ -1,0 +1,1 @@
+"""How the embedded bundle `photo` was made: fetch, assemble, evaluate; not in the wheel."""
