@@ -74,7 +74,7 @@ def _place(backbone: Backbone) -> tuple[bool, str]:
         return False, f"{name}: {error}"
     spec = bundle.spec["encoder"]
     if "id" not in spec:
-        embedded = bundle.root == EMBEDDED or bundle.root is None
+        embedded = bundle.root in EMBEDDED.values() or bundle.root is None
         return True, "this package" if embedded else str(bundle.root)
     if Path(spec["id"]).is_absolute():
         return Path(spec["id"]).is_dir(), spec["id"]
