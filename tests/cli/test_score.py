@@ -29,7 +29,7 @@ def test_verdicts_as_table_csv_and_file(detector, images, tmp_path, capsys):
     threshold = OODDetector.from_pretrained(detector).threshold
     for row, line in zip(rows, table[1:], strict=True):
         assert row["is_ood"] == str(np.float32(row["score"]) < np.float32(threshold)).lower()
-        assert line.startswith(f"{float(row['score']):.4f}")
+        assert line.startswith(f"{float(row['score']):.2f}")
         assert ("OOD" in line) == (row["is_ood"] == "true")
 
 

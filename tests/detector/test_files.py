@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from colours import ColourEncoder, picture
+from small_detector import change_config, make_detector, unit
 from synood import OODDetector, __version__
-from synood.detector.backbone import Backbone
 from synood.errors import CheckpointError, InputError
 from synood.files import sha256_file
 from synood.settings import ScoreSettings
@@ -23,28 +23,6 @@ from synood.tuning.projection import Projection
 
 FILES = ["README.md", "config.json", "model.safetensors", "negatives.txt"]
 HASHED = ["README.md", "model.safetensors", "negatives.txt"]
-
-
-def unit(texts):
-    features = ColourEncoder().encode_texts(texts)
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
-
-
-def make_detector(**options):
-    negatives = ("the nice blue", "the nice yellow", "This is a cyan photo")
-    made = OODDetector(
-        encoder=Backbone("colours", ColourEncoder.fingerprint, encoder=ColourEncoder()),
-        class_names=("red", "grün"),
-        prompt_set="neglabel",
-        class_features=unit(["red", "green"]),
-        negative_prompts=negatives,
-        negative_features=unit(negatives),
-        settings=ScoreSettings(temperature=0.5, groups=2, seed=7),
-        tuned_rows=(0, 2),
-        recipe="paper",
-        notes=("A linear probe took the classifier's place.",),
-    )
-    return dataclasses.replace(made, **options)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +39,6 @@ def directory(saved, tmp_path):
 
 def contents(path):
     return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
-
-
-def change_config(directory, **changes):
-    config = json.loads((directory / "config.json").read_text())
-    config.update(changes)
-    (directory / "config.json").write_text(json.dumps(config))
 
 
 def rehash(directory):
@@ -112,7 +84,7 @@ def test_a_projection_comes_back_bit_for_bit(tmp_path):
 
 def test_config_and_card_say_what_it_is(saved):
     config = json.loads((saved / "config.json").read_text())
-    assert config["schema"] == 1
+    assert config["schema"] == 2
     assert config["synood"] == __version__
     assert config["class_names"] == ["red", "grün"]
     assert config["backbone"] == {
@@ -282,7 +254,7 @@ def test_a_missing_directory_says_what_to_give(tmp_path):
     ("changes", "message"),
     [
         ({"format": "other"}, "not the config of a synood detector"),
-        ({"schema": 2}, r"schema 2 is not known to synood .*install the version that wrote it"),
+        ({"schema": 3}, r"schema 3 is not known to synood .*install the version that wrote it"),
         ({"schema": None}, "schema None is not known"),
         ({"class_names": "red"}, "`class_names` is missing or of the wrong kind"),
         ({"class_names": ["red", 3]}, "`class_names` must hold texts"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bundling import WORDS, tiny_bundle
 from colours import COLOURS, ColourEncoder, picture
-from synood import OODDetector, ood_metrics
+from synood import OODDetector, ood_metrics, scores
 from synood.errors import CheckpointError, InputError
 from synood.images.sources import find_images
 from synood.labels.wordnet import Word
@@ -90,7 +90,9 @@ def test_the_score_is_equation_2():
     features = ColourEncoder().encode_images(noisy(COLOURS, 5))
     expected = equation_2(features, ungrouped, 0.5)
     assert 0.01 < expected.min() < 0.3 < 0.6 < expected.max() < 0.99
-    np.testing.assert_allclose(ungrouped.score_features(features), expected, atol=1e-5)
+    found = ungrouped.score_features(features)
+    np.testing.assert_allclose(scores.share(found), expected, atol=1e-5)
+    np.testing.assert_allclose(found, np.log(expected / (1 - expected)), atol=1e-4)
 
 
 def test_groups_are_the_means_of_their_own_scores():
@@ -100,7 +102,19 @@ def test_groups_are_the_means_of_their_own_scores():
     halves = [colour_detector(negatives=[NEGATIVES[i] for i in rows]) for rows in order]
     expected = np.mean([equation_2(features, half, 0.5) for half in halves], axis=0)
     found = colour_detector(settings=settings).score_features(features)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(scores.share(found), expected, atol=1e-5)
+
+
+def test_images_that_one_class_would_saturate_keep_their_order():
+    """At CLIP's temperature most shares of one class are exactly 1 in single precision."""
+    one = colour_detector(["red"], ["blue", "cyan"], settings=ScoreSettings(temperature=0.001))
+    features = ColourEncoder().encode_images(noisy(["red"], 60))
+    found = one.score_features(features)
+    assert (scores.share(found) == 1).all()
+    assert len(set(found.tolist())) > 50
+    cosines = features / np.linalg.norm(features, axis=1, keepdims=True)
+    own, other = (cosines @ side.T for side in (one.class_features, one.negative_features))
+    np.testing.assert_allclose(found, 1000 * (own[:, 0] - other.max(axis=1)), rtol=0.01)
 
 
 def test_negatives_are_mined_from_the_bundles_words_far_from_the_classes():

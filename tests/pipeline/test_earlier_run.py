@@ -1,6 +1,7 @@
 """A run and a detector made by an earlier version go on: nothing paid for is made again.
 
-tests/data/earlier was written by commit 3889a37 (schema 1 of runs and detectors): the tiny bundle
+tests/data/earlier was written by commit 3889a37 (schema 1 of runs and detectors, whose scores are
+shares in [0, 1]): the tiny bundle
 without the weights that paint, its images, a finished run, and what its detector scored. The path
 of the bundle in its config.json was changed to one that is nobody's.
 """
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from small_run import contents, run
-from synood import OODDetector
+from synood import OODDetector, scores
 from synood.pipeline.executors.local import LocalExecutor
 
 EARLIER = Path(__file__).parents[1] / "data" / "earlier"
@@ -58,7 +59,7 @@ def test_a_finished_run_goes_on_and_synthesizes_nothing_again(earlier):
     assert executor.items.get("Synthesize", 0) == executor.items.get("Describe", 0) == 0
     paths = sorted(Path("images").rglob("*.png"))
     expected = json.loads((earlier / "scores.json").read_text())
-    np.testing.assert_allclose(detector.score(paths), expected, rtol=1e-4)
+    np.testing.assert_allclose(scores.share(detector.score(paths)), expected, rtol=1e-4)
 
 
 def test_its_detector_is_read_and_scores_as_it_did(earlier):
@@ -66,8 +67,10 @@ def test_its_detector_is_read_and_scores_as_it_did(earlier):
     paths = sorted(Path("images").rglob("*.png"))
     expected = json.loads((earlier / "scores.json").read_text())
     # batches are padded since, which other kernels may round differently
-    np.testing.assert_allclose(detector.score(paths), expected, rtol=1e-4)
+    np.testing.assert_allclose(scores.share(detector.score(paths)), expected, rtol=1e-4)
     assert detector.calibration is not None
+    share = json.loads((earlier / "run" / "detector" / "config.json").read_text())["threshold"]
+    assert scores.share([detector.threshold])[0] == pytest.approx(share, rel=1e-5)
 
     detector.save_pretrained("again")
     again = OODDetector.from_pretrained("again", models="bundle")

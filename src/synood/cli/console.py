@@ -224,7 +224,7 @@ def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:
     cells += [
         ["-", "error", "", printable(p.error)]
         if p.error
-        else [f"{p.score:.4f}", verdicts[p.is_ood], p.label, printable(_path(p))]
+        else [f"{p.score:.2f}", verdicts[p.is_ood], p.label, printable(_path(p))]
         for p in predictions
     ]
     return table_text(cells)
@@ -261,10 +261,10 @@ def detector_text(detector: OODDetector) -> str:
     if detector.threshold is None:
         threshold = "no threshold yet: `synood calibrate` sets one"
     elif found is None:
-        threshold = f"threshold {detector.threshold:.4f}"
+        threshold = f"threshold {detector.threshold:.2f}"
     else:
         threshold = (
-            f"threshold {detector.threshold:.4f} keeps {found.tpr_reached:.1%} of "
+            f"threshold {detector.threshold:.2f} keeps {found.tpr_reached:.1%} of "
             f"{found.images} in-distribution images"
         )
     return f"{size}\n{threshold}\n"

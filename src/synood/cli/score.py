@@ -23,7 +23,9 @@ def score(
     device: Device = "auto",
     executor: ExecutorOptions = LOCAL,
 ) -> int:
-    """Score images: 1 is surely one of the classes, 0 surely none of them.
+    """Score images: the higher, the more surely one of the classes.
+
+    The score is the log odds of the classes against the negative labels.
 
     Every image has a row; an unreadable one has its error instead of a score, and the exit code \
 is then 2, or 3 if --fail-on-ood is given and another image is out-of-distribution.

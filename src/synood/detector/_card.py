@@ -12,8 +12,8 @@ _SHOWN = 40  # class names printed before "and ... more"
 _CARD = """\
 # Out-of-distribution detector for {classes} classes
 
-Says for an image whether it shows one of the classes below. The score lies in [0, 1]; higher
-means more in-distribution.
+Says for an image whether it shows one of the classes below. The score is a log odds: higher means
+more in-distribution, and its sigmoid (`synood.scores.share`) is the share of equation 2.
 
 ## Classes
 
@@ -26,7 +26,8 @@ means more in-distribution.
   prompt set `{prompt_set}`.
 - {negatives} negative labels (`negatives.txt`), {tuned} of them with tuned features.
 - {projection}
-- Score: fraction of the softmax at temperature {temperature} that falls on the classes, {groups}.
+- Score: log odds of the fraction of the softmax at temperature {temperature} that falls on the
+  classes, {groups}.
 {notes}
 ## Threshold
 

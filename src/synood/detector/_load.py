@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import synood
 from synood.artifacts import artifact_at, mistaken_for
+from synood.detector._earlier import converted
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration
 from synood.errors import CheckpointError, InputError
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     _Kinds: TypeAlias = dict[str, type | tuple[type, ...]]
 
-FORMAT, SCHEMA = "synood-detector", 1
+FORMAT, SCHEMA = "synood-detector", 2
+SHARES = 1  # the schema whose scores were shares in [0, 1]
 CONFIG, MODEL, NEGATIVES, CARD = "config.json", "model.safetensors", "negatives.txt", "README.md"
 HASHED = (MODEL, NEGATIVES, CARD)
 SMALL = 2**24  # bytes: of a card, and of a safetensors header
@@ -96,10 +98,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not the config of a synood detector")
-    if config.get("schema") != SCHEMA:
+    if config.get("schema") not in (SHARES, SCHEMA):
         raise CheckpointError(
             f"{path}: schema {config.get('schema')!r} is not known to synood "
-            f"{synood.__version__} (it reads {SCHEMA}); install the version that wrote it"
+            f"{synood.__version__} (it reads {SHARES} and {SCHEMA}); install the version that "
+            "wrote it"
         )
     for key, kind in _FIELDS.items():
         if key not in config or not isinstance(config[key], kind):
@@ -222,7 +225,7 @@ def _arguments(
             name[start:]: value for name, value in tensors.items() if name.startswith(PROJECTION)
         }
         projection = Projection.from_tensors(parts)
-    return {
+    arguments = {
         "encoder": Backbone(**_checked(config["backbone"], _BACKBONE, path)),
         "class_names": tuple(config["class_names"]),
         "prompt_set": config["prompt_set"],
@@ -232,11 +235,15 @@ def _arguments(
         "projection": projection,
         "settings": ScoreSettings(**_checked(config["score"], _SCORE, path)),
         "threshold": config["threshold"],
-        "calibration": found and Calibration(**_checked(found, _CALIBRATION, path)),
+        "calibration": found and _checked(found, _CALIBRATION, path),
         "tuned_rows": tuple(tensors["tuned_rows"].tolist()),
         "recipe": config["recipe"],
         "notes": tuple(config["notes"]),
     }
+    if config["schema"] == SHARES:
+        arguments = converted(arguments, path)
+    found = arguments["calibration"]
+    return {**arguments, "calibration": found and Calibration(**found)}
 
 
 def _checked(values: Mapping[str, Any], kinds: _Kinds, path: Path) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Prediction:
 class OODDetector:
     """Scores how much an image belongs to the classes against negative labels (equation 2).
 
+    A score is the log odds of that share, so that it never saturates: 0 is as much on the classes
+    as on the negative labels, and `synood.scores.share` gives the share in [0, 1] back.
     `class_features` (C, D) and `negative_features` (M, D) are text features, float32 and of unit
     length; `tuned_rows` are the rows of `negative_features` that were tuned. `encoder` is an
     encoder, or the `Backbone` that records one and loads it when it is needed. `notes` are
@@ -76,7 +78,7 @@ class OODDetector:
     >>> from synood import OODDetector
     >>> detector = OODDetector.from_classes(["panda", "lighthouse"])  # doctest: +SKIP
     >>> detector.score(["panda.jpg", "receipt.jpg"])  # doctest: +SKIP
-    array([0.94, 0.07], dtype=float32)
+    array([ 2.7, -2.6], dtype=float32)
     """
 
     encoder: ImageTextEncoder | Backbone
@@ -248,7 +250,7 @@ class OODDetector:
         return np.stack(rows) if rows else np.zeros((0, self.class_features.shape[1]), np.float32)
 
     def score(self, images: Images) -> NDArray[np.float32]:
-        """Score images: (N,) float32 in [0, 1], higher = more in-distribution.
+        """Score images: (N,) float32 log odds, higher = more in-distribution.
 
         `images` are as for `embed`; they are decoded and encoded in batches, so many paths take
         little memory. On one machine an image has the same score alone and among others. Raises
@@ -259,11 +261,11 @@ class OODDetector:
         return np.array([found.score for found in self.iter_predict(images)], np.float32)
 
     def score_features(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Score the encoder's image features (N, D), not normalised: (N,) float32 in [0, 1].
+        """Score the encoder's image features (N, D), not normalised: (N,) float32 log odds.
 
         >>> detector.score_features(detector.embed("holiday/"))  # doctest: +SKIP
         """
-        return self._scorer(self._projected(features))
+        return self._scorer.log_odds(self._projected(features))
 
     def predict(self, images: Images) -> list[Prediction]:
         """Score images and say for each whether it is out-of-distribution and its nearest class.
@@ -320,7 +322,7 @@ class OODDetector:
         new detector's `calibration` says how many there were and how certain the fraction is.
 
         >>> detector.calibrate("validation/", tpr=0.95).threshold  # doctest: +SKIP
-        0.71
+        0.92
         """
         values = as_scores(images)
         found = calibrate_threshold(self.score(images) if values is None else values, tpr)  # type: ignore[arg-type]
@@ -368,7 +370,7 @@ class OODDetector:
         """Return each feature's score and the row of its nearest class."""
         rows = self._projected(np.stack(features))
         nearest = scores.cosine_similarity(rows, self.class_features).argmax(axis=1)
-        return [*zip(self._scorer(rows).tolist(), nearest.tolist(), strict=True)]
+        return [*zip(self._scorer.log_odds(rows).tolist(), nearest.tolist(), strict=True)]
 
     def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
         is_ood = None if self.threshold is None else score < self.threshold

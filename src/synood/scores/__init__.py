@@ -8,6 +8,7 @@ grow with the number of images.
 from synood.scores._features import ClassMeans, Gaussians, Neighbours, VirtualLogit
 from synood.scores._logits import energy, gen, max_log_odds, max_logit, msp
 from synood.scores._mahalanobis import MahalanobisPlus
+from synood.scores._odds import share
 from synood.scores._openmax import OpenMax
 from synood.scores._rows import cosine_similarity, normalise
 from synood.scores._shaping import (
@@ -20,7 +21,15 @@ from synood.scores._shaping import (
     scale,
     sparse_weight,
 )
-from synood.scores._similarities import NegLabelScorer, eoe, gl_mcm, group_order, mcm, neglabel
+from synood.scores._similarities import (
+    NegLabelScorer,
+    eoe,
+    gl_mcm,
+    group_order,
+    mcm,
+    neglabel,
+    neglabel_log_odds,
+)
 from synood.scores._templates import (
     DecisionBoundaries,
     GuidedNeighbours,
@@ -57,7 +66,9 @@ __all__ = [
     "mcm",
     "msp",
     "neglabel",
+    "neglabel_log_odds",
     "normalise",
     "scale",
+    "share",
     "sparse_weight",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from synood.arrays import to_numpy
 from synood.errors import InputError
+from synood.scores._odds import log_odds_of, share_of
 from synood.scores._rows import (
     blocks,
     by_rows,
@@ -22,6 +23,8 @@ from synood.scores._rows import (
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    Doubles = NDArray[np.float64]
 
 
 def mcm(id_similarity: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
@@ -103,7 +106,8 @@ def neglabel(
 
     With groups=1 or None this is equation 2 of SynOOD. Otherwise `group_order` splits the negatives
     into groups, the probability is computed against each group alone and averaged over groups
-    (NegLabel, clip_ood.py:25-49, whose ungrouped branch lacks the softmax).
+    (NegLabel, clip_ood.py:25-49, whose ungrouped branch lacks the softmax). In single precision it
+    is exactly 1 or 0 for many images: `neglabel_log_odds` tells those apart.
 
     Args:
         id_similarity: (N, C) cosine similarities of images and class prompts.
@@ -112,14 +116,48 @@ def neglabel(
         groups: number of groups; 1, None or more than the negatives means ungrouped.
         seed: of the permutation that splits the negatives.
     """
+    odds = _log_odds(id_similarity, negative_similarity, temperature, groups, seed)
+    return share_of(odds).astype(np.float32)
+
+
+def neglabel_log_odds(
+    id_similarity: ArrayLike,
+    negative_similarity: ArrayLike,
+    temperature: float = 0.01,
+    groups: int | None = 100,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Log odds of `neglabel`, whose sigmoid (`share`) it is: (N,), any number, never saturated.
+
+    That is log(mean p) - log(mean (1 - p)), where p is the probability of the class names against
+    one group and the means are over groups. The arguments are those of `neglabel`.
+
+    >>> neglabel_log_odds([[0.3], [0.9]], [[0.1], [0.1]], groups=1)
+    array([20., 80.], dtype=float32)
+    """
+    found = _log_odds(id_similarity, negative_similarity, temperature, groups, seed)
+    return found.astype(np.float32)
+
+
+def _log_odds(
+    id_similarity: ArrayLike,
+    negative_similarity: ArrayLike,
+    temperature: float,
+    groups: int | None,
+    seed: int,
+) -> Doubles:
     check_temperature(temperature)
     classes, negatives = _same_images(id_similarity, negative_similarity, "negative_similarity")
     order = group_order(negatives.shape[1], groups, seed)
-    scores = np.empty(len(classes), np.float32)
-    for rows in blocks(len(classes)):
-        grouped = np.take(negatives[rows], order.ravel(), axis=1)
-        scores[rows] = _class_probability(classes[rows].copy(), grouped, len(order), temperature)
-    return without_nan(scores, "id_similarity and negative_similarity")
+    odds = np.empty(len(classes))
+    for rows in blocks(len(classes), classes.shape[1] + order.size):
+        logits = np.hstack([classes[rows], np.take(negatives[rows], order.ravel(), axis=1)])
+        with np.errstate(all="ignore"):  # NaN and infinity are found in the result
+            # less the largest class first: logits would lose the digits in which they differ
+            logits -= classes[rows].max(axis=1, keepdims=True)
+            logits /= temperature
+        odds[rows] = log_odds_of(logits, classes.shape[1], len(order))
+    return without_nan(odds, "id_similarity and negative_similarity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,15 +195,21 @@ class NegLabelScorer:
         return cls(text, len(classes), len(order), temperature)
 
     def __call__(self, image_features: ArrayLike) -> NDArray[np.float32]:
-        """Score (N, D) image features, which need not be normalised: (N,) in [0, 1]."""
+        """Score (N, D) image features, which need not be normalised: `neglabel`, (N,) in [0, 1]."""
+        return share_of(self._log_odds(image_features)).astype(np.float32)
+
+    def log_odds(self, image_features: ArrayLike) -> NDArray[np.float32]:
+        """Score (N, D) image features, which need not be normalised: `neglabel_log_odds`, (N,)."""
+        return self._log_odds(image_features).astype(np.float32)
+
+    def _log_odds(self, image_features: ArrayLike) -> Doubles:
         images = normalise(image_features, "image_features")
         check_widths(images, self.text, "image_features", "the labels")
-        scores = np.empty(len(images), np.float32)
+        odds = np.empty(len(images))
         for rows in blocks(len(images)):
-            similarity = images[rows] @ self.text.T
-            classes, negatives = np.split(similarity, [self.n_classes], axis=1)
-            scores[rows] = _class_probability(classes, negatives, self.groups, self.temperature)
-        return scores
+            logits = (images[rows] / np.float32(self.temperature)) @ self.text.T
+            odds[rows] = log_odds_of(logits, self.n_classes, self.groups)
+        return odds
 
 
 def group_order(n_negatives: int, groups: int | None, seed: int) -> NDArray[np.int64]:
@@ -183,26 +227,6 @@ def group_order(n_negatives: int, groups: int | None, seed: int) -> NDArray[np.i
         return np.arange(n_negatives).reshape(1, -1)
     kept = n_negatives - n_negatives % groups
     return np.random.default_rng(seed).permutation(kept).reshape(groups, -1)
-
-
-def _class_probability(
-    classes: NDArray[Any], negatives: NDArray[Any], groups: int, temperature: float
-) -> NDArray[Any]:
-    """Mean over groups of sum(exp classes) / (sum(exp classes) + sum(exp group)); overwrites both.
-
-    The largest class is subtracted first, so the sum over classes lies in [1, C]: it cannot
-    vanish, and a group that overflows to infinity correctly gives 0.
-    """
-    top = classes.max(axis=1, keepdims=True)
-    with np.errstate(all="ignore"):  # infinity and 0 are right here; NaN is found in the result
-        for part in (classes, negatives):
-            part -= top
-            part /= temperature
-            np.exp(part, out=part)
-        of_classes = classes.sum(axis=1, keepdims=True)
-        of_groups = negatives.reshape(len(negatives), groups, -1).sum(axis=2)
-        probability: NDArray[Any] = (of_classes / (of_classes + of_groups)).mean(axis=1)
-    return probability
 
 
 def _same_images(

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from colours import ColourEncoder, picture
+from synood import scores
 from synood.benchmark.protocol import baselines, scoring
 from synood.benchmark.protocol.encoding import EncodedSet, image_logits
 from synood.benchmark.protocol.fit_inputs import CandidateWords
@@ -89,7 +90,7 @@ def test_mcm_and_neglabel_are_the_formulas_on_cosines(encoded, rows):
     both = np.concatenate([similar, cosines(encoded.test.features, negatives)], axis=1)
     scorer = baselines.neglabel_scorer(classes, negatives, ScoreSettings(0.05, groups=1))
     expected = softmax(both / 0.05)[:, : len(NAMES)].sum(1)
-    assert scorer(encoded.test) == pytest.approx(expected, abs=1e-5)
+    assert scores.share(scorer(encoded.test)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_pictures_of_several_sizes_are_classified_in_their_order():

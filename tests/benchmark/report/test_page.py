@@ -45,8 +45,8 @@ def report():
         "benchmark": "b", "method": "synood", "ood_set": "average:all", "auroc": 0.9701,
         "fpr95": None, "convention": "id-positive", "source": "a paper <1>",
     }  # fmt: skip
-    worst_mistakes = Mistake(png(5), "faces/<7>.png", 0.9999997, "pan<da>", "a gift", wrong=True)
-    lowest = Mistake(png(6), "cat/1.png", 0.25, "dog", "a gift", wrong=False, label="cat")
+    worst_mistakes = Mistake(png(5), "faces/<7>.png", 14.5, "pan<da>", "a gift", wrong=True)
+    lowest = Mistake(png(6), "cat/1.png", -0.25, "dog", "a gift", wrong=False, label="cat")
     return replace(
         whole,
         results=Results(whole.results.run, (*whole.results.rows, *late), (printed,)),
@@ -137,11 +137,11 @@ def test_what_colour_says_is_said_in_words_or_shapes_too(report, html, page):
 
 
 def test_mistakes_show_score_class_label_and_whether_they_are_wrong(page):
-    assert "0.9999997" in page.text  # not rounded to a certainty
+    assert "14.50" in page.text
     for text in (
         "pan<da>",
         "a gift",
-        "0.2500 kept",
+        "−0.25 kept",
         "In-distribution images with the lowest scores",
     ):
         assert text in re.sub(r"\s+", " ", page.text)

@@ -178,12 +178,9 @@ def test_any_scores_can_be_drawn(above, below, threshold):
     assert axis.ticks() == sorted(axis.ticks())
 
 
-def test_crowded_scores_get_an_axis_of_log_odds_and_others_do_not():
-    crowded, spread = np.linspace(0.9, 0.9999, 50), np.linspace(0.3, 0.7, 50)
-    assert svg.axis_of(crowded).log_odds
-    assert 0.99 in svg.axis_of(crowded).ticks()
-    assert not svg.axis_of(spread).log_odds
-    assert not svg.axis_of(np.linspace(-30.0, 12.0, 50)).log_odds
+def test_an_axis_has_round_ticks_in_the_unit_of_the_scores():
+    assert svg.axis_of(np.linspace(-30.0, 12.0, 50)).ticks() == [-20, 0]
+    assert svg.axis_of(np.full(9, 3.0)).ticks() == [2.5, 2.75, 3.0, 3.25, 3.5]
 
 
 @given(st.floats(-5, 1), st.floats(0.001, 60))

@@ -169,8 +169,8 @@ def _images_table(setup: Setup, kinds: Sequence[ImageKind], texts: Texts) -> Ext
     title = (
         "Where the images lie: share beyond the target of what guided them (the classifier's "
         "energy, or the encoder's margin) and of the encoder's margin, %; share with their own or "
-        "any class name nearest among class names and negative labels, %; NegLabel's score; mean "
-        "cosine of validation's near OOD with the nearest image"
+        "any class name nearest among class names and negative labels, %; NegLabel's log odds; "
+        "mean cosine of validation's near OOD with the nearest image"
     )
     return ExtraTable(title, head, tuple(lines))
 
@@ -198,7 +198,7 @@ def _places(
         _percent(np.mean(texts.margin_energies(features) >= target)),
         _percent(np.mean(nearest == labels)),
         _percent(np.mean(nearest < len(texts.classes))),
-        f"{np.median(texts.scorer(features)):.3f}",
+        f"{np.median(texts.scorer.log_odds(features)):.2f}",
         f"{_to_nearest(np.concatenate(near), features):.3f}" if near else "",
     )
 
@@ -214,12 +214,12 @@ def _sets_table(setup: Setup, texts: Texts) -> ExtraTable:
         "", "images", "cosine with nearest class", f"NegLabel, {LOW:.0%} quantile", "median",
         "feature length", "rightly named, %",
     )  # fmt: skip
-    title = "The image sets: means over images, and quantiles of NegLabel's score"
+    title = "The image sets: means over images, and quantiles of NegLabel's log odds"
     return ExtraTable(title, head, tuple(_set_line(item, texts) for item in sets))
 
 
 def _set_line(item: EncodedSet, texts: Texts) -> tuple[str, ...]:
-    named, found = "", texts.scorer(item.features)
+    named, found = "", texts.scorer.log_odds(item.features)
     cosines = scores.cosine_similarity(item.features, texts.classes)
     if item.labels is not None:
         named = _percent(np.mean(cosines.argmax(axis=1) == item.labels))
@@ -227,8 +227,8 @@ def _set_line(item: EncodedSet, texts: Texts) -> tuple[str, ...]:
         item.name,
         str(len(item)),
         f"{cosines.max(axis=1).mean():.3f}",
-        f"{np.quantile(found, LOW):.3f}",
-        f"{np.median(found):.3f}",
+        f"{np.quantile(found, LOW):.2f}",
+        f"{np.median(found):.2f}",
         f"{np.linalg.norm(item.features, axis=1).mean():.1f}",
         named,
     )

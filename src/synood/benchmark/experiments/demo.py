@@ -16,7 +16,7 @@ from synood.benchmark.experiments.setup import prepare
 from synood.benchmark.experiments.writing import run_record
 from synood.benchmark.protocol.controls import CONTROLS
 from synood.benchmark.protocol.methods import BASELINES, NEGLABEL, SYNOOD, titles
-from synood.benchmark.protocol.predictions import SCORES, score_images, write_predictions
+from synood.benchmark.protocol.predictions import LOG_ODDS, SCORES, score_images, write_predictions
 from synood.benchmark.report.page import load_report
 from synood.benchmark.report.records import comparisons_to_json, methods_to_json
 from synood.benchmark.report.report import write_report
@@ -169,6 +169,7 @@ def _record(setup: Setup, detector: OODDetector, outcome: Outcome) -> dict[str, 
             "suite": record["suite"]["fingerprint"],
             "detector": sha256_file(setup.workspace.root / "detector" / "model.safetensors"),
         },
+        "score": LOG_ODDS,
         "threshold": detector.threshold,
         "chosen": outcome.details["chosen"],
         "methods": methods_to_json(outcome.methods),

@@ -77,11 +77,11 @@ def neglabel_scorer(
     negative_features: NDArray[np.float32],
     settings: ScoreSettings,
 ) -> Scorer:
-    """NegLabel: the class names' fraction of the softmax over names (C, D) and negatives (M, D)."""
+    """NegLabel: log odds of the names' part of the softmax over names (C, D), negatives (M, D)."""
     scorer = scores.NegLabelScorer.from_features(
         class_features, negative_features, settings.temperature, settings.groups, settings.seed
     )
-    return lambda encoded: scorer(encoded.features)
+    return lambda encoded: scorer.log_odds(encoded.features)
 
 
 def mean_auroc(scorer: Scorer, in_distribution: EncodedSet, ood: Sequence[EncodedSet]) -> float:

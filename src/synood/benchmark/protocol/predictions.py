@@ -7,7 +7,7 @@ again without any model.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from synood.detector.ood_detector import OODDetector
 
 SCORES = "scores.jsonl"
+LOG_ODDS = "log odds"  # what results.json says that scores are; earlier versions wrote shares
 
 Side = Literal["id", "near", "far"]
 
 
 @dataclass(frozen=True)
 class ScoredImage:
-    """One test image: its set, its score in [0, 1], and the nearest texts of either kind.
+    """One test image: its set, its score (log odds), and the nearest texts of either kind.
 
     `image` is its path in the set's folder, `label` its class where it has one; the nearest class
     and negative label are those of highest cosine.
@@ -81,12 +82,28 @@ def read_predictions(path: Path) -> list[ScoredImage]:
     ]
 
 
+def from_shares(images: Sequence[ScoredImage], threshold: float) -> tuple[list[ScoredImage], float]:
+    """Return images and threshold of an earlier version, shares in [0, 1], as log odds.
+
+    A share that single precision rounded to 0 or 1 is set to the nearest that it holds apart.
+    """
+    odds = _log_odds([*(one.score for one in images), threshold])
+    pairs = zip(images, odds, strict=False)
+    return [replace(one, score=score) for one, score in pairs], odds[-1]
+
+
 def scores_by_set(images: Sequence[ScoredImage]) -> dict[str, np.ndarray]:
     """Return the scores (N,) float32 of each set, in the order of the lines."""
     found: dict[str, list[float]] = {}
     for item in images:
         found.setdefault(item.set, []).append(item.score)
     return {name: np.array(values, np.float32) for name, values in found.items()}
+
+
+def _log_odds(shares: Sequence[float]) -> list[float]:
+    held = np.clip(np.array(shares), np.finfo(np.float32).tiny, 1 - np.finfo(np.float32).epsneg)
+    odds: list[float] = (np.log(held) - np.log1p(-held)).tolist()
+    return odds
 
 
 def _scored_image(row: Mapping[str, Any], where: str) -> ScoredImage:

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from synood.benchmark.protocol.controls import CONTROLS
 from synood.benchmark.protocol.methods import SYNOOD
-from synood.benchmark.protocol.predictions import SCORES, read_predictions, scores_by_set
+from synood.benchmark.protocol.predictions import (
+    LOG_ODDS,
+    SCORES,
+    from_shares,
+    read_predictions,
+    scores_by_set,
+)
 from synood.benchmark.protocol.retune import read_pairs
 from synood.benchmark.report.records import comparisons_of, methods_of
 from synood.benchmark.report.report import Distribution, Mistake, Mistakes, Report, ShownPair, Strip
@@ -38,12 +44,13 @@ def run_report(run: Path, results: Results) -> Report:
     The mistakes are the most confident ones of the saved detector in each set.
     """
     suite = read_suite(run / "suite")
-    judged = read_predictions(run / SCORES)
+    judged, threshold = read_predictions(run / SCORES), float(results.run["threshold"])
+    if results.run.get("score") != LOG_ODDS:
+        judged, threshold = from_shares(judged, threshold)
     scores = scores_by_set(judged)
     own = suite.one("test")
     methods, comparisons = methods_of(results), comparisons_of(results)
     pairs = read_pairs(run, suite.one("train").index())
-    threshold = float(results.run["threshold"])
     return Report(
         results=results,
         methods=methods,

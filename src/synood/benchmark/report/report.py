@@ -155,6 +155,7 @@ def render(report: Report) -> str:
         gains=_page_charts.gain_plots(report.comparisons, titles),
         sets=_page_charts.set_charts(report.distributions, report.threshold),
         mistakes=[_mistakes(item) for item in report.mistakes],
+        threshold=_score(report.threshold),
         figures=[(item.name, item.words, data_uri(item.data)) for item in report.figures],
         pairs=[_pair(pair) for pair in report.pairs],
         strips=[_strip(strip) for strip in report.strips],
@@ -231,13 +232,12 @@ def _mistakes(item: Mistakes) -> dict[str, object]:
 
 
 def _score(value: float) -> str:
-    """Return four digits, and more for a score that would be rounded to 1 or 0.
+    """Return log odds as text.
 
-    >>> _score(0.91234), _score(0.9999991), _score(1.0)
-    ('0.9123', '0.9999991', '1.0000')
+    >>> _score(2.3456), _score(-0.5)
+    ('2.35', '−0.50')
     """
-    plain = f"{value:.4f}"
-    return f"{value:.7f}" if plain in ("1.0000", "0.0000") and value not in (0, 1) else plain
+    return f"{value:.2f}".replace("-", "−")
 
 
 def data_uri(data: bytes) -> str:

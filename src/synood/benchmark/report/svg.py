@@ -13,38 +13,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BESIDE = 22  # characters of a name that fit beside an interval
-_LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+LEAST_SPAN = 1e-6  # scores nearer together than this are drawn at one place
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps scores to [0, 1] of the chart's width, by log-odds if many are near 0 or 1."""
+    """Maps scores to [0, 1] of the chart's width."""
 
     low: float
     high: float
-    log_odds: bool
 
     def place(self, values: np.ndarray | float) -> np.ndarray:
         """Return the positions of `values`, clipped to the axis."""
-        positions = _log_odds(values) if self.log_odds else np.asarray(values, dtype=np.float64)
+        positions = np.asarray(values, dtype=np.float64)
         return np.clip((positions - self.low) / (self.high - self.low), 0.0, 1.0)
 
     def ticks(self) -> list[float]:
         """Return three to six round values within the axis."""
-        if not self.log_odds:
-            return _round_steps(self.low, self.high)
-        inside = [t for t in _LOGIT_TICKS if self.low <= float(_log_odds(t)) <= self.high]
-        return inside if len(inside) > 1 else _round_steps(_odds(self.low), _odds(self.high))
+        return _round_steps(self.low, self.high)
 
 
 def axis_of(scores: np.ndarray) -> Axis:
     """Choose the axis that shows all but the outermost 0.2 % of `scores` on either side."""
     low, high = (float(v) for v in np.quantile(scores, [0.002, 0.998]))
-    log_odds = low >= 0.0 and high <= 1.0 and (low < 0.02 or high > 0.98)
-    if log_odds:
-        low, high = float(_log_odds(low)), float(_log_odds(high))
-    margin = 0.02 * (high - low) or 0.5
-    return Axis(low - margin, high + margin, log_odds)
+    margin = 0.02 * (high - low) if high - low > LEAST_SPAN else 0.5
+    return Axis(low - margin, high + margin)
 
 
 def mirrored_histogram(
@@ -82,7 +75,7 @@ def gain_plot(rows: Sequence[tuple[str, float, float, float, str]], label: str) 
     base = step * len(rows) + 6
     ends = [0.0, *(value for row in rows for value in row[2:4])]
     margin = 0.04 * (max(ends) - min(ends)) or 1.0
-    axis = Axis(min(ends) - margin, max(ends) + margin, log_odds=False)
+    axis = Axis(min(ends) - margin, max(ends) + margin)
 
     def place(points: float) -> float:
         return left + (width - left - 14) * float(axis.place(points))
@@ -153,15 +146,6 @@ def _steps(shares: np.ndarray, width: float, base: float, scale: float, kind: st
     for i, share in enumerate(shares):
         path.append(f"V{base + scale * float(share):.1f}H{step * (i + 1):.1f}")
     return f'<path class="{kind}" d="{"".join(path)}V{base:g}Z"/>'
-
-
-def _log_odds(values: np.ndarray | float) -> np.ndarray:
-    clipped = np.clip(np.asarray(values, dtype=np.float64), 1e-5, 1 - 1e-5)
-    return np.log(clipped / (1 - clipped))
-
-
-def _odds(position: float) -> float:
-    return 1 / (1 + math.exp(-position))
 
 
 def _round_steps(low: float, high: float) -> list[float]:

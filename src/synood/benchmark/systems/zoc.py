@@ -39,7 +39,7 @@ def fit_zoc(inputs: FitInputs, seed: int) -> Fitted:
     namer = _Namer(inputs)
 
     def scorer(temperature: float) -> Scorer:
-        return lambda encoded: namer.class_share(encoded, temperature)
+        return lambda encoded: namer.class_log_odds(encoded, temperature)
 
     options = [Option({"temperature": t, "describer": namer.id}, scorer(t)) for t in TEMPERATURES]
     return best_of(inputs, options)
@@ -54,13 +54,16 @@ class _Namer:
         self.id = self._describer.id
         self._seen: WeakKeyDictionary[EncodedSet, list[tuple[str, ...]]] = WeakKeyDictionary()
 
-    def class_share(self, encoded: EncodedSet, temperature: float) -> NDArray[np.float32]:
-        """Share of the class names in a softmax with the names generated for each image."""
+    def class_log_odds(self, encoded: EncodedSet, temperature: float) -> NDArray[np.float32]:
+        """Log odds of the class names' share of a softmax with the names generated for an image.
+
+        Infinite for an image without any other name.
+        """
         similar = scores.cosine_similarity(encoded.features, self._material.class_features)
         if encoded not in self._seen:
             self._seen[encoded] = self._names(encoded, similar)
         others = self._similarity(encoded.features, self._seen[encoded])
-        return scores.neglabel(similar, others, temperature, groups=None)
+        return scores.neglabel_log_odds(similar, others, temperature, groups=None)
 
     def _names(self, encoded: EncodedSet, similar: NDArray[np.float32]) -> list[tuple[str, ...]]:
         """Describe each image as one of its most similar class."""
