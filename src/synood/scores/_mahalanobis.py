@@ -40,7 +40,8 @@ class MahalanobisPlus:
     Attributes:
         classes: Gaussians of the classes.
         background: one Gaussian of all images; None where there is only one class, whose own
-            Gaussian it would be.
+            Gaussian it would be, and where no class has two different images, so that it would be
+            narrower than the classes.
     """
 
     classes: TiedGaussians
@@ -69,7 +70,7 @@ class MahalanobisPlus:
         rows = normalise(features, "features")
         which = _numbered(labels, len(rows))
         classes = TiedGaussians.fit(rows, which, shrinkage)
-        if len(classes.centres) == 1:
+        if len(classes.centres) == 1 or classes.pooled:
             return cls(classes, None)
         return cls(classes, TiedGaussians.fit(rows, np.zeros_like(which), shrinkage))
 
@@ -88,7 +89,7 @@ class MahalanobisPlus:
     def relative(self, features: ArrayLike) -> Floats:
         """`score` plus the squared distance to the background (Ren et al., 2021): (M,).
 
-        With one class this would be 0 for every image; `score` is returned in its place.
+        Without a background, `score` is returned in its place.
         """
         if self.background is None:
             return self.score(features)
@@ -111,6 +112,7 @@ class TiedGaussians:
     Attributes:
         means: (C, D) class means, not whitened.
         shrinkage: weight of the identity in the covariance, in [0, 1].
+        pooled: whether no class has two different images: the variance is that of all images.
     """
 
     middle: Doubles
@@ -118,6 +120,7 @@ class TiedGaussians:
     centres: Doubles
     means: Doubles
     shrinkage: float
+    pooled: bool
 
     @classmethod
     def fit(
@@ -133,7 +136,8 @@ class TiedGaussians:
         middle = counts @ means / n
         within = _covariance(rows, means, which)
         weight = _shrinkage(within, n - len(counts)) if shrinkage is None else shrinkage
-        if np.trace(within) <= LEAST_VARIANCE:  # of a squared length of 1
+        pooled = bool(np.trace(within) <= LEAST_VARIANCE)  # of a squared length of 1
+        if pooled:
             weight = 1.0
             within = _covariance(rows, middle[None], np.zeros_like(which))
         shrunk = (1.0 - weight) * within
@@ -142,7 +146,8 @@ class TiedGaussians:
         if variances[-1] <= LEAST_VARIANCE / dim:  # equal images
             variances = np.ones(dim)
         whitening = directions / np.sqrt(np.maximum(variances, LEAST_VARIANCE * variances[-1]))
-        return cls(middle, whitening, (means - middle) @ whitening, means, float(weight))
+        centres = (means - middle) @ whitening
+        return cls(middle, whitening, centres, means, float(weight), pooled)
 
     def squared(self, rows: Floats) -> Doubles:
         """Squared distances of a block of unit rows (M, D) to each class: (M, C)."""

@@ -49,7 +49,7 @@ def summarise_run(
     by_key = {(c.other, c.column, c.metric): c for c in comparisons if c.method == OURS}
     controls = [m for m in methods if m.is_control]
     named = titles(methods)
-    plain = [m.name for m in methods if not m.is_control and m.name not in (RIVAL, PLUS)]
+    plain = [m.name for m in methods if not m.is_control and m.name not in (RIVAL, OURS, PLUS)]
     return Summary(
         _headline(by_key, controls),
         (

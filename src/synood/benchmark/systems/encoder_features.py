@@ -84,7 +84,9 @@ def fit_relative_plus(inputs: FitInputs, seed: int) -> Fitted:
     """The same, and one Gaussian for all training images; a single class has no relative form."""
     fitted = scores.MahalanobisPlus.fit(inputs.train.features, class_labels(inputs.train))
     if fitted.background is None:
-        raise InputError("needs two classes or more: with one, both distances are the same")
+        raise InputError(
+            "needs two classes or more, one of them with two images: else nothing is relative"
+        )
     both = (fitted.classes, fitted.background)
     return Fitted(
         lambda encoded: fitted.relative(encoded.features),
