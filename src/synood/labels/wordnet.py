@@ -107,7 +107,7 @@ def write_word_list(directory: Path, out: Path) -> None:
     Nothing is excluded, and a text is kept once per lexicographer file, so that readers can choose
     which files to exclude.
     """
-    header = [f"# {line}".rstrip() for line in _read_licence(directory / DATA_FILES[0])]
+    header = [f"# {line}".rstrip() for line in licence_of(directory / DATA_FILES[0])]
     rows = dict.fromkeys(_read_rows(directory))
     lines = [*header, *(f"{text}\t{lexname}" for text, lexname in rows)]
     data = "".join(line + "\n" for line in lines).encode()
@@ -151,7 +151,8 @@ def _parse(line: str, path: Path, number: int) -> tuple[str, str]:
     return text.replace("_", " ").lower(), LEXNAMES[fields[1]]
 
 
-def _read_licence(path: Path) -> Iterator[str]:
+def licence_of(path: Path) -> Iterator[str]:
+    """Yield the lines of the licence that heads a database file."""
     for line in _read_lines(path):
         found = _LICENCE_LINE.match(line)
         if not found:

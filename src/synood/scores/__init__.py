@@ -8,6 +8,7 @@ grow with the number of images.
 from synood.scores._features import ClassMeans, Gaussians, Neighbours, VirtualLogit
 from synood.scores._logits import energy, gen, max_log_odds, max_logit, msp
 from synood.scores._mahalanobis import MahalanobisPlus
+from synood.scores._negrefine import negrefine
 from synood.scores._odds import share
 from synood.scores._openmax import OpenMax
 from synood.scores._rows import cosine_similarity, normalise
@@ -67,6 +68,7 @@ __all__ = [
     "msp",
     "neglabel",
     "neglabel_log_odds",
+    "negrefine",
     "normalise",
     "scale",
     "share",

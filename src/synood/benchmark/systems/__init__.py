@@ -15,7 +15,7 @@ MODULES = (
     *("react", "dice", "ash", "scale", "rankfeat"),
     *("knn", "vim", "mahalanobis", "cosine", "rbf", "she", "nnguide", "fdbd"),
     "encoder_features",
-    *("mcm", "neglabel", "csp", "gl_mcm", "zoc", "eoe"),
+    *("mcm", "neglabel", "csp", "negrefine", "interneg", "gl_mcm", "zoc", "eoe", "fort"),
     *("adaneg", "tanl"),
     *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos", "dreamood", "synood"),
 )

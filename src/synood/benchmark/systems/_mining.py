@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Mined:
-    """Class names (C, D), mined negatives (M, D), how to score with them, what was chosen."""
+    """Class names (C, D), mined negatives (M, D), how to score with them, what was chosen.
+
+    `rows` (M,) are the negatives' rows among the candidate words.
+    """
 
     classes: NDArray[np.float32]
     negatives: NDArray[np.float32]
     score: ScoreSettings
     chosen: Mapping[str, object]
+    rows: NDArray[np.int64]
 
 
 def mine(inputs: FitInputs, mining: MiningSettings) -> Mined:
@@ -47,7 +51,7 @@ def mine(inputs: FitInputs, mining: MiningSettings) -> Mined:
         mining = replace(mining, share=choice.share or mining.share)
         score = replace(score, temperature=choice.temperature)
     kept = baselines.negatives_of_share(words, inputs.class_names, classes, mining, mining.share)
-    return Mined(classes, words.features[kept], score, chosen)
+    return Mined(classes, words.features[kept], score, chosen, kept)
 
 
 def fit_mined(inputs: FitInputs, mining: MiningSettings) -> Fitted:
@@ -56,3 +60,8 @@ def fit_mined(inputs: FitInputs, mining: MiningSettings) -> Fitted:
     scorer = baselines.neglabel_scorer(mined.classes, mined.negatives, mined.score)
     chosen = {**mined.chosen, "negatives": len(mined.negatives)}
     return Fitted(scorer, chosen, mined.negatives.size)
+
+
+def nothing_kept(title: str) -> str:
+    """Return the message of a system whose rule keeps no word."""
+    return f"{title}: no candidate word is left to be a negative label; give more words"
