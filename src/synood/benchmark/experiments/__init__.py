@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def experiments() -> dict[str, Experiment]:
     """Return all experiments by name, the paper's first and in its order."""
     from synood.benchmark.experiments.boundary import BOUNDARY
+    from synood.benchmark.experiments.claims import CLAIMS_EXPERIMENT
     from synood.benchmark.experiments.cost import COST
     from synood.benchmark.experiments.figure_3 import FIGURE_3
     from synood.benchmark.experiments.figure_4 import FIGURE_4
@@ -25,7 +26,8 @@ def experiments() -> dict[str, Experiment]:
     from synood.benchmark.experiments.table_5 import TABLE_5
 
     paper = (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, FIGURE_3, FIGURE_4, COST)
-    return {item.name: item for item in (*paper, PLUS, BOUNDARY, IDEAS_EXPERIMENT, IMAGENET_NEAR)}
+    ours = (PLUS, BOUNDARY, IDEAS_EXPERIMENT, CLAIMS_EXPERIMENT, IMAGENET_NEAR)
+    return {item.name: item for item in (*paper, *ours)}
 
 
 def find_experiment(name: str) -> Experiment:

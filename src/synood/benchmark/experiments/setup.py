@@ -105,8 +105,11 @@ class Setup:
         """Return the run's own synthetic images."""
         return [item.synthetic for item in self.pairs]
 
-    def paint(self, control: Method) -> list[SyntheticImage]:
-        """Make a control's images, one for each of the run's, or find them made."""
+    def paint(self, control: Method, seed: int | None = None) -> list[SyntheticImage]:
+        """Make a control's images, one for each of the run's, or find them made.
+
+        `seed` draws them as a run under that seed would; None: as the run did.
+        """
         report = self.workspace.stage(f"control: {control.title}")
 
         def progress(stage: str, done: int, total: int, message: str) -> None:
@@ -114,18 +117,21 @@ class Setup:
 
         synthesizer = partial(synthesizer_of, self.inputs)
         own = Workspace(self.workspace.root, progress)
-        return paint_control(control, self.pairs, synthesizer, own)
+        return paint_control(control, self.pairs, synthesizer, own, seed)
 
-    def repaint(self, name: str, guidance: GuidanceSettings) -> list[SyntheticImage]:
-        """Synthesize the run's images under another guidance, or find them made.
+    def repaint(
+        self, name: str, guidance: GuidanceSettings, seed: int | None = None
+    ) -> list[SyntheticImage]:
+        """Synthesize the run's images under another guidance or seed, or find them made.
 
-        The run's own are returned if its guidance is the same; whether images stop at the target
-        changes none of them.
+        The run's own are returned if both are the same; whether images stop at the target changes
+        none of them.
         """
         own = self.recipe.guidance
-        if guidance == replace(own, stop_at_target=guidance.stop_at_target):
+        same_noise = all(item.request(seed) == item.request() for item in self.pairs)
+        if same_noise and guidance == replace(own, stop_at_target=guidance.stop_at_target):
             return self.synthetic()
-        return repaint(name, guidance, self.pairs, self.inputs, self.workspace)
+        return repaint(name, guidance, self.pairs, self.inputs, self.workspace, seed)
 
     def scored(
         self, title: str, make: Callable[[int], OODDetector], seeds: Sequence[int] | None = None

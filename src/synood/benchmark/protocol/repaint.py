@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from synood.benchmark.protocol.retune import recipe_guide
+from synood.benchmark.protocol.retune import recipe_guide, seeded_name
 from synood.files import fingerprint
 from synood.pipeline.executors.synthesizer import BatchSynthesizer, SourceImage, measure_sources
 from synood.pipeline.rundir.quarantine import bad_images, refuse
@@ -28,13 +28,14 @@ def repaint(
     pairs: Sequence[ImagePair],
     inputs: FitInputs,
     workspace: Workspace,
+    seed: int | None = None,
 ) -> list[SyntheticImage]:
     """Redraw each of the run's images under `settings`, or find them in their folder `name`.
 
-    Prompts and seeds are the run's own, so images differ by the guidance alone. A target that is
-    a quantile is that of these images' energies under the guide.
+    Prompts and seeds are the run's own, so images differ by the guidance alone; `seed` is that of
+    another run. A target that is a quantile is that of these images' energies under the guide.
     """
-    requests = repaint_requests(settings, pairs, inputs)
+    requests = repaint_requests(settings, pairs, inputs, seed)
 
     def make_synthesizer() -> BatchSynthesizer:
         models, recipe = inputs.models, replace(inputs.recipe, guidance=settings)
@@ -47,17 +48,20 @@ def repaint(
             own = with_quantile_target(settings, readable, workspace)
         return BatchSynthesizer(models.inpainter, guide, own, BATCH_SIZE)
 
-    directory = workspace.root / "controls" / name
+    directory = workspace.root / "controls" / seeded_name(name, seed)
     return synthesize_here(directory, requests, make_synthesizer, workspace)
 
 
 def repaint_requests(
-    settings: GuidanceSettings, pairs: Sequence[ImagePair], inputs: FitInputs
+    settings: GuidanceSettings,
+    pairs: Sequence[ImagePair],
+    inputs: FitInputs,
+    seed: int | None = None,
 ) -> list[SynthesisRequest]:
     """Return the run's requests, with fingerprints of the guidance and of what guides by it."""
     recipe, mark = inputs.recipe, inputs.models.bundle.fingerprint
     by_margin = settings.objective == "margin"
     labels = (asdict(recipe.mining), recipe.score.temperature, mark) if by_margin else ()
     stamp = fingerprint("repaint", asdict(settings), labels)
-    requests = [item.request() for item in pairs]
+    requests = [item.request(seed) for item in pairs]
     return [replace(request, inputs=fingerprint(stamp, request.inputs)) for request in requests]

@@ -6,7 +6,7 @@ recipe. So two detectors made here differ only in what is to be compared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,13 @@ from synood.benchmark.protocol.controls import (
 )
 from synood.features.extractor import ImageFile
 from synood.features.texts import class_features, unit
-from synood.files import read_jsonl
+from synood.files import fingerprint, read_jsonl
 from synood.models.guide import MarginTexts, load_guide
 from synood.pipeline.rundir.selection import SelectedImage, read_selection
 from synood.pipeline.rundir.shards import SynthesisRequest, SyntheticImage, read_synthetic
 from synood.pipeline.rundir.workspace import Workspace
 from synood.pipeline.stages.mine import mine_words
-from synood.pipeline.stages.synthesize import BATCH_SIZE, synthesize_here
+from synood.pipeline.stages.synthesize import BATCH_SIZE, image_seed, synthesize_here
 from synood.pipeline.stages.tune import (
     TuningData,
     tune_weights,
@@ -61,12 +61,19 @@ class ImagePair:
     synthetic: SyntheticImage
     negative_prompt: str
 
-    def request(self) -> SynthesisRequest:
-        """Return the request that the synthetic image was made for."""
+    def request(self, seed: int | None = None) -> SynthesisRequest:
+        """Return the request that the synthetic image was made for.
+
+        With a `seed`, return that of a run under this seed: the same one if it is the run's own.
+        """
         made, source = self.synthetic, self.source
-        return SynthesisRequest(
+        own = SynthesisRequest(
             made.id, source.path, source.sha256, made.prompt, made.seed, made.inputs
         )
+        noise = own.seed if seed is None else image_seed(seed, source.sha256)
+        if noise == own.seed:
+            return own
+        return replace(own, seed=noise, inputs=fingerprint("seed", noise, own.inputs))
 
 
 def read_pairs(run: Path, index: ImageIndex) -> list[ImagePair]:
@@ -91,16 +98,22 @@ def paint_control(
     pairs: Sequence[ImagePair],
     make_synthesizer: Callable[[Method], BatchSynthesizer],
     workspace: Workspace,
+    seed: int | None = None,
 ) -> list[SyntheticImage]:
     """Return a control's images, one for each of the run's; make those that are missing.
 
-    `make_synthesizer` is called only when an image is missing.
+    `make_synthesizer` is called only when an image is missing. `seed` is that of another run.
     """
-    requests = control_requests(control, [item.request() for item in pairs])
+    requests = control_requests(control, [item.request(seed) for item in pairs])
     if control == NEG_IMAGE:
         requests = as_labels(requests, [item.negative_prompt for item in pairs])
-    directory = workspace.root / "controls" / control.name
+    directory = workspace.root / "controls" / seeded_name(control.name, seed)
     return synthesize_here(directory, requests, partial(make_synthesizer, control), workspace)
+
+
+def seeded_name(name: str, seed: int | None) -> str:
+    """Return the folder name of images under another seed, or `name` under the run's own."""
+    return name if seed is None else f"{name}-seed-{seed}"
 
 
 def synthesizer_of(inputs: FitInputs, control: Method) -> BatchSynthesizer:
