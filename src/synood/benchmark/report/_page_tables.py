@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from synood.benchmark.report.summary import OURS
+from synood.benchmark.report.summary import OURS, PLUS
 from synood.benchmark.results import tables
 from synood.benchmark.results.results import MethodKind
 
@@ -134,7 +134,7 @@ def _interval_line(
         ]
         low, high = (100 * sum(side) / len(ends) for side in zip(*ends, strict=True))
         cells.append(Cell(f"{low:.1f}–{high:.1f}", "", best=False))
-    return ShownLine(method.title, tuple(cells), method.name == OURS, published=False)
+    return ShownLine(method.title, tuple(cells), method.name in (OURS, PLUS), published=False)
 
 
 def _sections(group: tables.MethodGroup, controls: set[str]) -> list[Section]:
@@ -153,5 +153,5 @@ def _line(line: tables.Line) -> ShownLine:
     for text, best in zip(line.texts, line.best, strict=True):
         figure, _, spread = text.partition(" ±")
         cells.append(Cell("–" if figure == "-" else figure, f"±{spread}" if spread else "", best))
-    ours = line.method == OURS and not line.published
+    ours = line.method in (OURS, PLUS) and not line.published
     return ShownLine(line.title, tuple(cells), ours, line.published)
