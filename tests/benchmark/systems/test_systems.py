@@ -41,6 +41,7 @@ TRAINED = {
     "clipn",
     "vos",
     "npos",
+    *("contrastive", "hvcm", "tagood"),
 }  # test_trained.py
 
 
@@ -152,7 +153,8 @@ def world(tmp_path_factory):
 
 # GradNorm prefers bright images here, whatever their colour; tests/scores/test_features.py plants
 # features of one size for it.
-UNTOLD = {"gradnorm"}
+# FSSD measures the distance from grey, and cyan is as far from it as red.
+UNTOLD = {"gradnorm", "fssd"}
 WITH_MAPS = {"rankfeat"}  # test_rankfeat.py
 FITTED_HERE = [
     system.method.name

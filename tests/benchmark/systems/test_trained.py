@@ -32,7 +32,10 @@ from synood.progress import no_progress
 
 pytestmark = pytest.mark.numerical
 
-TRAINED = ("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos")
+TRAINED = (
+    *("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos"),
+    *("contrastive", "hvcm", "tagood"),
+)
 
 
 @pytest.fixture(scope="module")

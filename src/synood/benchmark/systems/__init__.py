@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 MODULES = (
     *("msp", "maxlogit", "energy", "kl_matching", "openmax", "gen", "odin", "gradnorm"),
     *("react", "dice", "ash", "scale", "rankfeat"),
-    *("knn", "vim", "mahalanobis", "cosine", "rbf", "she", "nnguide", "fdbd"),
+    *("knn", "vim", "mahalanobis", "cosine", "rbf", "she", "nnguide", "fdbd", "fssd", "subspaces"),
     "encoder_features",
     *("mcm", "neglabel", "csp", "negrefine", "interneg", "gl_mcm", "zoc", "eoe", "fort"),
     *("adaneg", "tanl"),
-    *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos", "dreamood", "synood"),
+    *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos"),
+    *("winkens", "hvcm", "tagood", "dreamood", "synood"),
 )
 """In the order of the tables: classifiers' scores, distances in their features, the same and a head
 in the encoder's, names, streams, trained systems."""
