@@ -275,7 +275,9 @@ def test_every_system_names_the_year_and_the_address_of_its_paper():
 def test_every_system_of_a_documented_family_has_its_paragraph():
     pages = sorted(DOCS.glob("systems-*.md"))
     named = re.findall(
-        r"^\*\*[^*]+\*\* \(((?:`[^`]+`,? ?)+);", "\n".join(page.read_text() for page in pages), re.M
+        r"^\*\*[^*]+\*\* \(((?:`[^`]+`,? ?)+)[;)]",
+        "\n".join(page.read_text() for page in pages),
+        re.M,
     )
     documented = {name for names in named for name in re.findall(r"`([^`]+)`", names)}
     known = {system.method.name for system in registry()}

@@ -7,6 +7,7 @@ are; two layers on them are trained.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,8 @@ def learn_embedding(
     dim = rows.shape[1]
 
     def drawn(count: int, inputs: int) -> torch.Tensor:
-        values = torch.randn(count, inputs, generator=generator) * (2 / inputs) ** 0.5
-        return values.requires_grad_()
+        spread = float((2 / inputs) ** 0.5)
+        return (spread * torch.randn(count, inputs, generator=generator)).requires_grad_()
 
     def zeros(count: int) -> torch.Tensor:
         return torch.zeros(count, requires_grad=True)
