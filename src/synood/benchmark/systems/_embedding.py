@@ -7,7 +7,6 @@ are; two layers on them are trained.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
