@@ -130,7 +130,8 @@ def kept_scores(bundle: Bundle, folder: Path) -> dict[str, float]:
         if detector is None:
             named = OODDetector.from_classes(index.class_names, models=bundle)
             detector = named.calibrate(named.score(images), 0.95)
-        kept[split] = float(np.mean(detector.score(images) >= detector.threshold))
+        verdicts = [found.is_ood is False for found in detector.predict(images)]
+        kept[split] = float(np.mean(verdicts))
     return kept
 
 
