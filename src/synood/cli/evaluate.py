@@ -1,30 +1,47 @@
-"""`synood evaluate`: a detector measured on images of one's own or on a benchmark by name."""
+"""`synood evaluate`: detectors measured on images of one's own or on a benchmark by name."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 from typing import TYPE_CHECKING
 
-from synood.cli.console import deliver, reporter, warn_of_unreadable
-from synood.cli.options import Device, MaxBad, MovedModels, Overwrite, Preprocess, Several  # noqa: TC001
+from synood.cli.console import deliver, reporter, warn
+from synood.cli.options import (  # noqa: TC001
+    Device,
+    Flag,
+    MaxBad,
+    MovedModels,
+    Overwrite,
+    Preprocess,
+    Several,
+)
 from synood.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synood.benchmark.protocol.own_sets import Measured, OperatingPoint
+    from synood.benchmark.results.comparisons import Comparison
     from synood.benchmark.results.results import OodGroup, Results
     from synood.benchmark.suites.suite import Suite
-    from synood.detector.ood_detector import OODDetector
+    from synood.cli.measuring import Contestant, Sets
     from synood.images.sources import ImageIndex
+
+OWN = "evaluation.json"  # in a detector's run, without --out
 
 
 def evaluate(
     detector: Path,
     /,
-    *,
+    *others: Path,
     id: Path | None = None,
     ood: Several = (),
     near_ood: Several = (),
+    baselines: Flag = False,
+    train: Path | None = None,
+    scores: Several = (),
+    anomaly_scores: Several = (),
     benchmark: str | None = None,
     root: Path | None = None,
     preprocess: Preprocess = None,
@@ -34,63 +51,81 @@ def evaluate(
     models: MovedModels = None,
     device: Device = "auto",
 ) -> None:
-    """Measure a detector (AUROC, FPR95) on in-distribution and OOD images or on a benchmark.
+    """Measure detectors (AUROC, FPR95) on in-distribution and OOD images or on a benchmark.
 
-    On a benchmark, the published figures of NegLabel and SynOOD are printed beside the measured \
-ones.
+    Also printed: what a detector does at its own threshold, with 95 % intervals, and how much \
+better or worse it is than the others on the same images. `synood report` makes a page of the \
+results. On a benchmark, the published figures of NegLabel and SynOOD are printed beside the \
+measured ones.
 
     Parameters
     ----------
     detector
         Directory of the detector.
+    others
+        More detectors to measure on the same images; NAME=DETECTOR names one in the tables.
     id
-        In-distribution images that the detector was not made from.
+        In-distribution images that the detector was not made from: a folder, list file or pattern.
     ood
         OOD images as NAME=PATH; repeatable.
     near_ood
         OOD images that resemble the classes, as NAME=PATH; averaged separately; repeatable.
+    baselines
+        Also measure 1-NN, class mean, Mahalanobis++, a linear head, NegLabel and MCM on the same \
+encoder.
+    train
+        Folder per class that the baselines learn from; that of the detector's run if not given.
+    scores
+        Scores of another tool as NAME=FILE: CSV or JSONL with path and score, higher = more \
+in-distribution; repeatable.
+    anomaly_scores
+        The same with higher = more OOD.
     benchmark
         Benchmark to use instead of your own data (see `synood benchmark list`).
     root
         Folder that holds the benchmark's image sets.
     out
-        JSON file for the results; results-BENCHMARK.json in the detector's run if not given.
+        JSON file for the results; if not given, evaluation.json or results-BENCHMARK.json in the \
+detector's run.
     """
-    from synood.benchmark.protocol.evaluation import with_preprocess
     from synood.benchmark.results.results import write_results
-    from synood.cli.inputs import (
-        check_fraction,
-        load_detector,
-        ood_sets,
-        run_of,
-        warn_of_tuned_images,
-    )
+    from synood.cli.inputs import check_fraction, run_of
+    from synood.cli.measuring import contestants
     from synood.cli.outputs import check_output_file
-    from synood.images.sources import find_images
 
     _check_inputs(id, (*ood, *near_ood), benchmark, root)
     check_fraction(max_bad)
-    run = run_of(detector) if benchmark else None
-    target = out or (run and run / f"results-{benchmark}.json")
+    if train is not None and not baselines:
+        raise InputError("evaluate: --train needs --baselines")
+    run = run_of(detector)
+    target = out or (run and run / (f"results-{benchmark}.json" if benchmark else OWN))
     if target is not None:
-        given = (id, *(text.partition("=")[2] for text in (*ood, *near_ood)))
-        check_output_file(target, overwrite or out is None, given)
-    own = None if id is None else find_images([id])
-    sets = ood_sets(ood, near_ood) if own else []
-    loaded, notes = load_detector(detector, device, models), []
-    if preprocess is not None:
-        loaded, sentence = with_preprocess(loaded, preprocess)
-        notes = [sentence] if sentence else []
-    if benchmark is None and own is not None:
-        warn_of_tuned_images(detector, own)
-        results, table = _on_own(loaded, own, sets, max_bad)
-    else:
-        results, table = _on_benchmark(loaded, str(benchmark), root, run, notes, max_bad)
+        files = (text.partition("=")[2] for text in (*ood, *near_ood, *scores, *anomaly_scores))
+        check_output_file(target, overwrite or out is None, (id, *files))
+    found = contestants((detector, *others), device, models)
+    notes = _preprocessed(found, preprocess)
+    sets, known = _sets(id, (ood, near_ood), benchmark, root, found, notes)
+    cache = run / "features" if run and benchmark else None
+    asked = _Asked(baselines, train or known, scores, anomaly_scores, max_bad, benchmark, cache)
+    results, table = _measure(found, sets, asked, notes)
     if target is not None:
         write_results(target, results)
     deliver("".join(f"note: {sentence}\n" for sentence in notes) + table + "\n")
-    if target is not None and benchmark is not None:
-        deliver(f"results: {target}\n")
+    if target is not None:
+        deliver(f"results: {target}\nnext: synood report {target}\n")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is measured beside the detectors."""
+
+    baselines: bool
+    train: Path | ImageIndex | None
+    scores: Sequence[str]
+    anomaly_scores: Sequence[str]
+    max_bad: float
+    benchmark: str | None
+    cache: Path | None
 
 
 def _check_inputs(
@@ -104,53 +139,124 @@ def _check_inputs(
         raise InputError("evaluate: give in-distribution images (--id DIR) or --benchmark")
 
 
-def _on_own(
-    detector: OODDetector,
-    own: ImageIndex,
-    sets: Sequence[tuple[str, ImageIndex, OodGroup]],
-    max_bad: float,
-) -> tuple[Results, str]:
-    from synood.benchmark.protocol.evaluation import ScoredSet, evaluate_detector
-    from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results.text import text_table
-    from synood.cli.inputs import score_images
+def _preprocessed(found: list[Contestant], preprocess: Preprocess) -> list[str]:
+    """Give every detector the named preprocessing; return what is to be noted."""
+    from synood.benchmark.protocol.evaluation import with_preprocess
 
-    with reporter() as progress:
-        found = [
-            (name, group, score_images(detector, index, name, progress, max_bad))
-            for name, index, group in [("id", own, None), *sets]
-        ]
-    for name, _, scored in found:
-        warn_of_unreadable(scored.unreadable, name)
-    inside, *outside = [
-        ScoredSet(name if group else "in-distribution", scored.index, scored.scores, group or "far")
-        for name, group, scored in found
-    ]
-    results = evaluate_detector(detector, inside, outside)
-    return results, text_table(results.rows, titles((NEGLABEL, SYNOOD)))
+    notes: dict[str, None] = {}
+    for place, one in enumerate(found if preprocess is not None else ()):
+        changed, sentence = with_preprocess(one.detector, str(preprocess))
+        found[place] = replace(one, detector=changed)
+        notes |= {sentence: None} if sentence else {}
+    return [*notes]
 
 
-def _on_benchmark(
-    detector: OODDetector,
-    name: str,
+def _sets(
+    id: Path | None,
+    given: tuple[Sequence[str], Sequence[str]],
+    benchmark: str | None,
     root: Path | None,
-    run: Path | None,
+    found: Sequence[Contestant],
     notes: list[str],
-    max_bad: float,
-) -> tuple[Results, str]:
-    from synood.benchmark.protocol.evaluation import evaluate_suite
-    from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
-    from synood.benchmark.results.text import table_with_published
+) -> tuple[Sets, ImageIndex | None]:
+    """List the images to measure on and, of a benchmark, those to train baselines on."""
+    from synood.cli.inputs import ood_sets, warn_of_tuned_images
+    from synood.cli.measuring import Sets
+    from synood.images.checks import shared_warnings
+    from synood.images.listing import listed_images
+
+    if benchmark is not None:
+        return _benchmark_sets(benchmark, root, found, notes)
+    sets = Sets(listed_images([str(id)]), tuple(ood_sets(*given)))
+    for sentence in shared_warnings(
+        sets.inside, [(name, index) for name, index, _ in sets.outside]
+    ):
+        warn(sentence)
+    for one in found:
+        warn_of_tuned_images(one.path, sets.inside)
+    return sets, None
+
+
+def _benchmark_sets(
+    name: str, root: Path | None, found: Sequence[Contestant], notes: list[str]
+) -> tuple[Sets, ImageIndex | None]:
+    from synood.benchmark.protocol.evaluation import check_classes
     from synood.benchmark.suites.layouts import open_benchmark
+    from synood.cli.measuring import Sets
 
     suite = open_benchmark(name, root, roles=("test",))
+    for one in found:
+        check_classes(one.detector, suite)
     notes += _differences(name, root, suite)
+    outside: list[tuple[str, ImageIndex, OodGroup]] = [
+        (item.name, item.index(), "near" if item.group == "near" else "far")
+        for item in suite.ood("test")
+    ]
+    trained = [item for item in suite.sets if (item.group, item.role) == ("id", "train")]
+    return Sets(suite.one("test").index(), tuple(outside)), trained[0].index() if trained else None
+
+
+def _measure(
+    found: Sequence[Contestant], sets: Sets, asked: _Asked, notes: Sequence[str]
+) -> tuple[Results, str]:
+    """Measure everything that was asked for; return the results and what is printed."""
+    from synood.benchmark.protocol.evaluation import record_of
+    from synood.benchmark.protocol.own_sets import compared, operating_points, rows_of
+    from synood.benchmark.report.own_record import own_record
+    from synood.benchmark.results.published import published
+    from synood.benchmark.results.results import Results
+    from synood.cli.measuring import baselines, find, outside_scores, untuned
+
     with reporter() as progress:
-        cache = run and run / "features"
-        results = evaluate_suite(detector, suite, progress, cache, notes, max_bad)
-    for unread, reasons in results.run.get("unreadable", {}).items():
-        warn_of_unreadable(reasons, unread)
-    return results, table_with_published(results, name, titles((NEGLABEL, SYNOOD)))
+        findings = find(found, sets, progress, asked.max_bad, asked.cache)
+        first, detectors = findings[0], [one.measured for one in findings]
+        measured = outside_scores(asked.scores, asked.anomaly_scores, first.encoded)
+        if asked.baselines:
+            measured += baselines(first, found[0], asked.train, progress, asked.max_bad)
+        elif asked.benchmark:
+            measured += untuned(first)
+    measured += detectors
+    rows = rows_of(measured, sets.groups)
+    comparisons = compared(detectors[0].method.name, measured, rows)
+    points = [point for one in detectors for point in operating_points(one, sets.groups)]
+    run = {
+        **record_of(first.detector, first.indexes),
+        **({"unreadable": first.unreadable} if first.unreadable else {}),
+        **({"benchmark": asked.benchmark} if asked.benchmark else {}),
+        "remarks": list(notes),
+        **own_record(measured, sets.groups, first, points, comparisons),
+    }
+    names = [item.method.name for item in measured]
+    others = published(asked.benchmark, names) if asked.benchmark else ()
+    results = Results(run, rows, tuple(row.to_json() for row in others))
+    return results, _text(results, asked.benchmark, measured, points, comparisons)
+
+
+def _text(
+    results: Results,
+    benchmark: str | None,
+    measured: Sequence[Measured],
+    points: Sequence[OperatingPoint],
+    comparisons: Sequence[Comparison],
+) -> str:
+    """Return tables, what each detector does at its threshold, and differences, as text."""
+    from synood.benchmark.protocol.methods import titles
+    from synood.benchmark.report.own_text import comparison_text, operating_text
+    from synood.benchmark.results.text import table_with_published, text_table
+
+    titled = titles([item.method for item in measured])
+    if benchmark is not None:
+        parts = [table_with_published(results, benchmark, titled)]
+    else:
+        parts = [text_table(results.rows, titled, metrics=("auroc", "fpr95", "fpr95_ood_positive"))]
+    for name in dict.fromkeys(point.method for point in points):
+        own = [point for point in points if point.method == name]
+        parts.append(operating_text(own, titled[name]))
+    if not points:
+        parts.append("No threshold yet, so no verdicts to count: `synood calibrate` sets one.")
+    if comparisons:
+        parts.append(comparison_text(comparisons, titled))
+    return "\n\n".join(parts)
 
 
 def _differences(name: str, root: Path | None, suite: Suite) -> list[str]:

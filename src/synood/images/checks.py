@@ -9,14 +9,15 @@ import numpy as np
 
 from synood.errors import InputError
 from synood.files import readable, sha256_bytes, sha256_file
+from synood.images._records import ImageRecord
 from synood.images.remote import RemotePath, as_path
 from synood.labels.checks import class_name_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from synood.images.sources import ImageIndex, ImageRecord
+    from synood.images.sources import ImageIndex
 
 MOST = 100_000  # images that are compared: of more, opening the files takes minutes
 ENDS = 4096  # bytes at the beginning and the end of a file that are compared before the whole
@@ -65,6 +66,37 @@ def dataset_warnings(index: ImageIndex) -> list[str]:
             f"{_named(within[0])}; remove the copies"
         )
     return warnings
+
+
+def shared_warnings(inside: ImageIndex, outside: Sequence[tuple[str, ImageIndex]]) -> list[str]:
+    """Say which OOD sets hold images of the in-distribution set, by content.
+
+    Images at URLs and those of sets with more than `MOST` images together are not compared.
+    """
+    named = [("", inside), *outside]
+    if sum(len(index.records) for _, index in named) > MOST:
+        return []
+    records = [
+        ImageRecord(record.id, record.path, name)  # the label says which set it is of
+        for name, index in named
+        for record in index.records
+        if not isinstance(record.path, RemotePath)
+    ]
+    found: dict[str, list[list[ImageRecord]]] = defaultdict(list)
+    for group in repeats(records):
+        names = {str(record.label) for record in group}
+        for name in sorted(names - {""}) if "" in names else ():
+            found[name].append([record for record in group if record.label in ("", name)])
+    return [
+        f"{_images(len(groups))} both in-distribution and in the OOD set {name!r}, such as "
+        f"{_example(groups[0])}: whichever verdict they get counts as wrong once; remove them "
+        "from one side"
+        for name, groups in found.items()
+    ]
+
+
+def _example(group: list[ImageRecord]) -> str:
+    return next(readable(record.path) for record in group if record.label == "")
 
 
 def repeats(records: Iterable[ImageRecord]) -> list[list[ImageRecord]]:

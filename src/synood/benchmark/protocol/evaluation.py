@@ -1,17 +1,13 @@
-"""Measures a finished detector: on a user's own sets, or on a benchmark compared with NegLabel."""
+"""What a finished detector is measured as, what it was before tuning, and what is recorded."""
 
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import synood
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, Method
-from synood.benchmark.protocol.readable import MAX_BAD, encode_readable
-from synood.benchmark.results.published import published
-from synood.benchmark.results.results import OodGroup, Results, make_row
 from synood.errors import InputError
 from synood.files import fingerprint
 from synood.labels.class_names import class_key
@@ -20,92 +16,9 @@ from synood.labels.prompts import PROMPT_SETS
 from synood.scores import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy as np
-
     from synood.benchmark.suites.suite import Suite
     from synood.detector.ood_detector import OODDetector
     from synood.images.sources import ImageIndex
-    from synood.progress import Progress
-
-
-@dataclass(frozen=True)
-class ScoredSet:
-    """A set of images under a name, and the detector's scores (N,) of them."""
-
-    name: str
-    index: ImageIndex
-    scores: np.ndarray
-    group: OodGroup = "far"
-
-
-def evaluate_detector(
-    detector: OODDetector, in_distribution: ScoredSet, ood_sets: Sequence[ScoredSet]
-) -> Results:
-    """Measure one row for each OOD set; equal scores give equal results.
-
-    A set without images, or with scores that are not finite, is an `InputError`.
-    """
-    method = method_of(detector)
-    rows = tuple(
-        make_row(
-            method.name,
-            method.kind,
-            ood.name,
-            ood.group,
-            0,
-            in_distribution.scores,
-            ood.scores,
-        )
-        for ood in ood_sets
-    )
-    indexes = {one.name: one.index for one in (in_distribution, *ood_sets)}
-    return Results(run=_run(detector, indexes), rows=rows)
-
-
-def evaluate_suite(
-    detector: OODDetector,
-    suite: Suite,
-    progress: Progress,
-    cache: Path | None = None,
-    remarks: Sequence[str] = (),
-    max_bad: float = MAX_BAD,
-) -> Results:
-    """Measure a detector on a benchmark's test sets, and NegLabel with it if it was tuned.
-
-    NegLabel has the detector's own encoder, class names, negative labels and settings, all as
-    they were before tuning. Every image is encoded once for both; `cache` is a directory that
-    keeps the features, so that an interrupted call goes on where it stopped. `remarks` are
-    recorded with the results, and so are unreadable images, which are skipped; more of them than
-    the fraction `max_bad` of a set are an `InputError`.
-
-    The validation sets of a benchmark are not used: a detector keeps the settings that it was
-    made with.
-    """
-    check_classes(detector, suite)
-    own = suite.one("test")
-    sets = suite.ood("test")
-    encoded = {
-        item.name: encode_readable(detector, item, partial(progress, item.name), cache, max_bad)
-        for item in (own, *sets)
-    }
-    compared = contenders(detector)
-    rows = []
-    for method, contender in compared:
-        inside = contender.score_features(encoded[own.name].features)
-        for ood in sets:
-            outside = contender.score_features(encoded[ood.name].features)
-            group: OodGroup = "near" if ood.group == "near" else "far"
-            rows.append(make_row(method.name, method.kind, ood.name, group, 0, inside, outside))
-    run = _run(detector, {name: one.index for name, one in encoded.items()})
-    unreadable = {name: list(one.unreadable) for name, one in encoded.items() if one.unreadable}
-    if unreadable:
-        run["unreadable"] = unreadable
-    run |= {"benchmark": suite.name, "split": suite.split, "remarks": list(remarks)}
-    others = published(suite.name, [method.name for method, _ in compared])
-    return Results(run, tuple(rows), tuple(row.to_json() for row in others))
 
 
 def check_classes(detector: OODDetector, suite: Suite) -> None:
@@ -189,7 +102,7 @@ def with_preprocess(detector: OODDetector, name: str) -> tuple[OODDetector, str 
     return changed, f"the detector was made with {whose} and is scored with {name!r}"
 
 
-def _run(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str, Any]:
+def record_of(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str, Any]:
     """Return what was measured: another class list, encoder or image set is another result."""
     backbone = detector.backbone
     return {

@@ -45,14 +45,25 @@ def encode_readable(
     cache: Path | None = None,
     max_bad: float = MAX_BAD,
 ) -> ReadableSet:
-    """Encode the images of a set as the detector does; `cache` is a directory for the features.
+    """Encode the images of a set of a suite; see `encode_index`."""
+    return encode_index(detector, item.name, item.index(), progress, cache, max_bad)
 
-    More unreadable images than `max_bad` are an `InputError`.
+
+def encode_index(
+    detector: OODDetector,
+    name: str,
+    index: ImageIndex,
+    progress: StageProgress,
+    cache: Path | None = None,
+    max_bad: float = MAX_BAD,
+) -> ReadableSet:
+    """Encode images as the detector does; `cache` is a directory for the features.
+
+    More unreadable images than `max_bad` are an `InputError`, which begins with `name`.
     """
-    index = item.index()
     rows = _rows(detector, [record.path for record in index.records], progress, cache)
     reasons = tuple(row.reason for row in rows if isinstance(row, Unreadable))
-    check_unreadable(item.name, reasons, len(rows), max_bad)
+    check_unreadable(name, reasons, len(rows), max_bad)
     kept = [
         (record, row)
         for record, row in zip(index.records, rows, strict=True)

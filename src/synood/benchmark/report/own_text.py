@@ -1,0 +1,62 @@
+"""What `evaluate` prints below its tables: verdicts at the threshold, and paired differences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synood.benchmark.protocol.own_sets import ALL_OOD, INSIDE
+from synood.benchmark.report.summary import ALL
+from synood.benchmark.results.tables import title_of
+from synood.benchmark.results.text import aligned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from synood.benchmark.protocol.own_sets import OperatingPoint
+    from synood.benchmark.results.comparisons import Comparison
+
+
+def operating_text(points: Sequence[OperatingPoint], title: str) -> str:
+    """Return what a detector does at its threshold: kept and caught, with intervals."""
+    rows = [("", "", "", "95 % interval", "images")]
+    rows += [
+        (
+            set_title(point.set),
+            "kept" if point.group == "id" else "caught",
+            f"{100 * point.fraction:.1f} %",
+            f"{100 * point.low:.1f} to {100 * point.high:.1f}",
+            f"{point.images:,}",
+        )
+        for point in points
+    ]
+    head = f"{title} at its threshold, {points[0].threshold:.4f}"
+    return "\n".join([head, *aligned(rows, left=2)])
+
+
+def comparison_text(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> str:
+    """Return the gains of the first method over the others, averaged over all OOD sets."""
+    shown = [item for item in comparisons if item.column == ALL]
+    method = shown[0].method
+    others = dict.fromkeys(item.other for item in shown)
+    found = {(item.other, item.metric): item for item in shown}
+    rows = [("over", "AUROC", "FPR95")]
+    rows += [
+        (titles.get(other, other), _gain(found[other, "auroc"]), _gain(found[other, "fpr95"]))
+        for other in others
+    ]
+    head = (
+        f"Gain of {titles.get(method, method)} in points, all OOD sets, with the 95 % interval of "
+        "a paired bootstrap over the images"
+    )
+    return "\n".join([head, *aligned(rows)])
+
+
+def set_title(name: str) -> str:
+    """Return the printed name of a set."""
+    return name if name in (INSIDE, ALL_OOD) else title_of(name)
+
+
+def _gain(item: Comparison) -> str:
+    """Return a gain with its interval, marked where zero lies outside it."""
+    mark = "" if item.verdict == "even" else f" {item.verdict}"
+    return f"{100 * item.gain:+.1f} ({100 * item.low:+.1f} to {100 * item.high:+.1f}){mark}"
