@@ -1,9 +1,15 @@
-"""`synood evaluate`: unreadable images are counted and named, and leave the figures of the rest."""
+"""`synood evaluate` on one's own images: what is counted, compared, skipped and shown."""
 
+import json
 import shutil
 
+import numpy as np
 import pytest
 
+from bundling import CLASSES
+from html_page import Page
+from small_run import QUICK
+from synood import OODDetector
 from synood.benchmark.results.results import read_results
 
 
@@ -40,3 +46,263 @@ def test_a_set_without_a_readable_image_is_refused(refused, detector, images, tm
     (tmp_path / "one.png").write_bytes(b"none")
     line = refused("evaluate", detector, "--id", images, "--ood", f"far={tmp_path}")
     assert "far: 1 of 1 images cannot be read" in line
+
+
+# What the detector does at its own threshold
+
+
+@pytest.fixture
+def measured(done, detector, images, others, tmp_path):
+    """Run `evaluate` with other options; return the results and what was printed."""
+
+    def act(*words: object):
+        out = tmp_path / "measured.json"
+        known = ("--id", images, "--ood", f"far={others}", "--out", out, "--overwrite")
+        printed = done("evaluate", detector, *words, *known)
+        return read_results(out), printed
+
+    return act
+
+
+def test_verdicts_at_the_threshold_are_counted(measured, detector, images, others):
+    results, printed = measured()
+    loaded = OODDetector.from_pretrained(detector)
+    kept = int((loaded.score(images) >= loaded.threshold).sum())
+    caught = int((loaded.score(others) < loaded.threshold).sum())
+    inside, outside = results.run["operating_points"]
+    assert (inside["set"], inside["count"], inside["images"]) == ("in-distribution", kept, 15)
+    assert (outside["set"], outside["count"], outside["images"]) == ("far", caught, 5)
+    low, high = wilson(kept, 15)
+    assert inside["low"] == pytest.approx(low, abs=1e-9)
+    assert inside["high"] == pytest.approx(high, abs=1e-9)
+    line = next(line for line in printed.out.splitlines() if line.startswith("in-distribution"))
+    assert line.split()[1:] == [
+        "kept",
+        f"{100 * kept / 15:.1f}",
+        "%",
+        f"{100 * low:.1f}",
+        "to",
+        f"{100 * high:.1f}",
+        "15",
+    ]
+    assert "FPR95 with OOD positive" in printed.out
+
+
+def wilson(count, total):
+    """Solve |p - k/n| = z sqrt(p (1 - p) / n) for p, which defines Wilson's interval."""
+    z, share = 1.959963984540054, count / total
+    a, b, c = 1 + z * z / total, -(2 * share + z * z / total), share * share
+    root = (b * b - 4 * a * c) ** 0.5
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
+def test_without_a_threshold_there_is_nothing_to_count(done, bundle, images, others, tmp_path):
+    OODDetector.from_classes(CLASSES, models=bundle, share=0.9).save_pretrained(tmp_path / "d")
+    out = tmp_path / "r.json"
+    words = ("--id", images, "--ood", f"far={others}", "--out", out)
+    printed = done("evaluate", tmp_path / "d", *words)
+    assert "No threshold yet" in printed.out
+    assert read_results(out).run["operating_points"] == []
+    done("report", out)
+    page = Page((tmp_path / "r.html").read_text())
+    assert "has no threshold yet" in page.text
+    assert "rejected" not in page.text[page.text.index("The most confident mistakes") :]
+
+
+def test_the_nearest_class_is_held_against_the_folder_of_an_image(measured, detector, images):
+    results, printed = measured()
+    found = OODDetector.from_pretrained(detector).predict(images)
+    right = sum(one.label == one.path.parent.name for one in found)
+    assert results.run["labels"] == {"right": right, "images": 15}
+    assert f"Nearest class right for {100 * right / 15:.1f} %" in printed.out
+
+
+# Baselines, other detectors, other tools
+
+
+def test_baselines_are_those_of_their_definitions(measured, detector, images, others):
+    """Recomputed from `embed` with NumPy alone."""
+    results, printed = measured("--baselines", "--train", images)
+    rows = {row.method: row for row in results.rows}
+    assert set(rows) == {
+        "nearest-image",
+        "class-mean",
+        "mahalanobis-plus",
+        "linear-head",
+        "mcm",
+        "neglabel",
+    }
+    loaded = OODDetector.from_pretrained(detector)
+    inside, outside = (unit(loaded.embed(where)) for where in (images, others))
+    train, labels = inside, np.repeat([0, 1, 2], 5)
+    means = np.stack([train[labels == k].mean(axis=0) for k in range(3)])
+    names = loaded.class_features
+    oracles = {
+        "nearest-image": lambda rows: (rows @ train.T).max(axis=1),
+        "class-mean": lambda rows: (rows @ unit(means).T).max(axis=1),
+        "mcm": lambda rows: softmax(rows @ unit(names).T).max(axis=1),
+    }
+    for name, oracle in oracles.items():
+        expected = auroc(oracle(inside), oracle(outside))
+        assert rows[name].auroc == pytest.approx(expected, abs=1e-5), name
+    assert {item["method"] for item in results.run["comparisons"]} == {"neglabel"}
+    assert {item["other"] for item in results.run["comparisons"]} == set(rows) - {"neglabel"}
+    assert "Gain of NegLabel in points" in printed.out
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def softmax(rows):
+    odds = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def auroc(inside, outside):
+    higher = (inside[:, None] > outside).mean()
+    return higher + 0.5 * (inside[:, None] == outside).mean()
+
+
+def test_without_training_images_there_are_the_baselines_of_texts(measured):
+    results, printed = measured("--baselines")
+    assert {row.method for row in results.rows} == {"mcm", "neglabel"}
+    assert "the training images are not known" in printed.err
+    assert "lies in no run" in printed.err
+
+
+def test_training_images_of_other_classes_are_warned_of(measured, images, tmp_path):
+    shutil.copytree(images / "cat", tmp_path / "train" / "cat")
+    results, printed = measured("--baselines", "--train", tmp_path / "train")
+    assert "its classes are not those of the detector" in printed.err
+    assert "linear-head" not in {row.method for row in results.rows}
+
+
+def test_a_detector_of_a_run_finds_its_images_and_leaves_its_results_there(
+    done, bundle, images, others, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(images, "photos")
+    fit = ("fit", "photos", "--models", bundle, "--out", "run", "--batch-size", 2)
+    done(*fit, "--set", *QUICK)
+    words = ("evaluate", "run/detector", "--id", others, "--ood", f"far={others}", "--baselines")
+    printed = done(*words)
+    assert "results: run/evaluation.json\nnext: synood report run/evaluation.json" in printed.out
+    results = read_results(tmp_path / "run" / "evaluation.json")
+    assert "nearest-image" in {row.method for row in results.rows}
+    assert len(results.run["paintings"]) == 6
+    done("report", "run")
+    page = (tmp_path / "run" / "evaluation.html").read_text()
+    for title in ("1-NN (encoder)", "SynOOD", "NegLabel", "Synthetic images"):
+        assert title in page
+    shutil.rmtree("photos")
+    printed = done(*words)
+    assert "is no longer there" in printed.err
+    assert "nearest-image" not in {
+        r.method for r in read_results(tmp_path / "run" / "evaluation.json").rows
+    }
+
+
+def test_several_detectors_are_measured_on_the_same_images(
+    done, refused, detector, bundle, images, others, tmp_path
+):
+    second = tmp_path / "second"
+    OODDetector.from_classes(["far", "cat"], models=bundle, share=0.9).save_pretrained(second)
+    out = tmp_path / "r.json"
+    known = ("--id", images, "--ood", f"far={others}", "--out", out, "--overwrite")
+    done("evaluate", detector, f"new={second}", *known)
+    rows = read_results(out).rows
+    assert [row.method for row in rows] == ["half", "new"]
+    for row, path in zip(rows, (detector, second), strict=True):
+        loaded = OODDetector.from_pretrained(path)
+        inside, outside = loaded.score(images), loaded.score(others)
+        assert row.auroc == pytest.approx(auroc(inside, outside), abs=1e-6)
+    assert {item["method"] for item in read_results(out).run["comparisons"]} == {"half"}
+    line = refused("evaluate", detector, detector, *known)
+    assert "two detectors are called 'half'; name them, as in first=" in line
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_scores_of_another_tool_come_from_a_file(
+    measured, done, detector, images, others, tmp_path, form
+):
+    file = tmp_path / f"other.{form}"
+    both = (images, others, "--format", form, "--out", file)
+    done("score", detector, *both)
+    results, _ = measured("--scores", f"other={file}", "--anomaly-scores", f"turned={file}")
+    rows = {row.method: row for row in results.rows}
+    assert rows["other"].auroc == rows["neglabel"].auroc
+    assert rows["turned"].auroc == pytest.approx(1 - rows["neglabel"].auroc, abs=1e-6)
+    gains = [item["gain"] for item in results.run["comparisons"] if item["other"] == "other"]
+    assert gains
+    assert not any(gains)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("image,score\na.png,1\n", "row 1: needs `path` and `score`, it has image, score"),
+        ("path,score\na.png,high\n", "row 1: the score 'high' is not a number"),
+        ("path,score\na.png,nan\n", "row 1: the score 'nan' is not finite"),
+        (
+            "path,score\na.png,1\n",
+            "has no score for 15 of the 15 images of in-distribution, such as",
+        ),
+        ("path,score\n", "holds no rows"),
+    ],
+)
+def test_scores_that_do_not_fit_are_refused(
+    refused, detector, images, others, tmp_path, text, sentence
+):
+    (tmp_path / "other.csv").write_text(text)
+    known = ("--id", images, "--ood", f"far={others}")
+    words = ("--scores", f"other={tmp_path / 'other.csv'}")
+    assert sentence in refused("evaluate", detector, *known, *words)
+    assert "as NAME=FILE" in refused("evaluate", detector, *known, "--scores", tmp_path)
+
+
+def test_an_image_on_both_sides_is_warned_of(done, detector, images, others, tmp_path):
+    shutil.copytree(others, tmp_path / "far")
+    shutil.copy(images / "cat" / "1.png", tmp_path / "far" / "renamed.png")
+    known = ("--ood", f"far={others}", f"mixed={tmp_path / 'far'}")
+    printed = done("evaluate", detector, "--id", images, *known)
+    assert (
+        "warning: one image is both in-distribution and in the OOD set 'mixed', such as "
+        f"{images / 'cat' / '1.png'}" in printed.err
+    )
+    same = done("evaluate", detector, "--id", others, "--ood", f"far={others}")
+    assert "5 images are both in-distribution and in the OOD set 'far'" in same.err
+
+
+def test_the_page_of_an_evaluation_needs_nothing_but_its_file(measured, done, images, tmp_path):
+    results, _ = measured("--baselines", "--train", images)
+    moved = shutil.move(tmp_path / "measured.json", tmp_path / "moved.json")
+    done("report", moved)
+    page = Page((tmp_path / "moved.html").read_text())
+    assert "keeps 53.3 %" in page.text
+    charts = [chart["aria-label"] for chart in page.all("svg")]
+    assert any(label.startswith("Scores on far: 53 % of in-distribution") for label in charts)
+    assert any(label.startswith("ROC curve of far") for label in charts)
+    shown = [image["alt"] for image in page.all("img")]
+    assert len(shown) == 6 + 5  # the worst of both sets
+    assert sum(text.startswith("Image of cat") for text in shown) <= 5
+    assert all(
+        one["nearest_class"] in CLASSES for item in results.run["mistakes"] for one in item["shown"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"scored": [{"set": "in-distribution", "scores": {}}]}, "as this version writes it"),
+        ({"mistakes": [{"set": "x"}]}, "as this version writes it"),
+        ({"operating_points": None}, "as this version writes it"),
+        ({"threshold": "high"}, "as this version writes it"),
+    ],
+)
+def test_an_evaluation_that_was_altered_is_refused(measured, refused, tmp_path, change, sentence):
+    measured()
+    data = json.loads((tmp_path / "measured.json").read_text())
+    data["run"] |= change
+    (tmp_path / "altered.json").write_text(json.dumps(data))
+    assert sentence in refused("report", tmp_path / "altered.json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synood.cli.console import deliver, reporter, warn
@@ -17,6 +17,7 @@ from synood.cli.options import (  # noqa: TC001
     Several,
 )
 from synood.errors import InputError
+from synood.files import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +113,13 @@ detector's run.
         write_results(target, results)
     deliver("".join(f"note: {sentence}\n" for sentence in notes) + table + "\n")
     if target is not None:
-        deliver(f"results: {target}\nnext: synood report {target}\n")
+        deliver(f"results: {_shown(target)}\nnext: synood report {_shown(target)}\n")
+
+
+def _shown(path: Path) -> str:
+    """Return a path as it is typed: relative to the working directory where it lies below."""
+    here = Path.cwd()
+    return readable(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,7 @@ def _sets(
     notes: list[str],
 ) -> tuple[Sets, ImageIndex | None]:
     """List the images to measure on and, of a benchmark, those to train baselines on."""
+    from synood.benchmark.protocol.own_sets import labelled
     from synood.cli.inputs import ood_sets, warn_of_tuned_images
     from synood.cli.measuring import Sets
     from synood.images.checks import shared_warnings
@@ -167,7 +175,8 @@ def _sets(
 
     if benchmark is not None:
         return _benchmark_sets(benchmark, root, found, notes)
-    sets = Sets(listed_images([str(id)]), tuple(ood_sets(*given)))
+    inside = labelled(listed_images([str(id)]), found[0].detector.class_names)
+    sets = Sets(inside, tuple(ood_sets(*given)))
     for sentence in shared_warnings(
         sets.inside, [(name, index) for name, index, _ in sets.outside]
     ):
@@ -201,10 +210,16 @@ def _measure(
 ) -> tuple[Results, str]:
     """Measure everything that was asked for; return the results and what is printed."""
     from synood.benchmark.protocol.evaluation import record_of
-    from synood.benchmark.protocol.own_sets import compared, operating_points, rows_of
+    from synood.benchmark.protocol.own_sets import (
+        compared,
+        label_accuracy,
+        operating_points,
+        rows_of,
+    )
     from synood.benchmark.report.own_record import own_record
     from synood.benchmark.results.published import published
     from synood.benchmark.results.results import Results
+    from synood.cli.inputs import run_of
     from synood.cli.measuring import baselines, find, outside_scores, untuned
 
     with reporter() as progress:
@@ -224,12 +239,13 @@ def _measure(
         **({"unreadable": first.unreadable} if first.unreadable else {}),
         **({"benchmark": asked.benchmark} if asked.benchmark else {}),
         "remarks": list(notes),
-        **own_record(measured, sets.groups, first, points, comparisons),
+        **own_record(measured, sets.groups, first, points, comparisons, run_of(found[0].path)),
     }
     names = [item.method.name for item in measured]
     others = published(asked.benchmark, names) if asked.benchmark else ()
     results = Results(run, rows, tuple(row.to_json() for row in others))
-    return results, _text(results, asked.benchmark, measured, points, comparisons)
+    labels = label_accuracy(first)
+    return results, _text(results, asked.benchmark, measured, points, labels, comparisons)
 
 
 def _text(
@@ -237,11 +253,12 @@ def _text(
     benchmark: str | None,
     measured: Sequence[Measured],
     points: Sequence[OperatingPoint],
+    labels: tuple[int, int],
     comparisons: Sequence[Comparison],
 ) -> str:
     """Return tables, what each detector does at its threshold, and differences, as text."""
     from synood.benchmark.protocol.methods import titles
-    from synood.benchmark.report.own_text import comparison_text, operating_text
+    from synood.benchmark.report.own_text import comparison_text, label_text, operating_text
     from synood.benchmark.results.text import table_with_published, text_table
 
     titled = titles([item.method for item in measured])
@@ -254,6 +271,8 @@ def _text(
         parts.append(operating_text(own, titled[name]))
     if not points:
         parts.append("No threshold yet, so no verdicts to count: `synood calibrate` sets one.")
+    if labels[1]:
+        parts.append(label_text(*labels))
     if comparisons:
         parts.append(comparison_text(comparisons, titled))
     return "\n\n".join(parts)

@@ -22,7 +22,8 @@ def report(
     Parameters
     ----------
     results
-        A results file, or a directory with results.json (of a demo or experiment).
+        A results file, as `synood evaluate` writes, or a directory with one: a run that was \
+evaluated, a demo or an experiment.
     out
         File to write; if not given, HTML is written beside the results, tables are printed.
     format
@@ -34,7 +35,7 @@ def report(
     from synood.benchmark.results.results import read_results
     from synood.cli.outputs import check_output_file
 
-    file = results / "results.json" if results.is_dir() else results
+    file = _in_directory(results) if results.is_dir() else results
     if format != "html":
         if out is not None:
             check_output_file(out, overwrite, (file,))
@@ -43,6 +44,12 @@ def report(
     check_output_file(page, overwrite or (out is None and _is_report(page)), (file,))
     write_report(page, load_report(file))
     return deliver(f"{page}\n")
+
+
+def _in_directory(directory: Path) -> Path:
+    """Return the results in a directory: results.json, else what `evaluate` wrote in a run."""
+    whole, own = directory / "results.json", directory / "evaluation.json"
+    return own if own.is_file() and not whole.is_file() else whole
 
 
 def _default_page(file: Path) -> Path:

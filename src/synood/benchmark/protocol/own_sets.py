@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from synood.benchmark.results.tables import columns
 from synood.detector.calibration import wilson_interval
 from synood.errors import InputError
 from synood.features.extractor import BATCH
+from synood.labels.class_names import class_key, class_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,6 +123,35 @@ def _measured(
         return Measured(method, scores)
     rejected = {name: np.array([bool(one.is_ood) for one in f]) for name, f in predicted.items()}
     return Measured(method, scores, rejected, detector.threshold)
+
+
+def label_accuracy(judged: Judged) -> tuple[int, int]:
+    """Return how many in-distribution images have their own class as the nearest, and of how many.
+
+    Images without a label do not count.
+    """
+    pairs = zip(judged.indexes[INSIDE].records, judged.predicted[INSIDE], strict=True)
+    right = [
+        class_key(record.label) == class_key(found.label)
+        for record, found in pairs
+        if record.label is not None
+    ]
+    return sum(right), len(right)
+
+
+def labelled(index: ImageIndex, class_names: Sequence[str]) -> ImageIndex:
+    """Give the images that lie in folders called like classes their classes as labels."""
+    known = {class_key(name): name for name in class_names}
+
+    def label(id_: str) -> str | None:
+        folder, slash, _ = id_.partition("/")
+        return known.get(class_key(class_name(folder))) if slash else None
+
+    if index.class_names:  # listed with labels
+        return index
+    return replace(
+        index, records=tuple(replace(record, label=label(record.id)) for record in index.records)
+    )
 
 
 def rows_of(found: Sequence[Measured], groups: Mapping[str, OodGroup]) -> tuple[Row, ...]:

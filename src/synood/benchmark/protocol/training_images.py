@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from synood.errors import InputError
 from synood.files import read_jsonl, readable, sha256_file
 from synood.images.sources import ImageIndex, ImageRecord
+from synood.pipeline.rundir.selection import read_selection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,22 +27,30 @@ def images_root(run: Path) -> Path:
     return Path(started[-1]["images"])
 
 
+def selected_images(run: Path) -> ImageIndex:
+    """List the images that a run uses, wherever they were when it was made; none is looked for."""
+    path = run / "select.jsonl"
+    if not path.is_file():
+        raise InputError(f"{readable(run)}: does not list the images it was made from")
+    root = images_root(run)
+    records = [ImageRecord(row["id"], root / row["id"], row["label"]) for row in read_jsonl(path)]
+    return ImageIndex(root, (), tuple(records))
+
+
 def learned_images(run: Path, class_names: Sequence[str]) -> ImageIndex:
     """List the images that a run's detector learned from.
 
     Raises `InputError` where they are no longer there, or are others than they were.
     """
-    if not (run / "select.jsonl").is_file():
-        raise InputError(f"{readable(run)}: does not list the images it was made from")
-    root = images_root(run)
-    rows = [row for row in read_jsonl(run / "select.jsonl") if LEARNED & {*row["uses"]}]
-    for row in rows:
-        path = root / row["id"]
-        if not path.is_file():
-            raise InputError(f"{readable(path)}: is no longer there")
-        if sha256_file(path) != row["sha256"]:
-            raise InputError(f"{readable(path)}: has changed since the detector was made")
-    records = [ImageRecord(row["id"], root / row["id"], row["label"]) for row in rows]
-    if not records:
+    index = selected_images(run)
+    chosen = read_selection(run / "select.jsonl", index) or ()
+    used = [image for image in chosen if LEARNED & {*image.uses}]
+    for image in used:
+        if not image.path.is_file():
+            raise InputError(f"{readable(image.path)}: is no longer there")
+        if sha256_file(image.path) != image.sha256:
+            raise InputError(f"{readable(image.path)}: has changed since the detector was made")
+    if not used:
         raise InputError(f"{readable(run)}: lists no images that its detector learned from")
-    return ImageIndex(root, tuple(class_names), tuple(records))
+    records = tuple(ImageRecord(image.id, image.path, image.label) for image in used)
+    return ImageIndex(index.root, tuple(class_names), records)

@@ -85,7 +85,9 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
-def set_charts(distributions: Sequence[Distribution], threshold: float) -> list[dict[str, object]]:
+def set_charts(
+    distributions: Sequence[Distribution], threshold: float | None
+) -> list[dict[str, object]]:
     """Draw each set's histogram, all on one axis, and its ROC curve."""
     if not distributions:
         return []
@@ -94,9 +96,9 @@ def set_charts(distributions: Sequence[Distribution], threshold: float) -> list[
     return [_set_chart(item, axis, threshold) for item in distributions]
 
 
-def _set_chart(item: Distribution, axis: svg.Axis, threshold: float) -> dict[str, object]:
-    kept = float(np.mean(item.in_distribution >= threshold))
-    accepted = float(np.mean(item.ood >= threshold))
+def _set_chart(item: Distribution, axis: svg.Axis, threshold: float | None) -> dict[str, object]:
+    at = -np.inf if threshold is None else threshold
+    kept, accepted = (float(np.mean(side >= at)) for side in (item.in_distribution, item.ood))
     label = (
         f"Scores on {item.name}: {100 * kept:.0f} % of in-distribution images and "
         f"{100 * accepted:.0f} % of OOD images are accepted"

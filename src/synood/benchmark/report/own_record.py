@@ -3,6 +3,8 @@
 run.scored             a set each: its images, every method's scores of them, and the verdicts
 run.mistakes           a set each: the most confident mistakes of the first detector, with a
                        small image of each
+run.paintings          some synthetic images of the detector's run, with their sources
+run.labels             how often the nearest class is the one whose folder an image lies in
 run.operating_points   what each detector does with each set at its own threshold
 run.comparisons        the first detector against every other method, paired
 """
@@ -12,23 +14,29 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from synood.benchmark.protocol.own_sets import INSIDE
+from synood.benchmark.protocol.own_sets import INSIDE, label_accuracy
+from synood.benchmark.protocol.retune import read_pairs
+from synood.benchmark.protocol.training_images import selected_images
 from synood.benchmark.report.records import comparisons_to_json, methods_to_json
-from synood.benchmark.report.thumbnails import thumbnail
+from synood.benchmark.report.thumbnails import evenly, thumbnail
+from synood.errors import InputError
 from synood.files import readable
 from synood.tuning.assignment import nearest_negative
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from synood.benchmark.protocol.own_sets import Judged, Measured, OperatingPoint
     from synood.benchmark.protocol.readable import ReadableSet
+    from synood.benchmark.protocol.retune import ImagePair
     from synood.benchmark.results.comparisons import Comparison
     from synood.detector.ood_detector import OODDetector, Prediction
 
+PAIRS = 16  # shown of all
 WORST = 6  # mistakes shown of each set
 MOST = 200_000  # images whose scores are written one by one
 
@@ -39,8 +47,12 @@ def own_record(
     judged: Judged,
     points: Sequence[OperatingPoint],
     comparisons: Sequence[Comparison],
+    made_in: Path | None = None,
 ) -> dict[str, Any]:
-    """Return the entries of `run`; `judged` is what the first detector says."""
+    """Return the entries of `run`; `judged` is what the first detector says.
+
+    `made_in` is the run directory that it lies in, if any.
+    """
     encoded, detector = judged.encoded, judged.detector
     total = sum(len(item.features) for item in encoded.values())
     scored = [_scored(name, groups, item, found, judged.measured) for name, item in encoded.items()]
@@ -50,11 +62,14 @@ def own_record(
         "methods": methods_to_json(item.method for item in found),
         "operating_points": [point.to_json() for point in points],
         "comparisons": comparisons_to_json(comparisons),
+        "calibration": _calibration(detector),
         "scored": scored if total <= MOST else [],
         "mistakes": [
             _mistakes(name, groups, item, detector, judged.predicted[name])
             for name, item in encoded.items()
         ],
+        "labels": dict(zip(("right", "images"), label_accuracy(judged), strict=True)),
+        "paintings": [] if made_in is None else _paintings(made_in),
     }
 
 
@@ -74,6 +89,41 @@ def _scored(
         "rejected": rejected,
         "scores": {one.method.name: digits(one.scores[name]) for one in found},
     }
+
+
+def _calibration(detector: OODDetector) -> dict[str, Any] | None:
+    found = detector.calibration
+    if found is None:
+        return None
+    return {"images": found.images, "tpr_wanted": found.tpr_wanted}
+
+
+def _paintings(run: Path) -> list[dict[str, Any]]:
+    """Return some pairs of a run; none where its images are no longer where they were."""
+    try:
+        pairs = evenly(read_pairs(run, selected_images(run)), PAIRS)
+        return [_pair(pair) for pair in pairs]
+    except (InputError, OSError, KeyError):
+        return []
+
+
+def _pair(pair: ImagePair) -> dict[str, Any]:
+    made = pair.synthetic
+    return {
+        "source": encoded_thumbnail(pair.source.path),
+        "synthetic": encoded_thumbnail(made.path),
+        "class": pair.source.label,
+        "prompt": made.prompt,
+        "negative_label": pair.negative_prompt,
+        "energy_before": made.source_energy,
+        "energies": list(made.energies),
+        "stop": made.stop,
+    }
+
+
+def encoded_thumbnail(path: Path) -> str:
+    """Return a small image as base64 text."""
+    return base64.b64encode(thumbnail(path)).decode("ascii")
 
 
 def digits(scores: NDArray[np.float32]) -> list[float]:
@@ -102,7 +152,7 @@ def _mistakes(
         "total": len(predicted),
         "shown": [
             {
-                "thumbnail": base64.b64encode(thumbnail(records[i].path)).decode("ascii"),
+                "thumbnail": encoded_thumbnail(records[i].path),
                 "image": records[i].id,
                 "score": float(f"{predicted[i].score:.9g}"),
                 "nearest_class": predicted[i].label,

@@ -8,6 +8,7 @@ from synood.benchmark.protocol.own_sets import ALL_OOD, INSIDE
 from synood.benchmark.report.summary import ALL
 from synood.benchmark.results.tables import title_of
 from synood.benchmark.results.text import aligned
+from synood.detector.calibration import wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,22 +34,31 @@ def operating_text(points: Sequence[OperatingPoint], title: str) -> str:
     return "\n".join([head, *aligned(rows, left=2)])
 
 
+def label_text(right: int, images: int) -> str:
+    """Return how often the nearest class is the image's own, by its folder."""
+    low, high = wilson_interval(right, images)
+    return (
+        f"Nearest class right for {100 * right / images:.1f} % ({100 * low:.1f} to "
+        f"{100 * high:.1f}) of {images:,} in-distribution images with a class"
+    )
+
+
 def comparison_text(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> str:
     """Return the gains of the first method over the others, averaged over all OOD sets."""
     shown = [item for item in comparisons if item.column == ALL]
     method = shown[0].method
     others = dict.fromkeys(item.other for item in shown)
     found = {(item.other, item.metric): item for item in shown}
-    rows = [("over", "AUROC", "FPR95")]
+    rows = [("over", "AUROC", "", "FPR95", "")]
     rows += [
-        (titles.get(other, other), _gain(found[other, "auroc"]), _gain(found[other, "fpr95"]))
+        (titles.get(other, other), *_gain(found[other, "auroc"]), *_gain(found[other, "fpr95"]))
         for other in others
     ]
     head = (
         f"Gain of {titles.get(method, method)} in points, all OOD sets, with the 95 % interval of "
         "a paired bootstrap over the images"
     )
-    return "\n".join([head, *aligned(rows)])
+    return "\n".join([head, *aligned(rows, left=5)])
 
 
 def set_title(name: str) -> str:
@@ -56,7 +66,7 @@ def set_title(name: str) -> str:
     return name if name in (INSIDE, ALL_OOD) else title_of(name)
 
 
-def _gain(item: Comparison) -> str:
-    """Return a gain with its interval, marked where zero lies outside it."""
-    mark = "" if item.verdict == "even" else f" {item.verdict}"
-    return f"{100 * item.gain:+.1f} ({100 * item.low:+.1f} to {100 * item.high:+.1f}){mark}"
+def _gain(item: Comparison) -> tuple[str, str]:
+    """Return a gain with its interval, and a word where zero lies outside it."""
+    text = f"{100 * item.gain:+.1f} ({100 * item.low:+.1f} to {100 * item.high:+.1f})"
+    return text, "" if item.verdict == "even" else item.verdict

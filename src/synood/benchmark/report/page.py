@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from synood.benchmark.protocol.methods import titles
 from synood.benchmark.protocol.predictions import SCORES
+from synood.benchmark.report._page_own import is_own, own_report
 from synood.benchmark.report._page_run import run_report
 from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import comparisons_of, methods_of
@@ -30,7 +31,8 @@ def load_report(path: Path) -> Report:
     """Read what a page shows, from a results file or a directory with `results.json`.
 
     A demo has its test scores and images next to the results, an experiment its charts; a results
-    file alone gives the tables, the comparisons and the record. Raises `InputError` for a file
+    file of `evaluate` has all of that in itself; another results file alone gives the tables, the
+    comparisons and the record. Raises `InputError` for a file
     that this version does not write.
     """
     file = path / RESULTS if path.is_dir() else path
@@ -39,8 +41,8 @@ def load_report(path: Path) -> Report:
         whole = file.name == RESULTS and "choices" in results.run and "threshold" in results.run
         if whole and (place / SCORES).is_file() and (place / "suite").is_dir():
             return run_report(place, results)
-        return _results_report(place, results)
-    except (KeyError, TypeError, AttributeError) as error:
+        return own_report(results) if is_own(results) else _results_report(place, results)
+    except (KeyError, TypeError, AttributeError, ValueError, StopIteration) as error:
         raise InputError(
             f"{file}: `run` is not as this version writes it ({type(error).__name__}: {error})"
         ) from None

@@ -92,11 +92,14 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The most confident mistakes of one set; `count` of `total` images are wrong."""
+    """The most confident mistakes of one set; `count` of `total` images are wrong.
+
+    Without a threshold nothing is wrong, and `count` is None.
+    """
 
     name: str
     group: str
-    count: int
+    count: int | None
     total: int
     shown: tuple[Mistake, ...]
 
@@ -119,7 +122,7 @@ class Report:
     comparisons: tuple[Comparison, ...]
     summary: Summary
     distributions: tuple[Distribution, ...] = ()
-    threshold: float = 0.0
+    threshold: float | None = 0.0
     pairs: tuple[ShownPair, ...] = ()
     strips: tuple[Strip, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -155,7 +158,7 @@ def render(report: Report) -> str:
         gains=_page_charts.gain_plots(report.comparisons, titles),
         sets=_page_charts.set_charts(report.distributions, report.threshold),
         mistakes=[_mistakes(item) for item in report.mistakes],
-        threshold=_score(report.threshold),
+        threshold="" if report.threshold is None else _score(report.threshold),
         figures=[(item.name, item.words, data_uri(item.data)) for item in report.figures],
         pairs=[_pair(pair) for pair in report.pairs],
         strips=[_strip(strip) for strip in report.strips],

@@ -41,9 +41,14 @@ def axis_of(scores: np.ndarray) -> Axis:
 
 
 def mirrored_histogram(
-    above: np.ndarray, below: np.ndarray, axis: Axis, threshold: float, label: str, bins: int = 32
+    above: np.ndarray,
+    below: np.ndarray,
+    axis: Axis,
+    threshold: float | None,
+    label: str,
+    bins: int = 32,
 ) -> Markup:
-    """Draw the fractions of `above` over the axis and of `below` under it, with a threshold line.
+    """Draw the fractions of `above` over the axis and of `below` under it; `threshold` is a line.
 
     Both sides have the same scale; `label` is its text alternative.
     """
@@ -54,8 +59,9 @@ def mirrored_histogram(
         _steps(counts[0], width, middle, -64.0 / top, "id"),
         _steps(counts[1], width, middle, 64.0 / top, "ood"),
         f'<line class="axis" x1="0" x2="{width:g}" y1="{middle:g}" y2="{middle:g}"/>',
-        _threshold(width * float(axis.place(threshold)), width),
     ]
+    if threshold is not None:
+        parts.append(_threshold(width * float(axis.place(threshold)), width))
     for x, tick in _apart([(width * float(axis.place(tick)), tick) for tick in axis.ticks()]):
         anchor = "start" if x < 14 else "end" if x > width - 14 else "middle"
         parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="146" y2="150"/>')
