@@ -30,7 +30,7 @@ def operating_text(points: Sequence[OperatingPoint], title: str) -> str:
         )
         for point in points
     ]
-    head = f"{title} at its threshold, {points[0].threshold:.4f}"
+    head = f"{title} at its threshold, {points[0].threshold:.2f} (log odds)"
     return "\n".join([head, *aligned(rows, left=2)])
 
 
