@@ -18,6 +18,7 @@ from synood.cli.console import discard, own_warnings_as_lines, tell, use_any_tex
 from synood.cli.demo import demo
 from synood.cli.evaluate import evaluate
 from synood.cli.exits import DONE, INPUT_FAULT, OUR_FAULT, STOPPED, TERMINATED
+from synood.cli.explain import explain
 from synood.cli.fit import fit
 from synood.cli.mine import mine
 from synood.cli.models import models
@@ -58,8 +59,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _ORDER: tuple[Callable[..., int | None], ...] = (
-    demo, fit, zero_shot, show, score, calibrate, evaluate, mine, synthesize, report, reproduce,
-    status, models,
+    demo, fit, zero_shot, show, score, explain, calibrate, evaluate, mine, synthesize, report,
+    reproduce, status, models,
 )  # fmt: skip
 for _place, _command in enumerate(_ORDER):
     app.command(_command, sort_key=_place)

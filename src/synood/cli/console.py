@@ -210,11 +210,15 @@ def warn_of_unreadable(reasons: Sequence[str], name: str) -> None:
         warn(f"{name}: {len(reasons)} unreadable images skipped")
 
 
-def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:
-    """Return the verdicts in the order of the images, with a line break at the end."""
+def predictions_text(predictions: Sequence[Prediction], form: Format, explain: bool = False) -> str:
+    """Return the verdicts in the order of the images, with a line break at the end.
+
+    With `explain`, rows of JSONL and CSV have the columns of `explaining`; the table has none.
+    """
+    from synood.cli.explaining import columns_of
     from synood.files import printable
 
-    rows = [_row(prediction) for prediction in predictions]
+    rows = [{**_row(one), **(columns_of(one.why) if explain else {})} for one in predictions]
     if form == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if form == "csv":
@@ -224,7 +228,7 @@ def predictions_text(predictions: Sequence[Prediction], form: Format) -> str:
     cells += [
         ["-", "error", "", printable(p.error)]
         if p.error
-        else [f"{p.score:.2f}", verdicts[p.is_ood], p.label, printable(_path(p))]
+        else [f"{p.score:.2f}", verdicts[p.is_ood], p.label, printable(predictions_path(p))]
         for p in predictions
     ]
     return table_text(cells)
@@ -234,9 +238,9 @@ def _row(prediction: Prediction) -> dict[str, object]:
     """Return a verdict as JSON values; `error` is there where the image could not be read."""
     if prediction.error:
         nothing = {"score": None, "is_ood": None, "label": None}
-        return {"path": _path(prediction), **nothing, "error": prediction.error}
+        return {"path": predictions_path(prediction), **nothing, "error": prediction.error}
     return {
-        "path": _path(prediction),
+        "path": predictions_path(prediction),
         "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
         "is_ood": prediction.is_ood,
         "label": prediction.label,
@@ -270,7 +274,8 @@ def detector_text(detector: OODDetector) -> str:
     return f"{size}\n{threshold}\n"
 
 
-def _path(prediction: Prediction) -> str:
+def predictions_path(prediction: Prediction) -> str:
+    """Return the path of a prediction's image as text."""
     from synood.files import readable
 
     return "" if prediction.path is None else readable(prediction.path)
@@ -278,9 +283,9 @@ def _path(prediction: Prediction) -> str:
 
 def _csv(rows: Sequence[dict[str, object]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, ["path", "score", "is_ood", "label", "error"], lineterminator="\n"
-    )
+    columns = ["path", "score", "is_ood", "label", "error"]
+    more = [name for name in (rows[0] if rows else ()) if name not in columns]
+    writer = csv.DictWriter(text, [*columns, *more], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         is_ood = "" if row["is_ood"] is None else str(row["is_ood"]).lower()

@@ -19,6 +19,7 @@ def score(
     out: Path | None = None,
     overwrite: Overwrite = False,
     fail_on_ood: Flag = False,
+    explain: Flag = False,
     models: MovedModels = None,
     device: Device = "auto",
     executor: ExecutorOptions = LOCAL,
@@ -43,12 +44,16 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
         File to write instead of printing.
     fail_on_ood
         Exit with 3 if an image is out-of-distribution.
+    explain
+        Add what each image is nearest to (see `synood explain`) as columns of JSONL or CSV.
     """
     from synood.cli.inputs import load_detector
     from synood.cli.outputs import check_output_file
     from synood.images.listing import listed_images
     from synood.pipeline.scoring import predict_index
 
+    if explain and format == "table":
+        raise InputError("score: --explain needs --format jsonl or csv; or use `synood explain`")
     if out is not None:
         check_output_file(out, overwrite, images)
     index = listed_images(images)
@@ -56,8 +61,8 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
     if fail_on_ood and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     with executor.opened() as workers, reporter() as progress:
-        predictions = predict_index(loaded, index, workers, partial(progress, "score"))
-    text = predictions_text(predictions, format)
+        predictions = predict_index(loaded, index, workers, partial(progress, "score"), explain)
+    text = predictions_text(predictions, format, explain)
     if format == "table" and out is None:
         deliver(text)
     else:

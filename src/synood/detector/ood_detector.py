@@ -18,6 +18,7 @@ from synood.detector._load import read_detector
 from synood.detector._save import write_detector
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration, calibrate_threshold
+from synood.detector.explanation import Explanation, nearest_texts
 from synood.errors import InputError
 from synood.features.extractor import BATCH, FeatureExtractor
 from synood.features.texts import class_features, loaded_texts, unit
@@ -54,7 +55,8 @@ class Prediction:
     """Verdict on one image. `is_ood` is None while the detector has no threshold.
 
     `label` is the nearest class, whether the image is in-distribution or not. Of several images,
-    one that could not be read has the reason in `error`; its `score` is then not a number.
+    one that could not be read has the reason in `error`; its `score` is then not a number. `why`
+    says what the image is nearest to.
     """
 
     score: float
@@ -62,6 +64,7 @@ class Prediction:
     label: str
     path: Path | None = None
     error: str | None = None
+    why: Explanation | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -268,51 +271,63 @@ class OODDetector:
         return self._scorer.log_odds(self._projected(features))
 
     def predict(self, images: Images) -> list[Prediction]:
-        """Score images and say for each whether it is out-of-distribution and its nearest class.
+        """Score images and say for each whether it is out-of-distribution, its class, and why.
 
-        Of several images or a folder, one that cannot be read has the reason in `error`, a score
-        of NaN and no verdict, and the others are predicted. A single image that cannot be read
-        raises `InputError`, as `score` does for any.
+        `why` has the three nearest class names and negative labels, with cosines. Of several images
+        or a folder, one that cannot be read has the reason in `error`, a score of NaN and no
+        verdict, and the others are predicted. A single image that cannot be read raises
+        `InputError`, as `score` does for any.
 
         >>> detector.predict(["panda.jpg"])[0].label  # doctest: +SKIP
         'panda'
         """
-        return list(self.iter_predict(images, report_unreadable=not is_one_image(images)))
+        several = not is_one_image(images)
+        return list(self.iter_predict(images, report_unreadable=several, explain=True))
 
     def iter_predict(
-        self, images: Images, *, report_unreadable: bool = False
+        self, images: Images, *, report_unreadable: bool = False, explain: bool = False
     ) -> Iterator[Prediction]:
         """Yield what `predict` returns, a batch at a time: for many images, and for progress.
 
         With `report_unreadable`, an image that cannot be read has the reason in `error` instead of
-        ending the iteration.
+        ending the iteration; without `explain`, `why` is None.
 
         >>> for prediction in detector.iter_predict("archive/"):  # doctest: +SKIP
         ...     print(prediction.path, prediction.score)
         """
         for batch in batches(images, BATCH):
             paths = [path_of(item) for item in batch]
-            scored = map_padded(self._extractor.extract(batch), self._scored, BATCH)
-            for path, found in zip(paths, scored, strict=True):
+            features = self._extractor.extract(batch)
+            scored = map_padded(features, self._scored, BATCH)
+            reasons = map_padded(features, self._explained, BATCH) if explain else scored
+            for path, found, why in zip(paths, scored, reasons, strict=True):
                 if not isinstance(found, Unreadable):
-                    yield self._prediction(*found, path)
+                    predicted = self._prediction(*found, path)
+                    yield replace(predicted, why=why) if isinstance(why, Explanation) else predicted
                 elif report_unreadable:
                     yield Prediction(math.nan, None, "", path, found.reason)
                 else:
                     raise InputError(found.reason)
 
     def predict_features(
-        self, features: ArrayLike, paths: Sequence[Path | None] | None = None
+        self,
+        features: ArrayLike,
+        paths: Sequence[Path | None] | None = None,
+        *,
+        explain: bool = True,
     ) -> list[Prediction]:
         """Return what `predict` returns for images whose features (N, D) are known.
+
+        Without `explain`, `why` is None.
 
         >>> detector.predict_features(detector.embed([image]))  # doctest: +SKIP
         """
         rows = to_numpy(features, "image features").astype(np.float32, copy=False)
         found = self._scored([*rows]) if len(rows) else []
+        reasons = self._explained([*rows]) if len(rows) and explain else [None] * len(found)
         return [
-            self._prediction(score, row, path)
-            for (score, row), path in zip(found, paths or [None] * len(found), strict=True)
+            replace(self._prediction(*scored, path), why=why)
+            for scored, why, path in zip(found, reasons, paths or [None] * len(found), strict=True)
         ]
 
     def calibrate(self, images: Images | ArrayLike, tpr: float = 0.95) -> OODDetector:
@@ -371,6 +386,16 @@ class OODDetector:
         rows = self._projected(np.stack(features))
         nearest = scores.cosine_similarity(rows, self.class_features).argmax(axis=1)
         return [*zip(self._scorer.log_odds(rows).tolist(), nearest.tolist(), strict=True)]
+
+    def _explained(self, features: Sequence[NDArray[np.float32]]) -> list[Explanation]:
+        """Return what each image is nearest to."""
+        rows = self._projected(np.stack(features))
+        found = zip(
+            nearest_texts(rows, self.class_features, self.class_names),
+            nearest_texts(rows, self.negative_features, self.negative_prompts),
+            strict=True,
+        )
+        return [Explanation(classes, negatives) for classes, negatives in found]
 
     def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
         is_ood = None if self.threshold is None else score < self.threshold

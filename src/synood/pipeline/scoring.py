@@ -24,27 +24,34 @@ class Score:
     """Paths of images in, predictions out."""
 
     detector: OODDetector
+    explain: bool = False
 
     def begin(self, device: str | None = None) -> Callable[[Sequence[Path]], list[Prediction]]:
         """Have the detector encode on `device`; its encoder is loaded at the first image."""
         detector = self.detector if device is None else self.detector.on(device)
-        return lambda paths: [*detector.iter_predict(paths, report_unreadable=True)]
+        return lambda paths: [
+            *detector.iter_predict(paths, report_unreadable=True, explain=self.explain)
+        ]
 
 
 def predict_index(
-    detector: OODDetector, index: ImageIndex, executor: Executor, progress: StageProgress
+    detector: OODDetector,
+    index: ImageIndex,
+    executor: Executor,
+    progress: StageProgress,
+    explain: bool = False,
 ) -> list[Prediction]:
     """Return a prediction for each image of `index`, in its order.
 
     A file that cannot be read has the reason in `error`; the others have the same bytes as without
-    it. `progress` is called after each batch.
+    it. `progress` is called after each batch. With `explain`, each prediction says why.
     """
     paths = [record.path for record in index.records]
     batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
 
     def reported() -> Iterator[tuple[int, list[Prediction]]]:
         done = 0
-        for number, predictions in executor.run(Score(detector), batches):
+        for number, predictions in executor.run(Score(detector, explain), batches):
             done += len(predictions)
             progress(done, len(paths), "")
             yield number, predictions

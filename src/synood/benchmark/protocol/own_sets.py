@@ -102,7 +102,7 @@ def predict_rows(detector: OODDetector, features: NDArray[np.float32]) -> list[P
     for start in range(0, len(features), BATCH):
         part = features[start : start + BATCH]
         filled = np.concatenate([part, np.repeat(part[:1], BATCH - len(part), axis=0)])
-        found += detector.predict_features(filled)[: len(part)]
+        found += detector.predict_features(filled, explain=False)[: len(part)]
     return found
 
 

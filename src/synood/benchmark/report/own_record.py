@@ -21,7 +21,6 @@ from synood.benchmark.report.records import comparisons_to_json, methods_to_json
 from synood.benchmark.report.thumbnails import evenly, thumbnail
 from synood.errors import InputError
 from synood.files import readable
-from synood.tuning.assignment import nearest_negative
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from synood.benchmark.protocol.readable import ReadableSet
     from synood.benchmark.protocol.retune import ImagePair
     from synood.benchmark.results.comparisons import Comparison
+    from synood.detector.explanation import Explanation
     from synood.detector.ood_detector import OODDetector, Prediction
 
 PAIRS = 16  # shown of all
@@ -143,7 +143,7 @@ def _mistakes(
     order = sorted(range(len(predicted)), key=lambda i: predicted[i].score * (1 if inside else -1))
     wrong = [one.is_ood is not None and one.is_ood == inside for one in predicted]
     worst = order[:WORST]
-    negatives = nearest_labels(detector, item.features[worst])
+    reasons = detector.predict_features(item.features[worst]) if worst else []
     records = item.index.records
     return {
         "set": name,
@@ -156,17 +156,15 @@ def _mistakes(
                 "image": records[i].id,
                 "score": float(f"{predicted[i].score:.9g}"),
                 "nearest_class": predicted[i].label,
-                "nearest_negative": negative,
+                "nearest_negative": _first(one.why),
                 "wrong": wrong[i],
                 "label": records[i].label,
             }
-            for i, negative in zip(worst, negatives, strict=True)
+            for i, one in zip(worst, reasons, strict=True)
         ],
     }
 
 
-def nearest_labels(detector: OODDetector, features: NDArray[np.float32]) -> list[str]:
-    """Return the nearest negative label of each image (N, D)."""
-    rows = features if detector.projection is None else detector.projection.apply(features)
-    nearest = nearest_negative(rows, detector.negative_features)
-    return [detector.negative_prompts[row] for row in nearest]
+def _first(why: Explanation | None) -> str:
+    """Return the nearest negative label; empty for a detector without texts."""
+    return why.negatives[0].name if why is not None and why.negatives else ""

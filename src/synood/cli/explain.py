@@ -1,0 +1,51 @@
+"""`synood explain`: why images have their scores."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+
+from synood.cli.console import deliver, predictions_path, reporter
+from synood.cli.exits import DONE
+from synood.cli.options import Device, MovedModels  # noqa: TC001
+from synood.errors import InputError
+
+
+def explain(
+    detector: Path,
+    /,
+    *images: str,
+    models: MovedModels = None,
+    device: Device = "auto",
+) -> int:
+    """Say why images have their scores: the classes and negative labels they are nearest to.
+
+    The numbers behind the names are cosines with their texts, as the score compares them. \
+`synood score --explain` has the same as columns.
+
+    Parameters
+    ----------
+    detector
+        Directory of the detector.
+    images
+        Images: files, folders, a list file (.txt, one path per line), "-" (such a list on \
+standard input), or a quoted pattern ("photos/**/*.jpg").
+    """
+    from synood.cli.explaining import explained_text
+    from synood.cli.inputs import load_detector
+    from synood.files import printable
+    from synood.images.listing import listed_images
+    from synood.pipeline.executors.local import LocalExecutor
+    from synood.pipeline.scoring import predict_index
+
+    index = listed_images(images)
+    loaded = load_detector(detector, device, models)
+    with reporter() as progress:
+        told = partial(progress, "explain")
+        found = predict_index(loaded, index, LocalExecutor(), told, explain=True)
+    texts = (explained_text(one, predictions_path(one), loaded.threshold) for one in found)
+    deliver("\n".join("".join(f"{printable(x)}\n" for x in text.splitlines()) for text in texts))
+    errors = [one.error for one in found if one.error]
+    if errors:
+        raise InputError(f"{len(errors)} of {len(found)} images have no score: {errors[0]}")
+    return DONE
