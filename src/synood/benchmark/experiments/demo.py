@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Outcome
-from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
+from synood.benchmark.experiments.plus import SYNOOD_PLUS, scored_with
 from synood.benchmark.experiments.setup import prepare
 from synood.benchmark.experiments.writing import run_record
 from synood.benchmark.protocol.controls import CONTROLS
@@ -137,7 +138,7 @@ def run(setup: Setup) -> Outcome:
     for method, synthetic in images.items():
         tuned = partial(setup.retuner.detector, synthetic)
         scores[method.name] = setup.scored(method.title, tuned)
-    plus = with_parts(setup.recipe, PARTS)
+    plus = as_recipe(setup.recipe, "plus")
     if plus != setup.recipe:
         own = images[SYNOOD]
         scores[SYNOOD_PLUS.name] = scored_with(setup, SYNOOD_PLUS.title, plus, own)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Experiment, Outcome
-from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
+from synood.benchmark.experiments.plus import SYNOOD_PLUS, scored_with
 from synood.benchmark.protocol.methods import MCM, NEGLABEL, SYNOOD
 from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
 
@@ -27,8 +28,8 @@ def run(setup: Setup) -> Outcome:
     chosen: dict[str, object] = {}
     for method in COMPARED:
         scores[method.name], chosen[method.name] = setup.system(method.name)
-    for method, parts in zip(OURS, ((), tuple(PARTS)), strict=True):
-        recipe = with_parts(setup.recipe, parts)
+    for method, name in zip(OURS, ("paper", "plus"), strict=True):
+        recipe = as_recipe(setup.recipe, name)
         scores[method.name] = scored_with(setup, method.title, recipe, setup.synthetic())
     methods = (*COMPARED, *OURS)
     rows = setup.measured(methods, scores)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
+from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome
-from synood.benchmark.experiments.plus import PARTS, SYNOOD_PLUS, scored_with, with_parts
+from synood.benchmark.experiments.plus import SYNOOD_PLUS, scored_with
 from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.rank_chart import Ranked, in_words, rank_chart
@@ -47,7 +48,7 @@ def run(setup: Setup) -> Outcome:
         except InputError as error:
             absent.append(f"{system.method.title} is not in the table: {error}")
         advance(done, len(systems), system.method.title)
-    recipe = with_parts(setup.recipe, PARTS)
+    recipe = as_recipe(setup.recipe, "plus")
     plus = SYNOOD.name in scores and recipe != setup.recipe
     if plus:
         methods.insert(methods.index(SYNOOD) + 1, SYNOOD_PLUS)
