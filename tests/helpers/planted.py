@@ -10,6 +10,7 @@ import torch
 from synood.benchmark.protocol.encoding import EncodedSet
 from synood.benchmark.protocol.fit_inputs import CandidateWords, FitInputs
 from synood.labels.wordnet import Word
+from synood.models.describer import Tagger
 from synood.settings import MiningSettings, Recipe, ScoreSettings
 
 DIM = 12
@@ -44,9 +45,12 @@ class Placed(EncodedSet):
 
 
 class PlantedEncoder:
-    """A text is its name's direction, and what vectors before it add up to."""
+    """A text is its name's direction, and what vectors before it add up to.
 
-    name, logit_scale, dim, image_size = "planted", 10.0, DIM, 8
+    Without a name it is the last of the vectors: each name has its direction as its vector.
+    """
+
+    name, fingerprint, logit_scale, dim, image_size = "planted", "0", 10.0, DIM, 8
 
     def encode_images(self, images, batch_size=64):
         """An image is like no name in particular."""
@@ -55,9 +59,18 @@ class PlantedEncoder:
 
     def token_embeddings(self, text):
         generator = torch.Generator().manual_seed(len(text))
-        return 0.3 * torch.randn(len(text.split()), DIM, generator=generator)
+        rows = 0.3 * torch.randn(len(text.split()), DIM, generator=generator)
+        for place, word in enumerate(text.split()):
+            if word in (*CLASSES, *OTHERS):
+                rows[place] = torch.from_numpy(direction(word))
+        return rows
+
+    def encode_texts(self, texts, batch_size=256):
+        return np.stack([direction(text.split()[-1]) for text in texts])
 
     def encode_with_context(self, texts, contexts):
+        if set(texts) == {"."}:
+            return contexts[:, -1]
         names = torch.from_numpy(np.stack([direction(text.strip(".")) for text in texts]))
         return names + contexts.sum(0)
 
@@ -75,6 +88,7 @@ def planted_inputs(**changes):
     words = CandidateWords(
         tuple(Word(name, "noun", "") for name in OTHERS), np.eye(DIM)[3:9].astype("f4")
     )
+    encoder = PlantedEncoder()
     given = {
         "class_names": CLASSES,
         "train": encoded("train", "id", CLASSES, 20, 1),
@@ -85,7 +99,9 @@ def planted_inputs(**changes):
             mining=MiningSettings(share=1.0, quantile=0.95, prompt_set="photo"),
             score=ScoreSettings(temperature=0.1, groups=1),
         ),
-        "models": SimpleNamespace(encoder=PlantedEncoder()),
+        "models": SimpleNamespace(
+            encoder=encoder, describer=Tagger(encoder, OTHERS, 1, exclude=0.0)
+        ),
         "classifier": None,
         "store": Store(),
         "load_words": lambda mining: words,

@@ -28,10 +28,11 @@ class ContextEncoder(Protocol):
         """Return the text tower's embeddings (n, W) of the tokens of a text."""
 
     def encode_with_context(self, texts: Sequence[str], contexts: torch.Tensor) -> torch.Tensor:
-        """Encode texts after context vectors (n, W): (T, D) float32, unnormalised, differentiable.
+        """Encode texts after context vectors: (T, D) float32, unnormalised, differentiable.
 
-        The embeddings of some words as `contexts` give the encoding of these words and the text. A
-        text that is too long is an `InputError`.
+        `contexts` are (n, W) for all texts, or (T, n, W) for each its own. The embeddings of some
+        words as `contexts` give the encoding of these words and the text. A text that is too long
+        is an `InputError`.
         """
 
 
@@ -54,7 +55,7 @@ class ContextTowerEncoder(PatchTowerEncoder):
 
     def encode_with_context(self, texts: Sequence[str], contexts: torch.Tensor) -> torch.Tensor:
         """See `ContextEncoder`."""
-        rows = with_placeholders(self._token_rows(texts), texts, len(contexts), self._context)
+        rows = with_placeholders(self._token_rows(texts), texts, contexts.shape[-2], self._context)
         with replaced_embeddings(self._token_embedding(), contexts):
             return self._text_features(rows).float()
 
@@ -86,11 +87,15 @@ def with_placeholders(
 
 @contextmanager
 def replaced_embeddings(embedding: torch.nn.Embedding, contexts: torch.Tensor) -> Iterator[None]:
-    """Let an embedding layer return `contexts` (n, W) in place of the tokens after the first."""
+    """Let an embedding layer return `contexts` in place of the tokens after the first.
+
+    They are (n, W), or (T, n, W) for a batch of T.
+    """
+    count = contexts.shape[-2]
 
     def replaced(module: Any, ids: Any, found: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-        whole = contexts.to(found).expand(len(found), *contexts.shape)
-        return torch.cat([found[:, :1], whole, found[:, 1 + len(contexts) :]], dim=1)
+        whole = contexts.to(found).expand(len(found), *contexts.shape[-2:])
+        return torch.cat([found[:, :1], whole, found[:, 1 + count :]], dim=1)
 
     hook = embedding.register_forward_hook(replaced)
     try:

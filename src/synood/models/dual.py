@@ -178,7 +178,7 @@ class DualEncoder:
     def encode_with_context(self, texts: Sequence[str], contexts: Tensor) -> Tensor:
         """See `models.contexts.ContextEncoder`."""
         tower = self._text
-        rows = with_placeholders(tower.token_rows(texts), texts, len(contexts), tower.limit)
+        rows = with_placeholders(tower.token_rows(texts), texts, contexts.shape[-2], tower.limit)
         with replaced_embeddings(tower.word_embedding, contexts):
             return self._towers.text_features(tower.pooled(rows))
 

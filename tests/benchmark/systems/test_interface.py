@@ -28,7 +28,7 @@ from synood.progress import no_progress
 
 DOCS = Path(__file__).parents[3] / "docs"
 UNDOCUMENTED = {  # a page to come
-    *("adaneg", "tanl", "coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos"),
+    *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos"),
     *("dreamood", "synood"),
 }
 

@@ -178,7 +178,7 @@ def stream_scores(scorer: StreamScorer, seed: int, encoded: EncodedSuite) -> See
         next(iter(parts.values()))[0],
         {name: ood for name, (_, ood) in parts.items()},
         id_by_set={name: ids for name, (ids, _) in parts.items()},
-        streams={name: stream.details() for name, stream in streams.items()},
+        streams={name: stream.details(scorer) for name, stream in streams.items()},
     )
 
 

@@ -25,7 +25,10 @@ Scorer: TypeAlias = Callable[[EncodedSet], "NDArray[np.float32]"]
 
 
 class StreamScorer(Protocol):
-    """Scores images in the order of arrival, learning from each; keeps nothing between streams."""
+    """Scores images in the order of arrival, learning from them; keeps nothing between streams.
+
+    A scorer that takes several images at once says how many in an attribute `batch`.
+    """
 
     def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> NDArray[np.float32]:
         """Score a stream from the initial state.
@@ -106,9 +109,14 @@ class Stream:
         """Return the in-distribution and the OOD part of (N,) scores in the rows' order."""
         return scores[: self.n_id], scores[self.n_id :]
 
-    def details(self) -> dict[str, object]:
+    def details(self, scorer: StreamScorer) -> dict[str, object]:
         """Return what a row of the results records of the stream."""
-        return {"order": "shuffled", "seed": self.seed, "images": len(self.images)}
+        return {
+            "order": "shuffled",
+            "seed": self.seed,
+            "images": len(self.images),
+            "batch": getattr(scorer, "batch", 1),
+        }
 
 
 def stream_of(in_distribution: EncodedSet, ood: EncodedSet, seed: int) -> Stream:

@@ -16,7 +16,7 @@ MODULES = (
     *("knn", "vim", "mahalanobis", "cosine", "rbf", "she", "nnguide", "fdbd", "fssd", "subspaces"),
     "encoder_features",
     *("mcm", "neglabel", "csp", "negrefine", "interneg", "gl_mcm", "zoc", "eoe", "fort"),
-    *("adaneg", "tanl"),
+    *("adaneg", "tanl", "oodd", "interneg_stream", "ants", "tins"),
     *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos"),
     *("winkens", "hvcm", "tagood", "dreamood", "synood"),
 )

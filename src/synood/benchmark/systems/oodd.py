@@ -1,0 +1,85 @@
+"""OODD: a test-time system that keeps the images least like the classes and avoids their like."""
+
+from __future__ import annotations
+
+from heapq import heappush, heapreplace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood import scores
+from synood.benchmark.protocol.methods import ENCODER, NAMES, WORDS, Method
+from synood.benchmark.protocol.system import FittedStream, StreamSystem
+from synood.benchmark.systems._mining import mine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from synood.benchmark.protocol.encoding import EncodedSet
+    from synood.benchmark.protocol.fit_inputs import FitInputs
+    from synood.benchmark.systems._mining import Mined
+
+    Floats = NDArray[np.float32]
+
+OODD = Method(
+    "oodd",
+    "OODD",
+    "Yang et al., CVPR 2025, arXiv 2503.10468, on NegLabel's score",
+    "test-time",
+    (ENCODER, NAMES, WORDS, "the stream of test images"),
+)
+# the authors' NegLabel/tools/ood_test.py:261-298
+QUEUE = 2048
+NEIGHBOUR = 5
+BATCH = 64
+
+
+def fit_oodd(inputs: FitInputs, seed: int) -> FittedStream:
+    """Mine as NegLabel, with its choices on validation images; the rest is as published."""
+    mined = mine(inputs, inputs.recipe.mining)
+    chosen = {**mined.chosen, "negatives": len(mined.negatives), "queue": QUEUE}
+    return FittedStream(Oodd(mined), chosen, mined.negatives.size)
+
+
+class Oodd:
+    """S = NegLabel's share less the cosine with the 5th nearest image of the queue.
+
+    The queue holds the images of lowest share so far. A batch is put into it before it is scored.
+    """
+
+    batch = BATCH
+
+    def __init__(self, mined: Mined) -> None:
+        settings = mined.score
+        self._neglabel = scores.NegLabelScorer.from_features(
+            mined.classes,
+            mined.negatives,
+            settings.temperature,
+            settings.groups,
+            settings.seed,
+        )
+
+    def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> Floats:
+        """Score from an empty queue: (N,) in [-1, 2]; see `StreamScorer`."""
+        images = scores.normalise(stream.features)
+        odds = self._neglabel.log_odds(stream.features)
+        share = scores.share(odds)
+        queue: list[tuple[float, int, int]] = []  # the least OOD first: minus log odds, arrival
+        found = np.empty(len(images), np.float32)
+        for start in range(0, len(order), self.batch):
+            rows = order[start : start + self.batch]
+            for place, row in enumerate(rows, start=start):
+                entry = (-float(odds[row]), -place, int(row))
+                if len(queue) < QUEUE:
+                    heappush(queue, entry)
+                elif entry > queue[0]:
+                    heapreplace(queue, entry)
+            kept = images[[row for _, _, row in queue]]
+            alike = images[rows] @ kept.T
+            k = min(NEIGHBOUR, len(queue))
+            nearest = np.partition(alike, alike.shape[1] - k, axis=1)[:, alike.shape[1] - k]
+            found[rows] = share[rows] - nearest
+        return found
+
+
+SYSTEMS = (StreamSystem(OODD, fit_oodd),)
