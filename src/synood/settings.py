@@ -28,6 +28,17 @@ class DescribeSettings:
 
 
 @dataclass(frozen=True)
+class SynthesisSettings:
+    """What the near-boundary images are made by.
+
+    Without an in-painting model "inpaint" becomes "jigsaw" (`synood.synthesis.jigsaw`); with "none"
+    there are no such images, and what is tuned on them alone is left as it was.
+    """
+
+    method: Literal["inpaint", "jigsaw", "none"] = "inpaint"  # [P] §3.3; the others [ours]
+
+
+@dataclass(frozen=True)
 class GuidanceSettings:
     """Energy-guided in-painting (paper §3.3, equations 5 to 10).
 
@@ -125,6 +136,7 @@ class Recipe:
     name: str
     select: SelectSettings = field(default_factory=SelectSettings)
     describe: DescribeSettings = field(default_factory=DescribeSettings)
+    synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
     guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
     mining: MiningSettings = field(default_factory=MiningSettings)
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)

@@ -20,7 +20,7 @@ from synood import OODDetector, ood_metrics
 from synood.benchmark.results.results import read_results
 from synood.cli import main
 from synood.errors import InputError
-from synood.files import write_json
+from synood.files import read_json, write_json
 from synood.models.bundles import load_bundle
 from synood.pipeline.overruled import overruled
 from synood.pipeline.recipe import resolve_recipe
@@ -294,3 +294,19 @@ def test_a_field_that_is_set_twice_is_said(done, bundle, images, tmp_path):
     told = done(*words, *QUICK, "select.per_class=1", "--per-class", "2").err
     assert told.count("is set twice; select.per_class=") == 2
     assert "select.per_class is set twice; select.per_class=2 counts" in told
+
+
+def test_photographs_are_the_default_and_need_no_painter(in_process, images, tmp_path):
+    """The real command with the bundle `photo`: one line says what stands in for the painter."""
+    run = tmp_path / "run"
+    words = ("fit", images, "--out", run, "--per-class", "2")
+    done = in_process(*words)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "in-painting model" in line]
+    assert len(said) == 1
+    assert "photo+painter=" in said[0]
+    assert read_json(run / "detector" / "config.json")["backbone"]["bundle"] == "photo"
+    (tmp_path / "texts.jsonl").write_text('{"id": "cat/0.png", "text": "a rope"}\n')
+    painted = in_process(*words, "--descriptions", tmp_path / "texts.jsonl")
+    assert painted.returncode == 2
+    assert "take an in-painting model by name" in painted.stderr

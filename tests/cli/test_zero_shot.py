@@ -4,6 +4,7 @@ import numpy as np
 
 from synood import OODDetector
 from synood.cli import main
+from synood.models.bundles import load_bundle
 
 
 def test_zero_shot_from_mined_words(bundle, tmp_path, capsys):
@@ -47,3 +48,17 @@ def test_names_that_are_no_class_names_are_warned_of(done, bundle, tmp_path):
             "warning: class names 'train', 'val': parts of a dataset?"
             in done(*words, "--share", "0.9").err
         )
+
+
+def test_photographs_are_the_default(in_process, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\nhorse\n")
+    made = in_process("zero-shot", "--classes", names, "--out", tmp_path / "detector")
+    assert made.returncode == 0, made.stderr
+    detector = OODDetector.from_pretrained(tmp_path / "detector")
+    assert detector.backbone.bundle == "photo"
+    recipe = load_bundle("photo").spec["recipe"]
+    assert detector.settings.temperature == recipe["score"]["temperature"]
+    words = load_bundle("photo").words()
+    share = recipe["mining"]["share"]
+    assert abs(len(detector.negative_prompts) - share * len(words)) < 0.01 * len(words)

@@ -13,8 +13,9 @@ import pytest
 from bundling import CLASSES, WORDS, change_spec, tiny_bundle
 from colours import ColourEncoder, picture
 from synood.errors import CheckpointError, InputError
+from synood.files import sha256_file
 from synood.labels.wordnet import shipped_words
-from synood.models.bundles import load_bundle
+from synood.models.bundles import EMBEDDED, load_bundle
 from synood.pipeline.recipe import resolve_recipe
 
 
@@ -212,3 +213,28 @@ def test_finding_a_bundle_loads_neither_torch_nor_transformers():
         "sys.exit(bool({'torch', 'transformers', 'diffusers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_part_may_be_an_embedded_bundles(root):
+    """By a change of the name, where `painter` stands for `inpainter`, or in bundle.json."""
+    bundle = load_bundle("photo+painter=mini")
+    assert bundle.name == "photo+inpainter=mini"
+    assert bundle.spec["inpainter"] == {"path": "mini:inpainter"}
+    assert bundle.inpainter().image_size == 64
+    assert bundle.fingerprint != load_bundle("photo").fingerprint
+    change_spec(root, inpainter={"path": "mini:inpainter"})
+    own = load_bundle(root)
+    assert own.inpainter().image_size == 64
+    files = own.foreign_files("inpainter")
+    assert files["mini:inpainter/model_index.json"] == sha256_file(
+        EMBEDDED["mini"] / "inpainter" / "model_index.json"
+    )
+    with pytest.raises(InputError, match="bundle 'photo' has no 'inpainter'"):
+        load_bundle("mini+painter=photo")
+
+
+@pytest.mark.parametrize("place", ["mini:../photo/encoder", "mini:/etc", "mini:", "mini:nothing"])
+def test_a_place_outside_the_embedded_bundle_is_refused(root, place):
+    change_spec(root, inpainter={"path": place})
+    with pytest.raises(CheckpointError):
+        load_bundle(root).inpainter()

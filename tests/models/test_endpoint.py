@@ -559,7 +559,15 @@ def test_a_describer_of_a_bundle_that_lacks_a_field_is_named(bundle, tmp_path):
 def test_a_bad_file_of_a_describer_is_named(part, message, tmp_path, capsys):
     (tmp_path / "part.json").write_text(json.dumps(part))
     make_pictures(tmp_path / "photos")
-    words = ["fit", tmp_path / "photos", "--out", tmp_path / "run", "--describer"]
+    words = [
+        "fit",
+        tmp_path / "photos",
+        "--out",
+        tmp_path / "run",
+        "--models",
+        "mini",
+        "--describer",
+    ]
     assert main([str(word) for word in [*words, tmp_path / "part.json"]]) == 2
     told = capsys.readouterr().err
     assert "part.json" in told

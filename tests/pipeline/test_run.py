@@ -405,9 +405,6 @@ def test_a_stray_picture_in_a_shard_is_cleared_away(first, again, bundle, images
 
 
 def test_what_the_bundle_or_recipe_lacks_is_told_at_once(images, tmp_path):
-    bare = tiny_bundle(tmp_path / "bare")
-    with pytest.raises(InputError, match="no in-painting model"):
-        run(images, bare, tmp_path / "out")
     mute = tiny_bundle(tmp_path / "mute", inpainter=True)
     change_spec(mute, describer=None)
     with pytest.raises(InputError, match="--descriptions"):

@@ -40,7 +40,7 @@ def fit(
     overwrite: Overwrite = False,
     classes: Path | None = None,
     data: BenchmarkOptions = OWN_DATA,
-    models: Models = "mini",
+    models: Models = "photo",
     preprocess: Preprocess = None,
     chosen: RecipeOptions = RecipeOptions(),  # noqa: B008 - frozen
     contexts: DescriberOptions = DescriberOptions(),  # noqa: B008 - frozen

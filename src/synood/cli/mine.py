@@ -23,7 +23,7 @@ def mine(
     out: Path,
     overwrite: Overwrite = False,
     data: BenchmarkOptions = OWN_DATA,
-    models: Models = "mini",
+    models: Models = "photo",
     words: str | None = None,
     compare: str | None = None,
     share: Share = None,

@@ -23,7 +23,7 @@ def zero_shot(
     out: Path,
     overwrite: Overwrite = False,
     data: BenchmarkOptions = OWN_DATA,
-    models: Models = "mini",
+    models: Models = "photo",
     preprocess: Preprocess = None,
     negatives: str | None = None,
     share: Share = None,

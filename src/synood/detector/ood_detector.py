@@ -115,7 +115,7 @@ class OODDetector:
     def from_classes(
         cls,
         names: Sequence[str],
-        models: str | Path | Bundle = "mini",
+        models: str | Path | Bundle = "photo",
         negatives: GivenNegatives | None = None,
         prompt_set: str | None = None,
         share: float | None = None,
@@ -169,7 +169,7 @@ class OODDetector:
         recipe: str | Path | Recipe = "paper",
         *,
         run: str | Path,
-        models: str | Path | Bundle = "mini",
+        models: str | Path | Bundle = "photo",
         seed: int = 0,
         progress: Progress | None = None,
         device: str = "auto",
@@ -191,7 +191,7 @@ class OODDetector:
         bundle's, `negatives` the mined negative labels. `executor` does the heavy work, by default
         this process. `mirror` is the URL to mirror `run` to. See `synood.pipeline.run.fit`.
 
-        >>> OODDetector.fit("photos/", run="runs/first", models="mini")  # doctest: +SKIP
+        >>> OODDetector.fit("photos/", run="runs/first")  # doctest: +SKIP
         """
         from synood.images.checks import check_outside
         from synood.images.sources import ImageIndex, folder_per_class

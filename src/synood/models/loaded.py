@@ -51,11 +51,16 @@ class Models:
         }
         return fingerprint(part, spec, {**below, **self.bundle.foreign_files(part)})
 
-    def check_parts(self) -> None:
+    def check_parts(self, inpaints: bool = True) -> None:
         """Raise an `InputError` for a missing part before the run begins."""
         name = self.bundle.name
+        if not inpaints:
+            return self.check_precision()
         if "inpainter" not in self.bundle.spec:
-            raise InputError(f"bundle {name!r}: has no in-painting model; choose another bundle")
+            raise InputError(
+                f"bundle {name!r}: has no in-painting model; take one by name "
+                "(--models NAME+painter=...) or choose another bundle"
+            )
         if self._describer is None and "describer" not in self.bundle.spec:
             raise InputError(
                 f"bundle {name!r}: has no describer; give the contexts of the images in a file "
@@ -63,7 +68,7 @@ class Models:
             )
         if find_spec("diffusers") is None:
             raise InputError("in-painting needs diffusers: pip install 'synood[synth]'")
-        self.check_precision()
+        return self.check_precision()
 
     def check_precision(self) -> None:
         """Refuse an unknown precision, and warn of one that is slow here, before any work."""
@@ -72,10 +77,12 @@ class Models:
         for part in self.bundle.parts:
             chosen_dtype(self.bundle.spec[part].get("dtype", "auto"), self.device)
 
-    def check_available(self) -> None:
+    def check_available(self, inpaints: bool = True) -> None:
         """Raise an `InputError` now for parts that are neither cached nor within reach."""
-        parts = ["encoder", "inpainter", "classifier"]
-        self.bundle.check_available(parts if self._describer else [*parts, "describer"])
+        parts = ["encoder"]
+        if inpaints:
+            parts += ["inpainter", "classifier", *([] if self._describer else ["describer"])]
+        self.bundle.check_available(parts)
 
     @cached_property
     def describer_fingerprint(self) -> str:

@@ -30,9 +30,10 @@ from synood.pipeline.stages.assign import assign
 from synood.pipeline.stages.context import RunContext
 from synood.pipeline.stages.describe import describe
 from synood.pipeline.stages.embed import embed_synthetic
-from synood.pipeline.stages.guide import NAMES, choose_guide, guide_kind
+from synood.pipeline.stages.guide import NAMES, GuideKind, choose_guide, guide_kind
 from synood.pipeline.stages.mine import mine
 from synood.pipeline.stages.select import select
+from synood.pipeline.stages.shuffle import shuffle, without_inpainter
 from synood.pipeline.stages.synthesize import BATCH_SIZE, BatchSize, synthesize
 from synood.pipeline.stages.target import check_guidance
 from synood.pipeline.stages.tune import tune
@@ -102,9 +103,16 @@ def fit(
     if not (is_whole(seed) and 0 <= seed <= LARGEST):
         raise InputError(f"seed: must be from 0 to {LARGEST:,}, not {seed!r}")
     models = Models(bundle, pick_device(device), describer)
-    models.check_parts()
+    recipe, remark = without_inpainter(recipe, bundle)
+    inpaints = recipe.synthesis.method == "inpaint"
+    if describer is not None and not inpaints:
+        raise InputError(
+            f"describer: {recipe.synthesis.method!r} images need none, and bundle {bundle.name!r} "
+            "is asked for no others; take an in-painting model by name (--models NAME+painter=...)"
+        )
+    models.check_parts(inpaints)
     if not (Path(run_dir) / "detector" / "config.json").is_file():  # a finished run loads nothing
-        models.check_available()
+        models.check_available(inpaints)
     listed = None if negatives is None else given_labels(negatives)
     with open_run(Path(run_dir), progress) as workspace, mirrored(workspace, mirror):
         if not overwrite:
@@ -120,6 +128,8 @@ def fit(
             executor or LocalExecutor(),
             Quarantine(workspace, max_bad),
         )
+        if remark:
+            workspace.notify("synthesize", remark)
         with _end_logged(workspace):
             return _run_stages(run, index, listed, batch_size)
 
@@ -128,7 +138,7 @@ def _run_stages(
     run: RunContext, index: ImageIndex, listed: LabelList | None, batch_size: BatchSize
 ) -> OODDetector:
     """Go through the stages in their order."""
-    kind = guide_kind(run)
+    kind: GuideKind = guide_kind(run) if run.inpaints else "none"
     selection = select(run, index, with_probe=kind == "probe")
 
     def write_record() -> None:
@@ -145,10 +155,13 @@ def _run_stages(
 
     write_record()
     negatives = mine(run, listed)
-    guide = choose_guide(run, kind, selection, negatives)
-    prompts = describe(run, selection)
-    to_redraw = selection.without(run.quarantine).used_for("tune")
-    synthetic = synthesize(run, to_redraw, prompts, guide, batch_size)
+    if run.inpaints:
+        guide = choose_guide(run, kind, selection, negatives)
+        prompts = describe(run, selection)
+        to_redraw = selection.without(run.quarantine).used_for("tune")
+        synthetic = synthesize(run, to_redraw, prompts, guide, batch_size)
+    else:
+        synthetic = shuffle(run, selection.without(run.quarantine).used_for("tune"))
     features = embed_synthetic(run, synthetic)
     assignment = assign(run, synthetic, features, negatives)
     write_record()  # again: what came from a hub is known by now

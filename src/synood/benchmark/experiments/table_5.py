@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def through_projection(data: TuningData, recipe: Recipe, seed: int, workspace: Workspace) -> Tuned:
     """Tune the projection, then the used negatives on projected images."""
     projection, _ = apart(data, recipe, seed, workspace)
+    assert projection is not None, "there are synthetic images to tune it on"
     used, targets = data.assignment.used, data.assignment.targets
     tuned = tune_negatives(
         projection.apply(data.synthetic_features),

@@ -22,6 +22,7 @@ from synood.pipeline.executors.synthesizer import (
     SynthesizedBatch,
     read_square,
 )
+from synood.synthesis.jigsaw import GRID, jigsaw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]  # (B, S, S, 3) or one (S, S, 3)
 
-JIGSAW_GRID = 4  # pieces per side: no piece of a 64 px scene has a whole object
 _WITHOUT_PAINTER = tuple(need for need in SYNOOD.needs if need != "an in-painting model")
 
 UNGUIDED = Method(
@@ -60,7 +60,7 @@ VAE = Method(
 JIGSAW = Method(
     "jigsaw",
     "jigsaw",
-    f"control: the in-distribution images with {JIGSAW_GRID} x {JIGSAW_GRID} pieces shuffled",
+    f"control: the in-distribution images with {GRID} x {GRID} pieces shuffled",
     "inductive",
     _WITHOUT_PAINTER,
     is_control=True,
@@ -182,7 +182,7 @@ def control_requests(
     Prompts and seeds stay, so a control differs from the method in one thing only.
     """
     return [
-        replace(request, inputs=fingerprint("control", control.name, JIGSAW_GRID, request.inputs))
+        replace(request, inputs=fingerprint("control", control.name, GRID, request.inputs))
         for request in requests
     ]
 
@@ -206,30 +206,5 @@ def round_trip(inpainter: Inpainter, pixels: torch.Tensor, seeds: Sequence[int])
         return inpainter.decode(inpainter.unscaled(inpainter.encode(pixels, generators)))
 
 
-def jigsaw(image: Pixels, grid: int, seed: int) -> Pixels:
-    """Shuffle the grid x grid pieces of an image (S, S, 3).
-
-    The order is drawn from `seed` and is never the original one. A size that `grid` does not
-    divide, or a grid of one piece, is an `InputError`.
-
-    >>> jigsaw(np.zeros((64, 64, 3), np.uint8), 4, seed=0).shape
-    (64, 64, 3)
-    """
-    size = len(image)
-    if grid < 2 or size % grid:
-        raise InputError(f"jigsaw: {grid} pieces per side do not divide {size} pixels")
-    piece = size // grid
-    pieces = image.reshape(grid, piece, grid, piece, 3).swapaxes(1, 2)
-    pieces = pieces.reshape(grid * grid, piece, piece, 3)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(grid * grid)
-    while (order == np.arange(grid * grid)).all():
-        order = rng.permutation(grid * grid)
-    shuffled = pieces[order].reshape(grid, grid, piece, piece, 3).swapaxes(1, 2)
-    return np.ascontiguousarray(shuffled.reshape(size, size, 3))
-
-
 def _jigsaws(images: Pixels, seeds: Sequence[int]) -> Pixels:
-    return np.stack(
-        [jigsaw(image, JIGSAW_GRID, seed) for image, seed in zip(images, seeds, strict=True)]
-    )
+    return np.stack([jigsaw(image, GRID, seed) for image, seed in zip(images, seeds, strict=True)])

@@ -103,6 +103,19 @@ class BatchSynthesizer:
         return request, pixels, None if source is None else source.energy
 
 
+def shuffled(jobs: Sequence[Job], size: int) -> SynthesizedBatch:
+    """Return a jigsaw of each job's source, (size, size); one that cannot be read `Unreadable`."""
+    from synood.synthesis.guidance import Rendered
+    from synood.synthesis.jigsaw import GRID, jigsaw
+
+    def shuffle(job: Job) -> Rendered:
+        request, _ = job
+        image = jigsaw(read_square(request, size), GRID, request.seed)
+        return Rendered(image, losses=(), energies=(), source_energy=0.0, stop="jigsaw")
+
+    return SynthesizedBatch(map_or_unreadable(shuffle, jobs))
+
+
 def measure_sources(
     guide: Guide,
     requests: Sequence[SynthesisRequest],

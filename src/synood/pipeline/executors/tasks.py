@@ -130,6 +130,19 @@ class Synthesize:
 
 
 @dataclass(frozen=True)
+class Shuffle:
+    """Jobs in, as many images of `size` pixels a side with shuffled pieces out; no model."""
+
+    size: int
+
+    def begin(self, device: str | None = None) -> Callable[[Sequence[Job]], SynthesizedBatch]:
+        """Load nothing."""
+        from synood.pipeline.executors.synthesizer import shuffled
+
+        return partial(shuffled, size=self.size)
+
+
+@dataclass(frozen=True)
 class FitBatchSize:
     """A number of images in, the batch size that fits into memory out."""
 

@@ -85,7 +85,7 @@ def data_card(document: Mapping[str, Any], samples: Sequence[Sample], form: str)
     from synood.files import to_toml
 
     of_class = Counter(sample.class_number for sample in samples)
-    beyond = [s.image.energies[-1] > s.image.source_energy for s in samples]
+    beyond = [s.image.energies[-1] > s.image.source_energy for s in samples if s.image.energies]
     models = document["models"]
     return _CARD.format(
         header=_header(len(samples), form),
@@ -96,7 +96,7 @@ def data_card(document: Mapping[str, Any], samples: Sequence[Sample], form: str)
         fewest=min(of_class.values()),
         most=max(of_class.values()),
         negatives=len({sample.negative_label for sample in samples}),
-        beyond=sum(beyond) / len(beyond),
+        beyond=sum(beyond) / max(len(beyond), 1),
         version=document["versions"]["synood"],
         seed=document["seed"],
         guide=_guide(document),
@@ -110,6 +110,9 @@ def data_card(document: Mapping[str, Any], samples: Sequence[Sample], form: str)
 
 
 def _guide(document: Mapping[str, Any]) -> str:
+    method = document["recipe"].get("synthesis", {}).get("method", "inpaint")
+    if method != "inpaint":
+        return f"nothing (the method was {method!r}, without an in-painting model)"
     if document["recipe"]["guidance"]["objective"] == "margin":
         return "the encoder's margin between class names and negative labels"
     return f"{document['models']['classifier_used']} as classifier"

@@ -43,6 +43,11 @@ class RunContext:
         """The run directory."""
         return self.workspace.root
 
+    @property
+    def inpaints(self) -> bool:
+        """Whether an in-painting model makes the synthetic images."""
+        return self.recipe.synthesis.method == "inpaint"
+
     def progress(self, stage: str) -> StageProgress:
         """Return what a stage calls to report its progress."""
         return self.workspace.stage(stage)

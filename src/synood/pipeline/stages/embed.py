@@ -77,5 +77,7 @@ def embed_images(
 
 def embed_synthetic(run: RunContext, synthetic: Sequence[SyntheticImage]) -> NDArray[np.float32]:
     """Return the features (m, D) of the synthetic images."""
+    if not synthetic:
+        return np.zeros((0, run.models.encoder.dim), np.float32)
     files = [ImageFile(image.path, image.sha256) for image in synthetic]
     return run.store.images(files, run.progress("embed"))

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from synood.pipeline.stages.context import RunContext
     from synood.pipeline.stages.embed import Selection
 
-GuideKind: TypeAlias = Literal["classifier", "probe", "margin"]
+GuideKind: TypeAlias = Literal["classifier", "probe", "margin", "none"]
 NAMES: dict[GuideKind, str] = {
     "classifier": "the bundle's",
     "probe": "linear probe",
     "margin": "none, the encoder's margin",
+    "none": "none, nothing is guided",
 }
 """What run.toml says."""
 

@@ -124,7 +124,7 @@ def _synthesize_missing(
     results = run.executor.run(Synthesize(run.models, spec, settings, batch_size), batches)
     results = _with_cost(results, run.models.inpainter, batch_size, workspace)
     done = len(sources) - len(missing)
-    return _write(run.root / "synthesize", batches, results, workspace, run.quarantine, done)
+    return write_results(run.root / "synthesize", batches, results, workspace, run.quarantine, done)
 
 
 def synthesize_here(
@@ -147,7 +147,7 @@ def synthesize_here(
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         results = enumerate(map(synthesizer.synthesize, batches))
         done = len(requests) - len(missing)
-        found |= _write(directory, batches, results, workspace, refuse, done)
+        found |= write_results(directory, batches, results, workspace, refuse, done)
     workspace.stage("synthesize")(len(requests), len(requests), "")
     return tidy(directory, found, requests)
 
@@ -187,7 +187,7 @@ def image_seed(run_seed: int, image_sha256: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _write(
+def write_results(
     directory: Path,
     batches: Sequence[Sequence[Job]],
     results: Batches,

@@ -149,16 +149,20 @@ def _finished(run: RunContext, inputs: str) -> OODDetector | None:
 
 def tune_weights(
     data: TuningData, recipe: Recipe, seed: int, workspace: Workspace
-) -> tuple[Projection, NDArray[np.float32]]:
+) -> tuple[Projection | None, NDArray[np.float32]]:
     """Tune the projection against frozen negatives, then the used negatives (M', D) without it.
 
     That order, and no projection in the second loss, is what the paper found best (§3.5, §4.3).
+    Without synthetic images no negative is used, and the projection is learnt only where all
+    negatives compete in its loss: there would be nothing to tell the classes from.
     """
     from synood.tuning.negatives import tune_negatives
     from synood.tuning.projection import tune_projection
 
     used, targets = data.assignment.used, data.assignment.targets
     everything = recipe.projection.negatives_in_loss == "all"
+    if not len(used) and not everything:
+        return None, data.negatives.features[used]
     projection = tune_projection(
         data.id_features,
         data.id_targets,
@@ -170,6 +174,8 @@ def tune_weights(
         seed,
         callback=_report_loss(workspace.stage("projection")),
     )
+    if not len(used):
+        return projection, data.negatives.features[used]
     tuned = tune_negatives(
         data.synthetic_features,
         targets,
@@ -183,7 +189,7 @@ def tune_weights(
 
 
 TuneWeights: TypeAlias = Callable[
-    [TuningData, "Recipe", int, "Workspace"], tuple["Projection", NDArray[np.float32]]
+    [TuningData, "Recipe", int, "Workspace"], tuple["Projection | None", NDArray[np.float32]]
 ]
 
 
@@ -202,7 +208,8 @@ def tuned_detector(
     """
     projection, tuned = tune_weights(data, recipe, seed, workspace)
     negative_features = unit(data.negatives.features)
-    negative_features[data.assignment.used] = unit(tuned)
+    if len(tuned):
+        negative_features[data.assignment.used] = unit(tuned)
     return OODDetector(
         encoder=Backbone.of(models.bundle, models.encoder, models.device),
         class_names=class_names,
