@@ -130,6 +130,17 @@ def test_a_system_is_tuned_on_pictures_of_negative_labels(setup):
     )
 
 
+def test_names_are_tuned_on_pictures_of_negative_labels(setup):
+    made = setup.paint(find("neg-image"))
+    system = find_system("lapt")
+    fitted, again = (system.fit(setup.inputs, 0) for _ in range(2))
+    other = system.fit(setup.inputs, 1)
+    assert fitted.chosen["pictures"] == len(made)
+    assert fitted.chosen["loss"]["last"] < fitted.chosen["loss"]["first"]
+    test = setup.encoded.test
+    assert fitted(test).tobytes() == again(test).tobytes() != other(test).tobytes()
+
+
 def test_test_time_systems_are_measured_but_not_held_against_inductive_ones(setup):
     names = ("neglabel", "mcm", "adaneg", "tanl")
     scores = {name: setup.system(name)[0] for name in names}

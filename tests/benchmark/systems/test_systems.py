@@ -32,7 +32,7 @@ pytestmark = pytest.mark.numerical
 NAMES = ("red", "green", "blue")
 OTHERS = ("yellow", "cyan", "magenta")
 # on a run's images: tests/benchmark/experiments/
-TUNED_ON_PICTURES = {"synood", "dreamood"}
+TUNED_ON_PICTURES = {"synood", "dreamood", "lapt"}
 TRAINED = {
     "coop",
     "cocoop",
@@ -41,7 +41,7 @@ TRAINED = {
     "clipn",
     "vos",
     "npos",
-    *("contrastive", "hvcm", "tagood"),
+    *("contrastive", "hvcm", "tagood", "negprompt", "id-like", "local-prompt"),
 }  # test_trained.py
 
 

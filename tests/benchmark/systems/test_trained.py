@@ -34,7 +34,7 @@ pytestmark = pytest.mark.numerical
 
 TRAINED = (
     *("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos"),
-    *("contrastive", "hvcm", "tagood"),
+    *("contrastive", "hvcm", "tagood", "negprompt", "id-like", "local-prompt"),
 )
 
 

@@ -17,7 +17,8 @@ MODULES = (
     "encoder_features",
     *("mcm", "neglabel", "csp", "negrefine", "interneg", "gl_mcm", "zoc", "eoe", "fort"),
     *("adaneg", "tanl", "oodd", "interneg_stream", "ants", "tins"),
-    *("coop", "locoop", "cocoop", "lsn", "clipn", "vos", "npos"),
+    *("coop", "locoop", "cocoop", "lsn", "clipn", "negprompt", "idlike", "localprompt"),
+    *("vos", "npos", "lapt"),
     *("winkens", "hvcm", "tagood", "dreamood", "synood"),
 )
 """In the order of the tables: classifiers' scores, distances in their features, the same and a head
