@@ -168,7 +168,7 @@ def _sets(
 ) -> tuple[Sets, ImageIndex | None]:
     """List the images to measure on and, of a benchmark, those to train baselines on."""
     from synood.benchmark.protocol.own_sets import labelled
-    from synood.cli.inputs import ood_sets, warn_of_tuned_images
+    from synood.cli.inputs import ood_sets, warn_of_photographs, warn_of_tuned_images
     from synood.cli.measuring import Sets
     from synood.images.checks import shared_warnings
     from synood.images.listing import listed_images
@@ -183,6 +183,7 @@ def _sets(
         warn(sentence)
     for one in found:
         warn_of_tuned_images(one.path, sets.inside)
+        warn_of_photographs(one.detector, sets.inside)
     return sets, None
 
 

@@ -32,7 +32,7 @@ def explain(
 standard input), or a quoted pattern ("photos/**/*.jpg").
     """
     from synood.cli.explaining import explained_text
-    from synood.cli.inputs import load_detector
+    from synood.cli.inputs import load_detector, warn_of_photographs
     from synood.files import printable
     from synood.images.listing import listed_images
     from synood.pipeline.executors.local import LocalExecutor
@@ -40,6 +40,7 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
 
     index = listed_images(images)
     loaded = load_detector(detector, device, models)
+    warn_of_photographs(loaded, index)
     with reporter() as progress:
         told = partial(progress, "explain")
         found = predict_index(loaded, index, LocalExecutor(), told, explain=True)

@@ -70,7 +70,7 @@ def fit(
     mirror
         URL to mirror --out to, e.g. s3://bucket/run; an empty --out is restored from it.
     """
-    from synood.cli.inputs import preprocessed, with_warnings
+    from synood.cli.inputs import preprocessed, warn_of_encoder, with_warnings
     from synood.images.checks import check_outside
     from synood.models.bundles import load_bundle
     from synood.pipeline.overruled import overruled, overruled_by_labels
@@ -86,6 +86,8 @@ def fit(
     remarks = overruled(recipe, assignments, _class_sizes(index))
     remarks += overruled_by_labels(assignments) if negatives else []
     _tell_inputs(index, remarks)
+    if data.benchmark is None:
+        warn_of_encoder(bundle, index.class_names, index)
     with executor.opened() as workers, reporter() as progress:
         detector = run_fit(
             index,

@@ -95,6 +95,30 @@ def warn_of_names(names: Sequence[str]) -> None:
         warn(sentence)
 
 
+def warn_of_encoder(bundle: Bundle, names: Sequence[str], images: ImageIndex | None = None) -> None:
+    """Warn where the encoder of a bundle is out of its depth: with photographs, or with names.
+
+    Without `images`, from class names alone, what it is for is told in any case.
+    """
+    from synood.images.photographs import look_like_photographs
+    from synood.models.reach import DRAWINGS, knows_drawings_alone, name_remarks
+
+    if knows_drawings_alone(bundle) and (images is None or look_like_photographs(images)):
+        warn(f"{DRAWINGS}; use --models photo for photographs")
+    for sentence in name_remarks(bundle, names):
+        warn(sentence)
+
+
+def warn_of_photographs(detector: OODDetector, images: ImageIndex) -> None:
+    """Warn where photographs are to be scored by an encoder that knows drawings."""
+    from synood.images.photographs import look_like_photographs
+    from synood.models.reach import DRAWINGS, backbone_knows_drawings_alone
+
+    name = detector.backbone.bundle
+    if backbone_knows_drawings_alone(name) and look_like_photographs(images):
+        warn(f"{DRAWINGS}: these look like photographs; make the detector with --models photo")
+
+
 def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIndex, OodGroup]]:
     """List the images of every NAME=PATH; a bad form or a name given twice is an `InputError`."""
     sets: list[tuple[str, ImageIndex, OodGroup]] = []

@@ -47,7 +47,7 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
     explain
         Add what each image is nearest to (see `synood explain`) as columns of JSONL or CSV.
     """
-    from synood.cli.inputs import load_detector
+    from synood.cli.inputs import load_detector, warn_of_photographs
     from synood.cli.outputs import check_output_file
     from synood.images.listing import listed_images
     from synood.pipeline.scoring import predict_index
@@ -58,6 +58,7 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
         check_output_file(out, overwrite, images)
     index = listed_images(images)
     loaded = load_detector(detector, device, models)
+    warn_of_photographs(loaded, index)
     if fail_on_ood and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     with executor.opened() as workers, reporter() as progress:

@@ -53,6 +53,7 @@ def show(detector: Path, /, *, as_json: Annotated[Flag, Parameter(name="--json")
 def _text(found: Mapping[str, Any], detector: OODDetector) -> str:
     from synood.benchmark.results.text import aligned
     from synood.files import printable
+    from synood.models.reach import DRAWINGS, backbone_knows_drawings_alone
 
     encoder, negatives = found["encoder"], found["negative_labels"]
     rows = [
@@ -61,6 +62,7 @@ def _text(found: Mapping[str, Any], detector: OODDetector) -> str:
         ("classes", _names(found["classes"])),
         ("encoder", f"bundle {encoder['bundle']}: {encoder['from']}{_absent(encoder)}"),
         ("", f"{encoder['features']} features, preprocessing {encoder['preprocess']}"),
+        *([("", DRAWINGS)] if backbone_knows_drawings_alone(encoder["bundle"]) else []),
         *(("evidence" * (number == 0), part) for number, part in enumerate(found["evidence"])),
         ("negatives", f"{negatives['count']:,}, such as {_quoted(negatives['examples'])}"),
         ("threshold", detector_text(detector).splitlines()[-1].removeprefix("threshold ")),

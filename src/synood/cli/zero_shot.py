@@ -46,6 +46,7 @@ def zero_shot(
         mining_assignments,
         mining_of,
         preprocessed,
+        warn_of_encoder,
         warn_of_names,
     )
     from synood.cli.outputs import check_detector_directory
@@ -61,6 +62,8 @@ def zero_shot(
         warn(remark)
     classnames = class_names(classes, data)
     warn_of_names(classnames)
+    if data.benchmark is None:
+        warn_of_encoder(bundle, classnames)
     detector = OODDetector.from_classes(
         classnames,
         bundle,

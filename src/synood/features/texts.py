@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from synood.errors import CheckpointError
+from synood.errors import CheckpointError, InputError
 from synood.features.cache import EncoderCache
 from synood.files import fingerprint
+from synood.labels.checks import listed
 from synood.labels.prompts import averaged, find_prompt_set
 from synood.progress import no_progress
 from synood.scores import normalise
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from synood.models.loaded import Models
     from synood.progress import StageProgress
 
+LONG = 40  # bytes of a name: a text tower takes 64 tokens or more, of a byte or more
 BLOCK = 2048  # names whose prompts are encoded together
 
 
@@ -70,6 +72,25 @@ class TextFeatures:
 def loaded_texts(models: Models) -> TextFeatures:
     """Return the text features of a bundle's encoder."""
     return TextFeatures(models.part_fingerprint("encoder"), lambda: models.encoder, models.device)
+
+
+def check_long_names(models: Models, class_names: Sequence[str], prompt_set: str) -> None:
+    """Raise an `InputError` for class names that the encoder's text tower does not take whole.
+
+    No encoder is loaded where all names are short, so that this can come before any work.
+    """
+    long = [name for name in class_names if len(name.encode(errors="replace")) > LONG]
+    refused = []
+    for name, prompts in zip(long, find_prompt_set(prompt_set).class_prompts(long), strict=True):
+        try:
+            averaged([prompts], models.encoder.encode_texts)
+        except InputError:
+            refused.append(name)
+    if refused:
+        raise InputError(
+            f"{listed(refused)}: longer than the text tower of the encoder takes; shorten "
+            f"{'it' if len(refused) == 1 else 'them'}"
+        )
 
 
 def class_features(

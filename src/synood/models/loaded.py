@@ -84,6 +84,10 @@ class Models:
             parts += ["inpainter", "classifier", *([] if self._describer else ["describer"])]
         self.bundle.check_available(parts)
 
+    def check_describer(self) -> None:
+        """Raise an `InputError` now for an endpoint without a usable key."""
+        self.describing_plan(0)
+
     @cached_property
     def describer_fingerprint(self) -> str:
         """Fingerprint of the describer, which depends on the encoder as well."""

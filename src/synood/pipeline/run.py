@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from synood.arrays import is_whole
 from synood.errors import InputError
+from synood.features.texts import check_long_names
 from synood.files import readable
 from synood.labels.class_names import checked_class_names
 from synood.labels.lists import given_labels
@@ -113,6 +114,9 @@ def fit(
     models.check_parts(inpaints)
     if not (Path(run_dir) / "detector" / "config.json").is_file():  # a finished run loads nothing
         models.check_available(inpaints)
+        check_long_names(models, index.class_names, recipe.mining.prompt_set)
+        if inpaints and not (Path(run_dir) / "describe.jsonl").is_file():
+            models.check_describer()
     listed = None if negatives is None else given_labels(negatives)
     with open_run(Path(run_dir), progress) as workspace, mirrored(workspace, mirror):
         if not overwrite:
