@@ -310,3 +310,39 @@ def test_photographs_are_the_default_and_need_no_painter(in_process, images, tmp
     painted = in_process(*words, "--descriptions", tmp_path / "texts.jsonl")
     assert painted.returncode == 2
     assert "take an in-painting model by name" in painted.stderr
+
+
+# Cheap things are checked before expensive ones
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """No image is encoded."""
+    monkeypatch.setattr(
+        "synood.models.clip.ClipEncoder.encode_images", lambda *_, **__: pytest.fail("encoded")
+    )
+
+
+def test_an_endpoint_without_its_key_is_refused_before_any_work(
+    refused, unread, monkeypatch, bundle, images, tmp_path
+):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    spec = {"type": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    (tmp_path / "endpoint.json").write_text(json.dumps({**spec, "key_env": "NO_SUCH_KEY"}))
+    words = ("--models", bundle, "--describer", tmp_path / "endpoint.json")
+    line = refused("fit", images, *words, "--out", tmp_path / "run")
+    assert "no key in the environment variable NO_SUCH_KEY" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_longer_than_the_text_tower_takes_are_named_before_any_work(
+    refused, unread, bundle, images, tmp_path
+):
+    long = "very " * 80 + "long"
+    names = {"cat": long, "dog": "dog", "tree": f"{long} tree"}
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    words = ("--models", bundle, "--classes", tmp_path / "names.json")
+    line = refused("fit", images, *words, "--out", tmp_path / "run")
+    assert "class names 'very very" in line
+    assert "...': longer than the text tower of the encoder takes; shorten them" in line
+    assert not (tmp_path / "run").exists()

@@ -85,7 +85,7 @@ def check_long_names(models: Models, class_names: Sequence[str], prompt_set: str
         try:
             averaged([prompts], models.encoder.encode_texts)
         except InputError:
-            refused.append(name)
+            refused.append(f"{name[:LONG]}...")
     if refused:
         raise InputError(
             f"{listed(refused)}: longer than the text tower of the encoder takes; shorten "
