@@ -79,7 +79,16 @@ def test_one_option_has_one_explanation():
             for option in argument.names:
                 helps.setdefault(option, {})[name] = argument.parameter.help
     assert "--empty-set" not in helps
-    own = {"--out", "--models", "--set", "--classes", "--benchmark", "--seeds", "--recipe"}
+    own = {
+        "--out",
+        "--models",
+        "--set",
+        "--classes",
+        "--benchmark",
+        "--seeds",
+        "--recipe",
+        "--per-class",
+    }
     several = {option for option, found in helps.items() if len(set(found.values())) > 1}
     assert {option for option in several if option.startswith("--")} <= own
 

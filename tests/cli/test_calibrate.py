@@ -19,7 +19,7 @@ def damaged(images, tmp_path):
 
 def test_one_damaged_image_is_named_and_skipped(done, detector, damaged, tmp_path):
     out = tmp_path / "out"
-    printed = done("calibrate", detector, "--id", damaged, "--out", out)
+    printed = done("calibrate", detector, "--id", damaged, "--tpr", "0.9", "--out", out)
     assert OODDetector.from_pretrained(out).calibration.images == 14
     assert "dog/3.png" in printed.err
     assert "1 unreadable images skipped" in printed.err
@@ -27,7 +27,7 @@ def test_one_damaged_image_is_named_and_skipped(done, detector, damaged, tmp_pat
 
 
 def test_too_many_damaged_images_stop_it(refused, detector, damaged, tmp_path):
-    words = ("calibrate", detector, "--id", damaged, "--out", tmp_path / "out")
+    words = ("calibrate", detector, "--id", damaged, "--tpr", "0.9", "--out", tmp_path / "out")
     line = refused(*words, "--max-bad", "0")
     assert "1 of 15 images cannot be read" in line
     assert "dog/3.png" in line
@@ -65,7 +65,29 @@ def test_images_that_the_detector_was_tuned_on_are_named(
     printed = done(*measured)
     assert sentence in printed.err
     assert "renamed/" in printed.err
-    assert sentence in done("calibrate", detector, "--id", tmp_path / "held-out").err
+    few = ("--tpr", "0.8")  # for which five images are enough
+    assert sentence in done("calibrate", detector, "--id", tmp_path / "held-out", *few).err
     elsewhere = shutil.copytree(detector, tmp_path / "elsewhere")
-    assert "tuned on" not in done("calibrate", elsewhere, "--id", tmp_path / "held-out").err
-    assert "tuned on" not in done("calibrate", detector, "--id", others).err
+    assert "tuned on" not in done("calibrate", elsewhere, "--id", tmp_path / "held-out", *few).err
+    assert "tuned on" not in done("calibrate", detector, "--id", others, *few).err
+
+
+def test_too_few_images_are_refused_before_the_work(refused, monkeypatch, detector, images):
+    monkeypatch.setattr("synood.detector.backbone.Backbone.load", lambda _: pytest.fail("loaded"))
+    line = refused("calibrate", detector, "--id", images)
+    assert "15 images are too few" in line
+    assert "at least 19 are needed" in line
+
+
+def test_a_threshold_for_each_class_that_has_enough_images(done, detector, images, tmp_path):
+    out = tmp_path / "out"
+    words = ("calibrate", detector, "--id", images, "--tpr", "0.7", "--per-class", "--out", out)
+    printed = done(*words)
+    loaded = OODDetector.from_pretrained(out)
+    found = loaded.predict(images)
+    enough = {one.label for one in found if [o.label for o in found].count(one.label) >= 3}
+    assert f"({len(enough)} classes have their own)" in printed.out
+    for one in found:
+        row = loaded.class_names.index(one.label)
+        assert one.is_ood == (one.score < loaded.calibration.threshold_of(row))
+        assert one.is_ood == (one.p_value <= 0.3)

@@ -43,7 +43,7 @@ def commands(detector, bundle, images, others, names):
         "evaluate": ["evaluate", detector, "--id", images, "--ood", f"far={others}", "--out"],
         "mine": ["mine", "--classes", names, "--models", bundle, "--out"],
         "zero-shot": ["zero-shot", "--classes", names, "--models", bundle, "--out"],
-        "calibrate": ["calibrate", detector, "--id", images, "--out"],
+        "calibrate": ["calibrate", detector, "--id", images, "--tpr", "0.9", "--out"],
     }
 
 

@@ -12,13 +12,14 @@ import pytest
 from bundling import CLASSES
 from synood import OODDetector
 from synood.cli import main
+from synood.detector.calibration import benjamini_hochberg
 from synood.errors import CheckpointError
 
 
 def test_verdicts_as_table_csv_and_file(detector, images, tmp_path, capsys):
     assert main(["score", str(detector), str(images / "cat")]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["score", "verdict", "nearest", "class", "image"]
+    assert table[0].split() == ["verdict", "p-value", "score", "nearest", "class", "image"]
     assert len(table) == 6
 
     out = tmp_path / "verdicts.csv"
@@ -29,8 +30,58 @@ def test_verdicts_as_table_csv_and_file(detector, images, tmp_path, capsys):
     threshold = OODDetector.from_pretrained(detector).threshold
     for row, line in zip(rows, table[1:], strict=True):
         assert row["is_ood"] == str(np.float32(row["score"]) < np.float32(threshold)).lower()
-        assert line.startswith(f"{float(row['score']):.2f}")
+        assert line.split()[1:3] == [f"{float(row['p_value']):.4f}", f"{float(row['score']):.2f}"]
         assert ("OOD" in line) == (row["is_ood"] == "true")
+
+
+def test_p_values_are_those_of_the_calibration_images(detector, images, capsys):
+    loaded = OODDetector.from_pretrained(detector)
+    assert main(["score", str(detector), str(images), "--format", "jsonl"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    known = loaded.calibration.scores.tolist()
+    for row in rows:
+        below = sum(value <= np.float32(row["score"]) for value in known)
+        assert row["p_value"] == pytest.approx((1 + below) / (1 + len(known)))
+        assert row["is_ood"] == (row["p_value"] <= 0.5)
+
+
+def test_a_detector_without_calibration_has_no_p_values(done, refused, bundle, images, tmp_path):
+    OODDetector.from_classes(CLASSES, models=bundle, share=0.9).save_pretrained(tmp_path / "d")
+    printed = done("score", tmp_path / "d", images)
+    assert all(line.split()[:2] == ["-", "-"] for line in printed.out.splitlines()[1:])
+    line = refused("score", tmp_path / "d", images, "--fdr", "0.05")
+    assert "keeps no calibration scores" in line
+    assert "`synood calibrate` adds them" in line
+
+
+def test_verdicts_by_false_discovery_rate(
+    done, refused, detector, bundle, images, others, tmp_path
+):
+    loaded = OODDetector.from_pretrained(detector)
+    words = ("score", detector, images, others, "--format", "jsonl", "--fdr", "0.4")
+    rows = [json.loads(line) for line in done(*words).out.splitlines()]
+    assert len(rows) > len(loaded.score(images))
+    expected = benjamini_hochberg([row["p_value"] for row in rows], 0.4)
+    assert [row["is_ood"] for row in rows] == expected.tolist()
+    assert refused("score", detector, images, "--fdr", "0.05").endswith(
+        "it can find nothing at --fdr 0.05; 19 images or more are needed"
+    )
+    assert "0.05, not 5" in refused("score", detector, images, "--fdr", "5")
+
+
+def test_fail_on_ood_follows_the_false_discovery_rate(detector, images, tmp_path, capsys):
+    """One image alone has a p-value of 1/16 at least: found at 0.1, where no other hides it."""
+    scores = OODDetector.from_pretrained(detector).score(images)
+    paths = sorted(path for path in images.rglob("*.png"))
+    low, high = str(paths[int(scores.argmin())]), str(paths[int(scores.argmax())])
+    far = ["score", str(detector), low, "--fail-on-ood", "--fdr"]
+    p_value = 2 / 16  # it is itself among the 15 calibration images
+    assert main([*far, str(p_value)]) == 3
+    assert main([*far, str(p_value - 0.01)]) == 0
+    assert main([*far[:3], high, *far[3:], str(p_value)]) == 0  # 2/16 of two images is too much
+    capsys.readouterr()
+    assert main([*far[:3], high, *far[3:], "0.07"]) == 0
+    assert "finds OOD images among 2 at --fdr 0.07 only if 2 or more" in capsys.readouterr().err
 
 
 def test_exit_code_3_only_where_ood_is_found_and_asked_for(detector, images, tmp_path):

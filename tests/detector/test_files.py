@@ -28,7 +28,7 @@ HASHED = ["README.md", "model.safetensors", "negatives.txt"]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "detector"
-    make_detector().calibrate([0.5, 0.6, 0.7]).save_pretrained(path)
+    make_detector().calibrate([0.5, 0.6, 0.7], tpr=0.7).save_pretrained(path)
     return path
 
 
@@ -48,10 +48,12 @@ def rehash(directory):
 
 def test_a_directory_holds_the_four_files_and_gives_the_same_detector_back(saved):
     assert [path.name for path in sorted(saved.iterdir())] == FILES
-    original = make_detector().calibrate([0.5, 0.6, 0.7])
+    original = make_detector().calibrate([0.5, 0.6, 0.7], tpr=0.7)
     loaded = OODDetector.from_pretrained(saved)
     for field in dataclasses.fields(OODDetector):
         before, after = getattr(original, field.name), getattr(loaded, field.name)
+        if field.name == "calibration":
+            np.testing.assert_array_equal(before.scores, after.scores)
         if isinstance(before, np.ndarray):
             np.testing.assert_array_equal(before, after)
             assert before.dtype == after.dtype
@@ -64,7 +66,7 @@ def test_a_directory_holds_the_four_files_and_gives_the_same_detector_back(saved
 
 
 def test_the_same_detector_gives_the_same_bytes_and_so_does_a_loaded_one(saved, tmp_path):
-    make_detector().calibrate([0.5, 0.6, 0.7]).save_pretrained(tmp_path / "again")
+    make_detector().calibrate([0.5, 0.6, 0.7], tpr=0.7).save_pretrained(tmp_path / "again")
     assert contents(tmp_path / "again") == contents(saved)
     OODDetector.from_pretrained(saved).save_pretrained(tmp_path / "copy")
     assert contents(tmp_path / "copy") == contents(saved)
@@ -80,6 +82,28 @@ def test_a_projection_comes_back_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(loaded.score_features(features), tuned.score_features(features))
     loaded.save_pretrained(tmp_path / "copy")
     assert contents(tmp_path / "copy") == contents(tmp_path / "detector")
+
+
+def test_thresholds_by_class_come_back_with_their_scores_and_labels(tmp_path):
+    names = ["red", "grün"]
+    labels = [names[row % 2] for row in range(60)]
+    made = make_detector().calibrate(np.arange(60) % 50, 0.9, per_class=True, labels=labels)
+    made.save_pretrained(tmp_path / "detector")
+    loaded = OODDetector.from_pretrained(tmp_path / "detector")
+    for row in (0, 1):
+        expected = made.calibration.threshold_of(row)
+        assert loaded.calibration.threshold_of(row) == expected
+    np.testing.assert_array_equal(
+        loaded.p_values([3.0, 3.0], names), made.p_values([3.0, 3.0], names)
+    )
+    card = (tmp_path / "detector" / "README.md").read_text()
+    assert "below the threshold of its predicted class; 2 classes have one of their own" in card
+    with pytest.raises(InputError, match="none of the detector's 2 classes"):
+        loaded.p_values([3.0], ["blue"])
+    with pytest.raises(InputError, match="give the predicted classes too"):
+        loaded.p_values([3.0])
+    with pytest.raises(InputError, match="per_class needs the predicted labels"):
+        made.calibrate(range(60), per_class=True)
 
 
 def test_config_and_card_say_what_it_is(saved):
@@ -306,6 +330,12 @@ def test_shapes_that_disagree_with_the_config_are_refused(directory, changes, me
         (lambda t: t.update(class_features=np.eye(2, 4)), "found float64"),
         (lambda t: t["class_features"].fill(np.nan), "class features must have unit length"),
         (lambda t: t["tuned_rows"].fill(9), "tuned_rows must be ascending rows"),
+        (lambda t: t.pop("calibration.scores"), r"calibration\.scores should be .* found nothing"),
+        (lambda t: t["calibration.scores"].fill(np.nan), "scores must be 3 ascending numbers"),
+        (
+            lambda t: t.update({"calibration.labels": np.zeros(3, np.int64)}),
+            "holds 'calibration.labels'",
+        ),
     ],
 )
 def test_forged_tensors_are_refused_though_their_hash_fits(directory, change, message):

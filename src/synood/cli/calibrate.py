@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
 from synood.cli.console import deliver, detector_text, reporter, warn, warn_of_unreadable
-from synood.cli.options import Device, MaxBad, Overwrite  # noqa: TC001
+from synood.cli.options import Device, Flag, MaxBad, Overwrite  # noqa: TC001
 
 
 def calibrate(
@@ -14,12 +14,16 @@ def calibrate(
     *,
     id: Path,
     tpr: float = 0.95,
+    per_class: Flag = False,
     max_bad: MaxBad = 0.05,
     out: Path | None = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
     """Set the threshold below which an image counts as out-of-distribution.
+
+    It keeps at least --tpr of new in-distribution images on average, whatever their number, if \
+they are of the same kind as these. The scores are kept for the p-values of `synood score`.
 
     Parameters
     ----------
@@ -28,7 +32,9 @@ def calibrate(
     id
         In-distribution images that the detector was not made from.
     tpr
-        Fraction of the in-distribution images to keep, e.g. 0.95.
+        Fraction of new in-distribution images to keep, e.g. 0.95, which needs 19 images or more.
+    per_class
+        A threshold for each predicted class that has enough images, and one for all others.
     out
         Directory for the calibrated detector; DETECTOR itself is updated if not given.
     """
@@ -39,10 +45,10 @@ def calibrate(
         warn_of_tuned_images,
     )
     from synood.cli.outputs import check_detector_directory, check_output_directory
+    from synood.detector.conformal import check_enough, images_needed
     from synood.images.sources import find_images
-    from synood.metrics import checked_rate
 
-    checked_rate(tpr)
+    images_needed(tpr)  # refuses what is no fraction
     check_fraction(max_bad)
     if out is not None:
         check_detector_directory(out, overwrite)
@@ -50,11 +56,12 @@ def calibrate(
         check_output_directory(detector, overwrite=True)
     index = find_images([id])
     loaded = load_detector(detector, device)
+    check_enough(len(index.records), tpr)  # before they are encoded
     warn_of_tuned_images(detector, index)
     with reporter() as progress:
         scored = score_images(loaded, index, "calibrate", progress, max_bad)
     warn_of_unreadable(scored.unreadable, "calibrate")
-    loaded = loaded.calibrate(scored.scores, tpr)
+    loaded = loaded.calibrate(scored.scores, tpr, per_class, scored.labels)
     loaded.save_pretrained(out or detector)
     deliver(detector_text(loaded))
     if loaded.calibration and loaded.calibration.warning:

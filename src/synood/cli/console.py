@@ -224,11 +224,17 @@ def predictions_text(predictions: Sequence[Prediction], form: Format, explain: b
     if form == "csv":
         return _csv(rows)
     verdicts = {True: "OOD", False: "in", None: "-"}
-    cells = [["score", "verdict", "nearest class", "image"]]
+    cells = [["verdict", "p-value", "score", "nearest class", "image"]]
     cells += [
-        ["-", "error", "", printable(p.error)]
+        ["error", "-", "-", "", printable(p.error)]
         if p.error
-        else [f"{p.score:.2f}", verdicts[p.is_ood], p.label, printable(predictions_path(p))]
+        else [
+            verdicts[p.is_ood],
+            "-" if p.p_value is None else f"{p.p_value:.4f}",
+            f"{p.score:.2f}",
+            p.label,
+            printable(predictions_path(p)),
+        ]
         for p in predictions
     ]
     return table_text(cells)
@@ -237,11 +243,12 @@ def predictions_text(predictions: Sequence[Prediction], form: Format, explain: b
 def _row(prediction: Prediction) -> dict[str, object]:
     """Return a verdict as JSON values; `error` is there where the image could not be read."""
     if prediction.error:
-        nothing = {"score": None, "is_ood": None, "label": None}
+        nothing = {"score": None, "p_value": None, "is_ood": None, "label": None}
         return {"path": predictions_path(prediction), **nothing, "error": prediction.error}
     return {
         "path": predictions_path(prediction),
         "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
+        "p_value": prediction.p_value,
         "is_ood": prediction.is_ood,
         "label": prediction.label,
     }
@@ -267,10 +274,13 @@ def detector_text(detector: OODDetector) -> str:
     elif found is None:
         threshold = f"threshold {detector.threshold:.2f}"
     else:
+        own = "" if found.groups is None else f" ({len(found.groups.own)} classes have their own)"
         threshold = (
-            f"threshold {detector.threshold:.2f} keeps {found.tpr_reached:.1%} of "
+            f"threshold {detector.threshold:.2f}{own} keeps {found.tpr_reached:.1%} of "
             f"{found.images} in-distribution images"
         )
+        if found.scores is not None:
+            threshold += f" and on average at least {100 * found.tpr_wanted:g} % of new ones"
     return f"{size}\n{threshold}\n"
 
 
@@ -283,7 +293,7 @@ def predictions_path(prediction: Prediction) -> str:
 
 def _csv(rows: Sequence[dict[str, object]]) -> str:
     text = io.StringIO()
-    columns = ["path", "score", "is_ood", "label", "error"]
+    columns = ["path", "score", "p_value", "is_ood", "label", "error"]
     more = [name for name in (rows[0] if rows else ()) if name not in columns]
     writer = csv.DictWriter(text, [*columns, *more], lineterminator="\n")
     writer.writeheader()

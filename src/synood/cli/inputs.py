@@ -139,11 +139,15 @@ def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIn
 
 @dataclass(frozen=True)
 class Scored:
-    """The readable images of an index, their scores (N,), and why others are unreadable."""
+    """The readable images of an index, their scores (N,), and why others are unreadable.
+
+    `labels` (N,) are the predicted classes.
+    """
 
     index: ImageIndex
     scores: NDArray[np.float32]
     unreadable: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
 
 def score_images(
@@ -160,8 +164,9 @@ def score_images(
         pairs = zip(index.records, found, strict=True)
         kept = [record for record, prediction in pairs if not prediction.error]
         index = replace(index, records=tuple(kept))
-    scores = [prediction.score for prediction in found if not prediction.error]
-    return Scored(index, np.array(scores, np.float32), unreadable)
+    good = [prediction for prediction in found if not prediction.error]
+    scores = np.array([prediction.score for prediction in good], np.float32)
+    return Scored(index, scores, unreadable, tuple(prediction.label for prediction in good))
 
 
 def check_fraction(max_bad: float) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
-from synood.cli.console import Format, deliver, deliver_data, predictions_text, reporter
+from synood.cli.console import (
+    Format,
+    deliver,
+    deliver_data,
+    predictions_text,
+    reporter,
+    warn,
+)
 from synood.cli.exits import DONE, OOD_FOUND
 from synood.cli.options import LOCAL, Device, ExecutorOptions, Flag, MovedModels, Overwrite
 from synood.errors import InputError
@@ -20,13 +27,16 @@ def score(
     overwrite: Overwrite = False,
     fail_on_ood: Flag = False,
     explain: Flag = False,
+    fdr: float | None = None,
     models: MovedModels = None,
     device: Device = "auto",
     executor: ExecutorOptions = LOCAL,
 ) -> int:
     """Score images: the higher, the more surely one of the classes.
 
-    The score is the log odds of the classes against the negative labels.
+    The score is the log odds of the classes against the negative labels; an image below the \
+threshold is out-of-distribution (OOD). The p-value is the fraction of in-distribution images that \
+score no higher.
 
     Every image has a row; an unreadable one has its error instead of a score, and the exit code \
 is then 2, or 3 if --fail-on-ood is given and another image is out-of-distribution.
@@ -46,9 +56,13 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
         Exit with 3 if an image is out-of-distribution.
     explain
         Add what each image is nearest to (see `synood explain`) as columns of JSONL or CSV.
+    fdr
+        Verdicts that hold for all images together: of those called OOD, at most this fraction is \
+in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     """
     from synood.cli.inputs import load_detector, warn_of_photographs
     from synood.cli.outputs import check_output_file
+    from synood.detector.discoveries import check_rate, with_rate
     from synood.images.listing import listed_images
     from synood.pipeline.scoring import predict_index
 
@@ -59,10 +73,15 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
     index = listed_images(images)
     loaded = load_detector(detector, device, models)
     warn_of_photographs(loaded, index)
-    if fail_on_ood and loaded.threshold is None:
+    calibration = None if fdr is None else check_rate(loaded.calibration, fdr, str(detector))
+    if fail_on_ood and calibration is None and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     with executor.opened() as workers, reporter() as progress:
         predictions = predict_index(loaded, index, workers, partial(progress, "score"), explain)
+    if fdr is not None and calibration is not None:
+        predictions, remark = with_rate(predictions, calibration, fdr)
+        if remark:
+            warn(remark)
     text = predictions_text(predictions, format, explain)
     if format == "table" and out is None:
         deliver(text)

@@ -103,9 +103,20 @@ def _threshold(detector: OODDetector) -> str:
     found = detector.calibration
     if found is None:
         return f"{text} It was set by hand."
+    if found.groups is not None:
+        text = (
+            "An image is out-of-distribution when its score is below the threshold of its "
+            f"predicted class; {len(found.groups.own)} classes have one of their own, the others "
+            "have one together."
+        )
     text += (
         f" It was calibrated on {found.images} in-distribution images, of which it keeps "
-        f"{found.tpr_reached:.1%} (wanted: {found.tpr_wanted:.1%}; 95 % interval for new images "
-        f"of the same kind: {found.tpr_low:.1%} to {found.tpr_high:.1%})."
+        f"{found.tpr_reached:.1%} (wanted of new images, on average: {found.tpr_wanted:.1%}; 95 % "
+        f"interval for this calibration: {found.tpr_low:.1%} to {found.tpr_high:.1%})."
     )
+    if found.scores is not None:
+        text += (
+            " `p_value` is the part of in-distribution images that score no higher than an image; "
+            "small is out-of-distribution."
+        )
     return f"{text}\n\nWarning: {found.warning}." if found.warning else text

@@ -27,6 +27,15 @@ def as_scores(values: object) -> NDArray[Any] | None:
     return array if array.ndim == 1 and array.dtype.kind in "fiu" else None
 
 
+def class_rows(labels: Sequence[str], class_names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the row of each label (N,) among the class names; others are an `InputError`."""
+    rows = {name: row for row, name in enumerate(class_names)}
+    unknown = next((label for label in labels if label not in rows), None)
+    if unknown is not None:
+        raise InputError(f"labels: {unknown!r} is none of the detector's {len(rows)} classes")
+    return np.array([rows[label] for label in labels], np.int64)
+
+
 def readable(row: NDArray[np.float32] | Unreadable) -> NDArray[np.float32]:
     """Return a feature; raise the reason of an image that cannot be read."""
     if isinstance(row, Unreadable):

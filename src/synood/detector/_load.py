@@ -31,6 +31,7 @@ CONFIG, MODEL, NEGATIVES, CARD = "config.json", "model.safetensors", "negatives.
 HASHED = (MODEL, NEGATIVES, CARD)
 SMALL = 2**24  # bytes: of a card, and of a safetensors header
 PROJECTION = "projection."  # start of the names of the projection's arrays
+CALIBRATION = "calibration."  # start of the names of the arrays of calibration images
 _NUMBER, _NONE = (float, int), type(None)
 _BACKBONE: _Kinds = {"bundle": str, "fingerprint": str, "path": (str, _NONE)}
 _SCORE: _Kinds = {"temperature": _NUMBER, "groups": int, "seed": int}
@@ -43,6 +44,7 @@ _CALIBRATION: _Kinds = {
     "tpr_high": _NUMBER,
     "warning": (str, _NONE),
 }
+_KEPT: _Kinds = {"scores": bool, "per_class": bool}  # which arrays of calibration images there are
 _FIELDS: _Kinds = {
     "synood": str,
     "recipe": str,
@@ -107,6 +109,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     for key, kind in _FIELDS.items():
         if key not in config or not isinstance(config[key], kind):
             raise CheckpointError(f"{path}: `{key}` is missing or of the wrong kind")
+    if config["calibration"] is not None:
+        kinds = _CALIBRATION if config["schema"] == SHARES else _CALIBRATION | _KEPT
+        _checked(config["calibration"], kinds, path)
     for key in ("class_names", "notes"):
         if not all(isinstance(entry, str) for entry in config[key]):
             raise CheckpointError(f"{path}: `{key}` must hold texts")
@@ -164,7 +169,15 @@ def _model_bytes(config: Mapping[str, Any]) -> int:
     dim: int = config["dim"]
     negatives: int = config["negatives"]
     rows = len(config["class_names"]) + negatives + dim + 3  # names, negatives, the projection
-    return 4 * dim * rows + 8 * negatives + SMALL
+    images = _calibration_images(config)
+    return 4 * dim * rows + 8 * negatives + 12 * images + SMALL
+
+
+def _calibration_images(config: Mapping[str, Any]) -> int:
+    """Return of how many calibration images there are scores."""
+    found = config["calibration"] or {}
+    images: int = found["images"] if found.get("scores") else 0
+    return images
 
 
 def _read_checked(directory: Path, name: str, expected: object, limit: int) -> bytes:
@@ -203,6 +216,10 @@ def _check_shapes(
             expected[PROJECTION + name] = ((dim,), "float32")
         expected[PROJECTION + "weight"] = ((dim, dim), "float32")
         expected[PROJECTION + "eps"] = ((1,), "float64")
+    if images := _calibration_images(config):
+        expected[CALIBRATION + "scores"] = ((images,), "float32")
+        if config["calibration"]["per_class"]:
+            expected[CALIBRATION + "labels"] = ((images,), "int64")
     unknown = sorted(set(tensors) - set(expected))
     if unknown:
         raise CheckpointError(f"{path}: holds {unknown[0]!r}, which config.json does not announce")
@@ -216,7 +233,7 @@ def _check_shapes(
 def _arguments(
     config: Mapping[str, Any], prompts: list[str], tensors: dict[str, NDArray[Any]], path: Path
 ) -> dict[str, Any]:
-    found, projection = config["calibration"], None
+    projection = None
     if config["projection"]:
         from synood.tuning.projection import Projection
 
@@ -235,15 +252,25 @@ def _arguments(
         "projection": projection,
         "settings": ScoreSettings(**_checked(config["score"], _SCORE, path)),
         "threshold": config["threshold"],
-        "calibration": found and _checked(found, _CALIBRATION, path),
+        "calibration": config["calibration"],
         "tuned_rows": tuple(tensors["tuned_rows"].tolist()),
         "recipe": config["recipe"],
         "notes": tuple(config["notes"]),
     }
     if config["schema"] == SHARES:
         arguments = converted(arguments, path)
-    found = arguments["calibration"]
-    return {**arguments, "calibration": found and Calibration(**found)}
+    return {**arguments, "calibration": _calibration(arguments["calibration"], tensors)}
+
+
+def _calibration(
+    found: dict[str, Any] | None, tensors: Mapping[str, NDArray[Any]]
+) -> Calibration | None:
+    """Return the record with the arrays that it announces."""
+    if found is None:
+        return None
+    plain = {name: value for name, value in found.items() if name not in _KEPT}
+    scores, labels = (tensors.get(CALIBRATION + name) for name in ("scores", "labels"))
+    return Calibration(**plain, scores=scores, labels=labels)
 
 
 def _checked(values: Mapping[str, Any], kinds: _Kinds, path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import synood
 from synood.detector._card import detector_card
 from synood.detector._load import (
+    CALIBRATION,
     CARD,
     CONFIG,
     FORMAT,
@@ -73,7 +74,7 @@ def _config(detector: OODDetector, files: Mapping[str, str]) -> dict[str, Any]:
         "tuned_negatives": len(detector.tuned_rows),
         "projection": detector.projection is not None,
         "threshold": detector.threshold,
-        "calibration": None if found is None else asdict(found),
+        "calibration": None if found is None else found.to_json(),
         "files": dict(files),
     }
 
@@ -89,6 +90,11 @@ def _tensors_to_bytes(detector: OODDetector) -> bytes:
     if detector.projection is not None:
         for name, tensor in detector.projection.to_tensors().items():
             tensors[PROJECTION + name] = tensor
+    found = detector.calibration
+    if found is not None and found.scores is not None:
+        tensors[CALIBRATION + "scores"] = found.scores
+        if found.labels is not None:
+            tensors[CALIBRATION + "labels"] = found.labels
     # No metadata: safetensors writes it in an order that changes from run to run.
     data: bytes = save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
     return data

@@ -24,7 +24,7 @@ def describe(detector: OODDetector) -> dict[str, Any]:
     `encoder.present` is whether the encoder's files are on this machine; their hashes are compared
     when the first image is scored.
     """
-    calibration = detector.calibration and asdict(detector.calibration)
+    calibration = detector.calibration and detector.calibration.to_json()
     prompts = detector.negative_prompts
     return {
         "recipe": detector.recipe,

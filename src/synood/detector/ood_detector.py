@@ -13,7 +13,7 @@ import numpy as np
 
 from synood import scores
 from synood.arrays import to_numpy
-from synood.detector._checks import as_scores, check_features, readable
+from synood.detector._checks import as_scores, check_features, class_rows, readable
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
 from synood.detector.backbone import Backbone
@@ -57,6 +57,9 @@ class Prediction:
     `label` is the nearest class, whether the image is in-distribution or not. Of several images,
     one that could not be read has the reason in `error`; its `score` is then not a number. `why`
     says what the image is nearest to.
+    `p_value` is the part of in-distribution images, this one included, that score no higher: of
+    new in-distribution images at most the fraction a has one of a or less. None where the detector
+    keeps no calibration scores.
     """
 
     score: float
@@ -65,6 +68,7 @@ class Prediction:
     path: Path | None = None
     error: str | None = None
     why: Explanation | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,6 +111,9 @@ class OODDetector:
             raise InputError("detector: class and negative features differ in length")
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise InputError(f"detector: threshold {self.threshold} is not a number")
+        found = None if self.calibration is None else self.calibration.labels
+        if found is not None and found.max(initial=0) >= len(self.class_names):
+            raise InputError("detector: calibration labels must be rows of its classes")
         rows = self.tuned_rows
         if list(rows) != sorted(set(rows) & set(range(len(self.negative_prompts)))):
             raise InputError("detector: tuned_rows must be ascending rows of negative_features")
@@ -330,18 +337,51 @@ class OODDetector:
             for scored, why, path in zip(found, reasons, paths or [None] * len(found), strict=True)
         ]
 
-    def calibrate(self, images: Images | ArrayLike, tpr: float = 0.95) -> OODDetector:
-        """Return this detector with the threshold that keeps at least the fraction `tpr`.
+    def calibrate(
+        self,
+        images: Images | ArrayLike,
+        tpr: float = 0.95,
+        per_class: bool = False,
+        labels: Sequence[str] | None = None,
+    ) -> OODDetector:
+        """Return this detector with the threshold that keeps at least `tpr` of new images.
 
+        That holds on average, for any number of images, if new ones are of the same kind as these.
         Give in-distribution images (or their scores) that were not used to make the detector; the
-        new detector's `calibration` says how many there were and how certain the fraction is.
+        new detector's `calibration` says how many there were and how certain the fraction is. With
+        `per_class`, every predicted class that has enough images has a threshold of its own, and
+        the others have one together; beside scores this needs the `labels` predicted with them.
+        Raises `InputError` for too few images, saying how many are needed.
 
         >>> detector.calibrate("validation/", tpr=0.95).threshold  # doctest: +SKIP
         0.92
         """
         values = as_scores(images)
-        found = calibrate_threshold(self.score(images) if values is None else values, tpr)  # type: ignore[arg-type]
-        return replace(self, threshold=found.threshold, calibration=found)
+        if values is None:
+            found = [*self.iter_predict(images)]  # type: ignore[arg-type]
+            values = np.array([one.score for one in found], np.float32)
+            labels = [one.label for one in found]
+        elif per_class and labels is None:
+            raise InputError("calibration: per_class needs the predicted labels beside scores")
+        rows = class_rows(labels, self.class_names) if per_class and labels is not None else None
+        calibration = calibrate_threshold(values, tpr, rows)
+        return replace(self, threshold=calibration.threshold, calibration=calibration)
+
+    def p_values(
+        self, scores: ArrayLike, labels: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the p-values of scores (N,): the part of in-distribution images below each.
+
+        Small is out-of-distribution: of new in-distribution images at most the fraction a has a
+        p-value of a or less. `labels` (N,) are the predicted classes, needed only by a detector
+        that was calibrated `per_class`. Raises `InputError` without calibration scores.
+
+        >>> detector.p_values(detector.score("holiday/"))  # doctest: +SKIP
+        """
+        if self.calibration is None:
+            raise InputError("detector: p-values need in-distribution images: see `calibrate`")
+        rows = None if labels is None else class_rows(labels, self.class_names)
+        return self.calibration.p_values(scores, rows)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the detector as a directory of safetensors, JSON and text, whole or not at all.
@@ -398,8 +438,12 @@ class OODDetector:
         return [Explanation(classes, negatives) for classes, negatives in found]
 
     def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
-        is_ood = None if self.threshold is None else score < self.threshold
-        return Prediction(score, is_ood, self.class_names[row], path)
+        found, threshold = self.calibration, self.threshold
+        if found is not None and threshold == found.threshold:  # and was not set by hand since
+            threshold = found.threshold_of(row)
+        is_ood = None if threshold is None else score < threshold
+        p_value = None if found is None else found.p_value(score, row)
+        return Prediction(score, is_ood, self.class_names[row], path, p_value=p_value)
 
     def _projected(self, features: ArrayLike) -> NDArray[np.float32]:
         """Return image features (N, D) as they are compared with texts."""

@@ -155,14 +155,18 @@ def test_the_saved_detectors_surest_mistakes_are_shown(finished, bundle):
         highest = max(found, key=lambda one: one.score)
         block = html[html.index(f"<h3>{item.name.replace('-', ' ')}\n") :]
         first = block[block.index("<li>") : block.index("</li>")]
-        assert f"{highest.score:.4f}" in first
+        assert shown(highest.score) in first
         assert highest.path.name in first
         assert highest.label in first
         wrong = sum(one.score >= detector.threshold for one in found)
         assert f"{wrong} of 10 accepted" in block[: block.index("<ul")]
     lowest = min(detector.predict(suite.one("test").path), key=lambda one: one.score)
     block = html[html.index("<h3>In-distribution images with the lowest scores") :]
-    assert f"{lowest.score:.4f}" in block[: block.index("</li>")]
+    assert shown(lowest.score) in block[: block.index("</li>")]
+
+
+def shown(score):
+    return f"{score:.2f}".replace("-", "−")
 
 
 def test_progress_names_the_stages_in_their_order_and_each_is_finished(finished):

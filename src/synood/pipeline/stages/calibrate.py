@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from synood.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,7 +26,14 @@ def calibrate(
     workspace: Workspace,
 ) -> OODDetector:
     """Set the threshold from in-distribution images, and say so where it cannot be trusted."""
-    detector = detector.calibrate(detector.score_features(features), recipe.calibration.tpr)
+    try:
+        detector = detector.calibrate(detector.score_features(features), recipe.calibration.tpr)
+    except InputError as error:
+        workspace.notify(
+            "calibrate",
+            f"no threshold is set ({error}); set one with `synood calibrate` and other images",
+        )
+        return detector
     if any(image.teaches_its_class for image in images):
         workspace.notify(
             "calibrate",
