@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bundling import CLASSES
+from bundling import CLASSES, tiny_bundle
 from html_page import Page
 from small_run import QUICK
 from synood import OODDetector
@@ -306,3 +306,23 @@ def test_an_evaluation_that_was_altered_is_refused(measured, refused, tmp_path, 
     data["run"] |= change
     (tmp_path / "altered.json").write_text(json.dumps(data))
     assert sentence in refused("report", tmp_path / "altered.json")
+
+
+def test_shuffled_images_are_shown_for_what_they_are(done, images, others, tmp_path):
+    bundle = tiny_bundle(tmp_path / "bundle")  # without an in-painting model
+    fit = ("fit", images, "--models", bundle, "--out", tmp_path / "run")
+    done(*fit, "--set", "select.per_class=2", "mining.share=0.5")
+    known = ("--id", others, "--ood", f"far={images}")
+    done("evaluate", tmp_path / "run" / "detector", *known)
+    done("report", tmp_path / "run")
+    page = Page((tmp_path / "run" / "evaluation.html").read_text())
+    assert "each is its source cut into pieces and shuffled" in page.text
+    assert "The prompt names the surroundings" not in page.text
+
+
+def test_a_group_of_one_set_has_no_average_of_its_own(done, detector, images, others):
+    words = ("--id", images, "--ood", f"far={others}", "--near-ood", f"close={images / 'cat'}")
+    printed = done("evaluate", detector, *words).out
+    head = printed[printed.index("AUROC") : printed.index("FPR95")].split()
+    assert "average" in head
+    assert "avg." not in head

@@ -34,6 +34,7 @@ FINDINGS = 12  # shown at once, the others behind a fold
 _STOPS = {
     "rounds": "all rounds done",
     "target": "target energy reached",
+    "jigsaw": "pieces shuffled",
 }
 _ELSEWHERE = {"title", "asks", "titles", "table", "notes", "remarks", "shown"}  # on the page
 _KINDS = {b"\x89PNG": "png", b"RIFF": "webp", b"<svg": "svg+xml"}
@@ -53,7 +54,8 @@ class Distribution:
 class ShownPair:
     """An in-distribution image and its synthetic image, both as PNG or WebP bytes.
 
-    `source_energy` and `energies` (one per round) are energies: higher is more OOD.
+    `source_energy` and `energies` (one per round) are energies: higher is more OOD. An image that
+    was not painted has no rounds and no prompt.
     """
 
     source: bytes
@@ -207,6 +209,7 @@ def _plain(value: object) -> str:
 
 def _pair(pair: ShownPair) -> dict[str, object]:
     path = ", ".join(f"{energy:.1f}" for energy in pair.energies)
+    last = pair.energies[-1] if pair.energies else pair.source_energy
     label = f"Energy of the source {pair.source_energy:.1f}, then round by round {path}"
     return {
         "source": data_uri(pair.source),
@@ -215,9 +218,10 @@ def _pair(pair: ShownPair) -> dict[str, object]:
         "prompt": pair.prompt,
         "negative_label": pair.negative_label,
         "before": f"{pair.source_energy:.1f}".replace("-", "−"),
-        "after": f"{pair.energies[-1]:.1f}".replace("-", "−"),
+        "after": f"{last:.1f}".replace("-", "−"),
         "path": svg.energy_path(pair.source_energy, pair.energies, label),
         "stop": _STOPS.get(pair.stop, pair.stop),
+        "rounds": len(pair.energies),
     }
 
 

@@ -210,9 +210,13 @@ class MethodGroup:
 
 
 def shown_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """Return the columns; a group's average is left out if there is no other group."""
+    """Return the columns; a group's average is left out if it has one set, or is the only group."""
     everything, *others = columns(rows)
-    return (everything, *(c for c in others if not c.is_average or c.sets != everything.sets))
+
+    def says_more(column: Column) -> bool:
+        return len(column.sets) > 1 and column.sets != everything.sets
+
+    return (everything, *(c for c in others if not c.is_average or says_more(c)))
 
 
 def groups(
