@@ -115,6 +115,29 @@ class ScoreSettings:
 
 
 @dataclass(frozen=True)
+class EvidenceSettings:
+    """How text and images are weighed against each other: all of it [ours], docs/plus.md.
+
+    Each kind of evidence is standardised by in-distribution images that it has not learned from,
+    then they are added with these weights. Without weight on any evidence from images the score is
+    the text's alone: the log odds of equation 2.
+    """
+
+    text: float = 1.0  # equation 2 with the tuned projection and negatives
+    distance: float = 0.0  # Mahalanobis++ distance to the nearest class
+    neighbour: float = 0.0  # cosine with the nearest training image
+    head: float = 0.0  # largest logit of a linear head; only where there are two classes or more
+    head_penalty: float = 1e-2  # half of it times the squared weights is added to the head's loss
+    folds: int = 5  # of the images, for values of an image from evidence that has not seen it
+    per_class: int = 200  # images of each class it learns from, evenly spaced
+
+    @property
+    def from_images(self) -> bool:
+        """Whether any evidence from images has weight."""
+        return max(self.distance, self.neighbour, self.head) > 0
+
+
+@dataclass(frozen=True)
 class ProbeSettings:
     """The linear classifier that stands in where the bundle has none for the user's classes."""
 
@@ -142,5 +165,6 @@ class Recipe:
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     negatives: NegativeSettings = field(default_factory=NegativeSettings)
     score: ScoreSettings = field(default_factory=ScoreSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)

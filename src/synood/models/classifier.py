@@ -213,7 +213,7 @@ def train_probe(
     strength = _USUAL_STRENGTH
     if held_out.any():
         strength = _best_strength(x, y, torch.from_numpy(held_out), len(class_names))
-    weight, bias = _fit_linear(x, y, len(class_names), strength)
+    weight, bias = fit_linear(x, y, len(class_names), strength)
     return ProbeClassifier(encoder, weight.numpy(), bias.numpy(), class_names)
 
 
@@ -246,14 +246,18 @@ def _held_out(labels: Tensor, seed: int) -> NDArray[np.bool_]:
 def _best_strength(x: Tensor, y: Tensor, held_out: Tensor, classes: int) -> float:
     losses = {}
     for strength in _STRENGTHS:
-        weight, bias = _fit_linear(x[~held_out], y[~held_out], classes, strength)
+        weight, bias = fit_linear(x[~held_out], y[~held_out], classes, strength)
         logits = x[held_out] @ weight.T.double() + bias.double()
         losses[strength] = float(F.cross_entropy(logits, y[held_out]))
     return min(losses, key=lambda strength: losses[strength])
 
 
-def _fit_linear(x: Tensor, y: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor]:
-    """Minimise mean cross-entropy + strength / 2 * |W|^2 in double precision, from zero."""
+def fit_linear(x: Tensor, y: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor]:
+    """Fit a linear layer: minimise mean cross-entropy + strength / 2 * |W|^2, from zero.
+
+    `x` (N, D) in double precision and `y` (N,) below `classes`; returns weight (C, D) and bias (C,)
+    in single precision.
+    """
     weight = torch.zeros(classes, x.shape[1], dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(classes, dtype=x.dtype, requires_grad=True)
     search = torch.optim.LBFGS(

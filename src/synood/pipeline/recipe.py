@@ -15,6 +15,7 @@ from synood.errors import InputError
 from synood.files import read_text, to_toml
 from synood.settings import (
     DescribeSettings,
+    EvidenceSettings,
     GuidanceSettings,
     MiningSettings,
     NegativeSettings,
@@ -52,6 +53,7 @@ RECIPES: dict[str, Recipe] = {
             epochs=6,
             weight_decay=1e-2,
         ),
+        evidence=EvidenceSettings(text=0.5, distance=0.5, neighbour=0.5, head=1.0),
     ),
 }
 
@@ -99,6 +101,13 @@ _LIMITS: dict[str, _Check] = {
     "score.temperature": _POSITIVE,
     "score.groups": _COUNT,
     "score.seed": _NOT_NEGATIVE,
+    "evidence.text": _NOT_NEGATIVE,
+    "evidence.distance": _NOT_NEGATIVE,
+    "evidence.neighbour": _NOT_NEGATIVE,
+    "evidence.head": _NOT_NEGATIVE,
+    "evidence.head_penalty": _POSITIVE,
+    "evidence.folds": (lambda value: value >= 2, "at least 2"),
+    "evidence.per_class": _COUNT,
     "probe.per_class": _COUNT,
     "calibration.tpr": (_OPEN_SHARE[0], "between 0 and 1 (0.95, not 95)"),
     "calibration.per_class": _COUNT,
