@@ -14,6 +14,8 @@ from synood.features.unreadable import Unreadable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from synood.detector.evidence import ImageEvidence
+
 
 def as_scores(values: object) -> NDArray[Any] | None:
     """Return `values` as an array when they are scores - a line of numbers - and not images."""
@@ -52,3 +54,16 @@ def check_features(kind: str, features: Any, rows: int) -> None:  # noqa: ANN401
     in_range = np.abs(features).max() <= 1.001  # no for NaN, and before squares that overflow
     if not in_range or not np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3):
         raise InputError(f"detector: {kind} features must have unit length")
+
+
+def check_evidence(
+    evidence: ImageEvidence, class_features: NDArray[np.float32], negatives: int
+) -> None:
+    """Refuse image evidence of other classes or features than the detector's."""
+    if evidence.centres.shape != class_features.shape:
+        raise InputError(
+            f"detector: image evidence of shape {evidence.centres.shape} does not fit class "
+            f"features of shape {class_features.shape}"
+        )
+    if evidence.uses_text and negatives == 0:
+        raise InputError("detector: image evidence weighs texts, but there are no negatives")

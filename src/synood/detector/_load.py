@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import synood
 from synood.artifacts import artifact_at, mistaken_for
 from synood.detector._earlier import converted
+from synood.detector._evidence_files import (
+    check_evidence_config,
+    evidence_bytes,
+    evidence_shapes,
+    read_evidence,
+)
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration
 from synood.errors import CheckpointError, InputError
@@ -112,6 +118,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if config["calibration"] is not None:
         kinds = _CALIBRATION if config["schema"] == SHARES else _CALIBRATION | _KEPT
         _checked(config["calibration"], kinds, path)
+    check_evidence_config(config, path)
     for key in ("class_names", "notes"):
         if not all(isinstance(entry, str) for entry in config[key]):
             raise CheckpointError(f"{path}: `{key}` must hold texts")
@@ -170,7 +177,7 @@ def _model_bytes(config: Mapping[str, Any]) -> int:
     negatives: int = config["negatives"]
     rows = len(config["class_names"]) + negatives + dim + 3  # names, negatives, the projection
     images = _calibration_images(config)
-    return 4 * dim * rows + 8 * negatives + 12 * images + SMALL
+    return 4 * dim * rows + 8 * negatives + 12 * images + evidence_bytes(config) + SMALL
 
 
 def _calibration_images(config: Mapping[str, Any]) -> int:
@@ -220,6 +227,7 @@ def _check_shapes(
         expected[CALIBRATION + "scores"] = ((images,), "float32")
         if config["calibration"]["per_class"]:
             expected[CALIBRATION + "labels"] = ((images,), "int64")
+    expected |= evidence_shapes(config)
     unknown = sorted(set(tensors) - set(expected))
     if unknown:
         raise CheckpointError(f"{path}: holds {unknown[0]!r}, which config.json does not announce")
@@ -256,6 +264,7 @@ def _arguments(
         "tuned_rows": tuple(tensors["tuned_rows"].tolist()),
         "recipe": config["recipe"],
         "notes": tuple(config["notes"]),
+        "image_evidence": read_evidence(config, tensors, path.with_name(MODEL)),
     }
     if config["schema"] == SHARES:
         arguments = converted(arguments, path)

@@ -10,6 +10,7 @@ import numpy as np
 
 import synood
 from synood.detector._card import detector_card
+from synood.detector._evidence_files import evidence_config, evidence_to_tensors
 from synood.detector._load import (
     CALIBRATION,
     CARD,
@@ -73,6 +74,7 @@ def _config(detector: OODDetector, files: Mapping[str, str]) -> dict[str, Any]:
         "negatives": len(detector.negative_prompts),
         "tuned_negatives": len(detector.tuned_rows),
         "projection": detector.projection is not None,
+        "image_evidence": evidence_config(detector.image_evidence),
         "threshold": detector.threshold,
         "calibration": None if found is None else found.to_json(),
         "files": dict(files),
@@ -95,6 +97,7 @@ def _tensors_to_bytes(detector: OODDetector) -> bytes:
         tensors[CALIBRATION + "scores"] = found.scores
         if found.labels is not None:
             tensors[CALIBRATION + "labels"] = found.labels
+    tensors |= evidence_to_tensors(detector.image_evidence)
     # No metadata: safetensors writes it in an order that changes from run to run.
     data: bytes = save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
     return data

@@ -76,6 +76,8 @@ class ImageEvidence:
     fused: Floats
 
     def __post_init__(self) -> None:
+        if self.centres.ndim != 2:
+            raise InputError(f"image evidence: centres should be (C, D), not {self.centres.shape}")
         n_classes, dim = self.centres.shape
         expected = tensor_shapes(n_classes, dim, len(self.neighbours), len(self.head_bias))
         for name, (shape, kind) in expected.items():
@@ -173,6 +175,17 @@ class ImageEvidence:
         logits: Floats = rows @ self.head_weight.T + self.head_bias
         return logits
 
+    def labels(self, features: ArrayLike, text: ArrayLike | None = None) -> NDArray[np.int64]:
+        """Return each image's most probable class (N,).
+
+        `text` (N, C) are the cosines of the images with the class names, where they count.
+        """
+        found = self.class_scores(features)
+        if text is not None:
+            found = standardised(found) + standardised(np.asarray(text, np.float64))
+        nearest: NDArray[np.int64] = found.argmax(axis=1)
+        return nearest
+
     def class_scores(self, features: ArrayLike) -> Doubles:
         """Return log probabilities of the classes (N, C): of the head, or by the distances.
 
@@ -232,4 +245,11 @@ def log_softmax(logits: ArrayLike) -> Doubles:
     rows = np.asarray(logits, np.float64)
     shifted = rows - rows.max(axis=1, keepdims=True)
     result: Doubles = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def standardised(values: Doubles) -> Doubles:
+    """Bring each row of values of classes to mean 0 and deviation 1."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    result: Doubles = centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-12)
     return result

@@ -13,7 +13,13 @@ import numpy as np
 
 from synood import scores
 from synood.arrays import to_numpy
-from synood.detector._checks import as_scores, check_features, class_rows, readable
+from synood.detector._checks import (
+    as_scores,
+    check_evidence,
+    check_features,
+    class_rows,
+    readable,
+)
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
 from synood.detector.backbone import Backbone
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from synood.detector.evidence import ImageEvidence
     from synood.executor import Executor
     from synood.images.inputs import Images
     from synood.images.sources import ImageIndex
@@ -78,8 +85,9 @@ class OODDetector:
     A score is the log odds of that share, so that it never saturates: 0 is as much on the classes
     as on the negative labels, and `synood.scores.share` gives the share in [0, 1] back.
     `class_features` (C, D) and `negative_features` (M, D) are text features, float32 and of unit
-    length; `tuned_rows` are the rows of `negative_features` that were tuned. `encoder` is an
-    encoder, or the `Backbone` that records one and loads it when it is needed. `notes` are
+    length; `tuned_rows` are the rows of `negative_features` that were tuned. With `image_evidence`
+    the score, log odds as well, also weighs what the images of the classes look like. `encoder` is
+    an encoder, or the `Backbone` that records one and loads it when it is needed. `notes` are
     sentences on how it was made, for the card.
 
     >>> from synood import OODDetector
@@ -101,6 +109,7 @@ class OODDetector:
     tuned_rows: tuple[int, ...] = ()
     recipe: str = "zero-shot"
     notes: tuple[str, ...] = ()
+    image_evidence: ImageEvidence | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", checked_class_names(self.class_names))
@@ -117,6 +126,8 @@ class OODDetector:
         rows = self.tuned_rows
         if list(rows) != sorted(set(rows) & set(range(len(self.negative_prompts)))):
             raise InputError("detector: tuned_rows must be ascending rows of negative_features")
+        if self.image_evidence is not None:
+            check_evidence(self.image_evidence, self.class_features, len(self.negative_prompts))
 
     @classmethod
     def from_classes(
@@ -275,7 +286,7 @@ class OODDetector:
 
         >>> detector.score_features(detector.embed("holiday/"))  # doctest: +SKIP
         """
-        return self._scorer.log_odds(self._projected(features))
+        return self._log_odds(features, self._projected(features))
 
     def predict(self, images: Images) -> list[Prediction]:
         """Score images and say for each whether it is out-of-distribution, its class, and why.
@@ -423,19 +434,41 @@ class OODDetector:
 
     def _scored(self, features: Sequence[NDArray[np.float32]]) -> list[tuple[float, int]]:
         """Return each feature's score and the row of its nearest class."""
-        rows = self._projected(np.stack(features))
-        nearest = scores.cosine_similarity(rows, self.class_features).argmax(axis=1)
-        return [*zip(self._scorer.log_odds(rows).tolist(), nearest.tolist(), strict=True)]
+        plain = np.stack(features)
+        rows = self._projected(plain)
+        found, nearest = self._log_odds(plain, rows), self._nearest(plain, rows)
+        return [*zip(found.tolist(), nearest.tolist(), strict=True)]
+
+    def _log_odds(self, features: ArrayLike, projected: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores of images from their features and these as texts are compared with."""
+        if self.image_evidence is None:
+            return self._scorer.log_odds(projected)
+        text = self._scorer.log_odds(projected) if self.image_evidence.uses_text else None
+        return self.image_evidence.scores(features, text)
+
+    def _nearest(self, features: ArrayLike, projected: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the row of each image's class: (N,)."""
+        cosines = scores.cosine_similarity(projected, self.class_features)
+        if self.image_evidence is None:
+            nearest: NDArray[np.int64] = cosines.argmax(axis=1)
+            return nearest
+        text = cosines if self.image_evidence.uses_text else None
+        return self.image_evidence.labels(features, text)
 
     def _explained(self, features: Sequence[NDArray[np.float32]]) -> list[Explanation]:
         """Return what each image is nearest to."""
-        rows = self._projected(np.stack(features))
+        plain = np.stack(features)
+        rows = self._projected(plain)
+        nearest: list[str | None] = [None] * len(rows)
+        if self.image_evidence is not None:
+            nearest = [self.class_names[row] for row in self.image_evidence.labels(plain)]
         found = zip(
             nearest_texts(rows, self.class_features, self.class_names),
             nearest_texts(rows, self.negative_features, self.negative_prompts),
+            nearest,
             strict=True,
         )
-        return [Explanation(classes, negatives) for classes, negatives in found]
+        return [Explanation(*parts) for parts in found]
 
     def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
         found, threshold = self.calibration, self.threshold
