@@ -110,7 +110,8 @@ def test_it_is_defined_for_every_shape_of_data(per_class, classes, dim):
     evidence, held_out = fit_evidence(features, labels, classes, settings=ALL)
     new = evidence.scores(images(50, classes, seed=4, dim=dim, spread=0.1)[0])
     other = evidence.scores(elsewhere(50, dim=dim))
-    assert np.isfinite(new).all() and np.isfinite(other).all()
+    assert np.isfinite(new).all()
+    assert np.isfinite(other).all()
     assert np.isfinite(held_out).all() == (per_class > 1)
     assert len(np.unique(new)) == len(new)  # nothing saturates
     assert ood_metrics(new, other).auroc > 0.9
@@ -144,7 +145,8 @@ def test_far_away_has_no_bound():
     nearer = [unit(features[:1] + step * towards) for step in (0, 3, 6)]
     found = [float(evidence.scores(row)[0]) for row in nearer]
     assert found[0] > found[1] > found[2]
-    assert evidence.head_bias.shape == (0,) and evidence.weights[3] == 0
+    assert evidence.head_bias.shape == (0,)
+    assert evidence.weights[3] == 0
 
 
 def test_an_image_does_not_depend_on_the_others():
