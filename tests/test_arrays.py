@@ -111,7 +111,7 @@ def test_scores_take_every_kind_of_array(kind):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "array"])
 def test_thresholds_assignments_and_projections_take_every_kind_of_array(kind):
     rows, numbers = KINDS[kind](ROWS), KINDS[kind](NUMBERS)
-    assert calibrate_threshold(numbers) == calibrate_threshold(NUMBERS)
+    assert calibrate_threshold(numbers, 0.5) == calibrate_threshold(NUMBERS, 0.5)
     assert nearest_negative(rows, rows).tolist() == nearest_negative(ROWS, ROWS).tolist()
     zero, one = np.zeros(3, np.float32), np.ones(3, np.float32)
     projection = Projection(np.eye(3, dtype=np.float32), zero, one, zero, 1e-5)
