@@ -278,6 +278,7 @@ def test_the_page_of_an_evaluation_needs_nothing_but_its_file(measured, done, im
     results, _ = measured("--baselines", "--train", images)
     moved = shutil.move(tmp_path / "measured.json", tmp_path / "moved.json")
     done("report", moved)
+    assert "are in moved.json next to it" in Page((tmp_path / "moved.html").read_text()).text
     page = Page((tmp_path / "moved.html").read_text())
     assert "keeps 53.3 %" in page.text
     charts = [chart["aria-label"] for chart in page.all("svg")]
@@ -326,3 +327,23 @@ def test_a_group_of_one_set_has_no_average_of_its_own(done, detector, images, ot
     head = printed[printed.index("AUROC") : printed.index("FPR95")].split()
     assert "average" in head
     assert "avg." not in head
+
+
+def test_sets_are_listed_as_score_lists_them(done, detector, images, others, tmp_path):
+    whole, out = tmp_path / "whole.json", tmp_path / "listed.json"
+    done("evaluate", detector, "--id", images, "--ood", f"far={others}", "--out", whole)
+    (tmp_path / "far.txt").write_text("".join(f"{path}\n" for path in sorted(others.iterdir())))
+    words = ("--id", f"{images}/**/*.png", "--ood", f"far={tmp_path / 'far.txt'}", "--out", out)
+    done("evaluate", detector, *words)
+    assert read_results(out).rows == read_results(whole).rows
+
+
+def test_a_run_with_the_results_of_benchmarks_has_a_page_of_one(done, refused, measured, tmp_path):
+    measured()
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(tmp_path / "measured.json", run / "results-mini.json")
+    assert done("report", run).out == f"{run / 'results-mini.html'}\n"
+    shutil.copy(tmp_path / "measured.json", run / "results-openood.json")
+    line = refused("report", run)
+    assert "results-mini.json, results-openood.json; name one" in line

@@ -66,9 +66,10 @@ measured ones.
     others
         More detectors to measure on the same images; NAME=DETECTOR names one in the tables.
     id
-        In-distribution images that the detector was not made from: a folder, list file or pattern.
+        In-distribution images that the detector was not made from: a folder, a list file (.txt) \
+or a quoted pattern.
     ood
-        OOD images as NAME=PATH; repeatable.
+        OOD images as NAME=PATH, PATH as for --id; repeatable.
     near_ood
         OOD images that resemble the classes, as NAME=PATH; averaged separately; repeatable.
     baselines

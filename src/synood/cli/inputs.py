@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +14,14 @@ from synood.errors import InputError
 from synood.features.unreadable import check_unreadable
 from synood.files import read_jsonl, sha256_bytes
 from synood.images.decoding import image_bytes
-from synood.images.sources import find_images, read_class_names
+from synood.images.listing import listed_images
+from synood.images.sources import read_class_names
 from synood.labels.checks import class_name_warnings
 from synood.models.device import pick_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -131,7 +132,7 @@ def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIn
             raise InputError(f"{text!r}: the tables have another meaning for {name!r}; rename it")
         if name in {known for known, _, _ in sets}:
             raise InputError(f"{text!r}: another set of images is named {name!r} already")
-        sets.append((name, find_images([Path(path)]), group))
+        sets.append((name, listed_images([path]), group))
     if not sets:
         raise InputError("evaluate: give at least one set of images as --ood NAME=PATH")
     return sets

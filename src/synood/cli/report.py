@@ -7,6 +7,8 @@ from typing import Literal
 
 from synood.cli.console import deliver, deliver_data
 from synood.cli.options import Overwrite  # noqa: TC001
+from synood.errors import InputError
+from synood.files import readable
 
 
 def report(
@@ -47,9 +49,19 @@ evaluated, a demo or an experiment.
 
 
 def _in_directory(directory: Path) -> Path:
-    """Return the results in a directory: results.json, else what `evaluate` wrote in a run."""
+    """Return the results in a directory: results.json, else what `evaluate` wrote in a run.
+
+    Of several benchmarks, one must be named.
+    """
     whole, own = directory / "results.json", directory / "evaluation.json"
-    return own if own.is_file() and not whole.is_file() else whole
+    measured = sorted(directory.glob("results-*.json"))
+    found = [path for path in (whole, own) if path.is_file()] or measured
+    if len(found) > 1 and not whole.is_file() and not own.is_file():
+        names = ", ".join(path.name for path in found)
+        raise InputError(
+            f"{readable(directory)}: holds the results of several evaluations, {names}; name one"
+        )
+    return found[0] if found else whole
 
 
 def _default_page(file: Path) -> Path:

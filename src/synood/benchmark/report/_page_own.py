@@ -28,8 +28,8 @@ def is_own(results: Results) -> bool:
     return isinstance(results.run.get("scored"), list) and "method" in results.run
 
 
-def own_report(results: Results) -> Report:
-    """Return the page of an `evaluate` file; everything on it is in the file."""
+def own_report(results: Results, file: str) -> Report:
+    """Return the page of an `evaluate` file of this name; everything on it is in the file."""
     run = results.run
     methods, comparisons = methods_of(results), comparisons_of(results)
     named, name = titles(methods), str(run["method"])
@@ -45,7 +45,7 @@ def own_report(results: Results) -> Report:
         distributions=_distributions(run["scored"], name),
         threshold=None if threshold is None else float(threshold),
         pairs=tuple(_pair(row) for row in run.get("paintings", ())),
-        facts=_facts(run, title),
+        facts={**_facts(run, title), "file": file},
         notes=tuple(str(note) for note in run.get("remarks", ())),
         mistakes=tuple(_mistakes(item) for item in run["mistakes"]),
     )

@@ -41,7 +41,9 @@ def load_report(path: Path) -> Report:
         whole = file.name == RESULTS and "choices" in results.run and "threshold" in results.run
         if whole and (place / SCORES).is_file() and (place / "suite").is_dir():
             return run_report(place, results)
-        return own_report(results) if is_own(results) else _results_report(place, results)
+        return (
+            own_report(results, file.name) if is_own(results) else _results_report(place, results)
+        )
     except (KeyError, TypeError, AttributeError, ValueError, StopIteration) as error:
         raise InputError(
             f"{file}: `run` is not as this version writes it ({type(error).__name__}: {error})"
