@@ -347,3 +347,23 @@ def test_a_run_with_the_results_of_benchmarks_has_a_page_of_one(done, refused, m
     shutil.copy(tmp_path / "measured.json", run / "results-openood.json")
     line = refused("report", run)
     assert "results-mini.json, results-openood.json; name one" in line
+
+
+def test_a_detector_that_keeps_less_than_it_was_calibrated_for_says_so(
+    done, bundle, images, others, tmp_path
+):
+    """Calibrated on one kind of images and measured on another, which it rejects."""
+    made = OODDetector.from_classes(CLASSES, models=bundle, share=0.9)
+    scores = made.score(images)
+    raised = made.calibrate(np.linspace(scores.max(), scores.max() + 1, 100), tpr=0.95)
+    raised.save_pretrained(tmp_path / "raised")
+    made.calibrate(scores - 100, tpr=0.9).save_pretrained(tmp_path / "lowered")
+    words = ("--id", images, "--ood", f"far={others}", "--out", tmp_path / "r.json")
+    printed = done("evaluate", tmp_path / "raised", *words).out
+    assert "It was calibrated to keep 95 % and keeps fewer" in printed
+    done("report", tmp_path / "r.json")
+    page = (tmp_path / "r.html").read_text()
+    assert "It was calibrated to keep 95 % and keeps fewer" in page
+    assert "p-value 0.0" in page
+    kept = done("evaluate", tmp_path / "lowered", *words, "--overwrite").out
+    assert "keeps fewer" not in kept

@@ -260,7 +260,12 @@ def _text(
 ) -> str:
     """Return tables, what each detector does at its threshold, and differences, as text."""
     from synood.benchmark.protocol.methods import titles
-    from synood.benchmark.report.own_text import comparison_text, label_text, operating_text
+    from synood.benchmark.report.own_text import (
+        comparison_text,
+        kept_remark,
+        label_text,
+        operating_text,
+    )
     from synood.benchmark.results.text import table_with_published, text_table
 
     titled = titles([item.method for item in measured])
@@ -271,6 +276,9 @@ def _text(
     for name in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == name]
         parts.append(operating_text(own, titled[name]))
+        if name == results.run["method"]:
+            remark = kept_remark(own[0].high, (results.run["calibration"] or {}).get("tpr_wanted"))
+            parts += [remark] if remark else []
     if not points:
         parts.append("No threshold yet, so no verdicts to count: `synood calibrate` sets one.")
     if labels[1]:

@@ -35,7 +35,7 @@ def explained_text(prediction: Prediction, path: str, threshold: float | None) -
     if prediction.error:
         return f"error: {prediction.error}\n"
     verdict = {True: "OOD", False: "in-distribution", None: "no verdict (no threshold)"}
-    p_value = getattr(prediction, "p_value", None)
+    p_value = prediction.p_value
     parts = [
         *([] if p_value is None else [f"p-value {p_value:.4f}"]),
         f"score {prediction.score:.2f}",

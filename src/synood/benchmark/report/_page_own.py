@@ -10,7 +10,7 @@ import numpy as np
 
 from synood.benchmark.protocol.methods import titles
 from synood.benchmark.protocol.own_sets import ALL_OOD, INSIDE
-from synood.benchmark.report.own_text import label_text, set_title
+from synood.benchmark.report.own_text import kept_remark, label_text, set_title
 from synood.benchmark.report.records import comparisons_of, methods_of
 from synood.benchmark.report.report import Distribution, Mistake, Mistakes, Report, ShownPair
 from synood.benchmark.report.summary import Finding, Summary, summarise_comparisons
@@ -77,14 +77,8 @@ def _verdicts(run: Mapping[str, Any], title: str, name: str) -> list[Finding]:
         right, images = int(labels["right"]), int(labels["images"])
         found.append(Finding("even", f"{label_text(right, images)}."))
     wanted = (run.get("calibration") or {}).get("tpr_wanted")
-    if wanted is not None and kept["high"] < wanted:
-        found.append(
-            Finding(
-                "worse",
-                f"It was calibrated to keep {100 * wanted:g} %: these images are unlike those of "
-                "its calibration. `synood calibrate` with images like these mends that.",
-            )
-        )
+    if remark := kept_remark(float(kept["high"]), wanted):
+        found.append(Finding("worse", remark))
     return found
 
 
@@ -166,6 +160,7 @@ def _mistakes(item: Mapping[str, Any]) -> Mistakes:
             str(one["nearest_negative"]),
             bool(one["wrong"]),
             one["label"],
+            None if one.get("p_value") is None else float(one["p_value"]),
         )
         for one in item["shown"]
     )

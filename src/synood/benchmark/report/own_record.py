@@ -159,6 +159,7 @@ def _mistakes(
                 "nearest_negative": _first(one.why),
                 "wrong": wrong[i],
                 "label": records[i].label,
+                "p_value": predicted[i].p_value,
             }
             for i, one in zip(worst, reasons, strict=True)
         ],

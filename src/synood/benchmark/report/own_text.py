@@ -34,6 +34,20 @@ def operating_text(points: Sequence[OperatingPoint], title: str) -> str:
     return "\n".join([head, *aligned(rows, left=2)])
 
 
+def kept_remark(high: float, wanted: float | None) -> str:
+    """Say that a detector keeps too few images for its calibration; empty where it may not.
+
+    `high` is the upper end of the 95 % interval of what it keeps.
+    """
+    if wanted is None or high >= wanted:
+        return ""
+    return (
+        f"It was calibrated to keep {100 * wanted:g} % and keeps fewer: these in-distribution "
+        "images are unlike those of its calibration. `synood calibrate` with images like these "
+        "mends that."
+    )
+
+
 def label_text(right: int, images: int) -> str:
     """Return how often the nearest class is the image's own, by its folder."""
     low, high = wilson_interval(right, images)

@@ -80,7 +80,8 @@ class Strip:
 class Mistake:
     """A test image with a confidently wrong score; `label` is its true class.
 
-    `wrong` is whether it is on the wrong side of the threshold.
+    `wrong` is whether it is on the wrong side of the threshold; `p_value` is shown where there is
+    one.
     """
 
     thumbnail: bytes
@@ -90,6 +91,7 @@ class Mistake:
     nearest_negative: str
     wrong: bool
     label: str | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
