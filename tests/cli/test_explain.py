@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from synood import OODDetector
+from synood.benchmark.results.results import read_results
 from synood.cli import main
+from synood.detector.evidence import ImageEvidence
 
 
 def test_explain_says_verdict_classes_and_labels(done, detector, images):
@@ -64,3 +67,44 @@ def test_a_bad_file_is_named_in_its_place(detector, images, tmp_path, capsys):
     assert main(words) == 2
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert sorted(bool(row["class_1"]) for row in rows) == [False, True]
+
+
+@pytest.fixture
+def with_images(detector, images, tmp_path):
+    """The detector with evidence of what its classes' images look like."""
+    loaded = OODDetector.from_pretrained(detector)
+    labels = np.repeat([0, 1, 2], 5)
+    evidence = ImageEvidence.fit(loaded.embed(images), labels, 3)
+    out = tmp_path / "with-images"
+    replace(loaded, image_evidence=evidence, threshold=None, calibration=None).save_pretrained(out)
+    return out
+
+
+def test_the_nearest_class_by_images_is_said_where_it_is_known(done, with_images, images):
+    loaded = OODDetector.from_pretrained(with_images)
+    (found,) = loaded.predict([images / "dog" / "2.png"])
+    text = done("explain", with_images, images / "dog" / "2.png").out
+    assert f"  nearest class by images  {found.why.image_class}\n" in text
+    assert "no verdict (no threshold)" in text
+    words = ("score", with_images, images / "dog", "--format", "jsonl", "--explain")
+    rows = [json.loads(line) for line in done(*words).out.splitlines()]
+    assert [row["image_class"] for row in rows] == [
+        one.why.image_class for one in loaded.predict(images / "dog")
+    ]
+
+
+def test_evidence_of_images_is_shown_and_makes_a_method_of_its_own(
+    done, with_images, images, others, tmp_path
+):
+    found = json.loads(done("show", with_images, "--json").out)
+    assert sum(found["weights"].values()) > 0
+    assert "what the images of the classes look like" in done("show", with_images).out
+    out = tmp_path / "r.json"
+    words = ("--id", images, "--ood", f"far={others}", "--out", out, "--baselines")
+    done("evaluate", with_images, *words, "--train", images)
+    rows = {row.method: row for row in read_results(out).rows}
+    assert {"synood", "neglabel", "mcm", "nearest-image"} <= set(rows)
+    plain = replace(OODDetector.from_pretrained(with_images), image_evidence=None)
+    inside, outside = plain.score(images), plain.score(others)
+    expected = (inside[:, None] > outside).mean()
+    assert rows["neglabel"].auroc == pytest.approx(expected, abs=1e-6)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synood.detector.evidence import PARTS
 from synood.errors import InputError
 from synood.models.bundles import EMBEDDED, load_bundle
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synood.detector.backbone import Backbone
+    from synood.detector.evidence import ImageEvidence
     from synood.detector.ood_detector import OODDetector
 
 EXAMPLES = 8  # negative labels that are shown, evenly spaced through the list
@@ -31,6 +33,7 @@ def describe(detector: OODDetector) -> dict[str, Any]:
         "classes": list(detector.class_names),
         "encoder": {**_encoder(detector.backbone), "features": detector.class_features.shape[1]},
         "evidence": _evidence(detector),
+        "weights": None if detector.image_evidence is None else _weights(detector.image_evidence),
         "negative_labels": {
             "count": len(prompts),
             "tuned": len(detector.tuned_rows),
@@ -89,4 +92,14 @@ def _evidence(detector: OODDetector) -> list[str]:
         parts.append("a projection of image features, tuned on synthetic near-boundary images")
     if detector.tuned_rows:
         parts.append(f"{len(detector.tuned_rows):,} tuned negative labels")
+    images = detector.image_evidence
+    if images is not None:
+        weights = ", ".join(f"{name} {weight:.2f}" for name, weight in _weights(images).items())
+        parts.append(f"what the images of the classes look like; weights: {weights}")
     return parts
+
+
+def _weights(evidence: ImageEvidence) -> dict[str, float]:
+    """Return what each part of the evidence counts, of those that count."""
+    weights = zip(PARTS, evidence.weights.tolist(), strict=True)
+    return {name: round(weight, 6) for name, weight in weights if weight > 0}

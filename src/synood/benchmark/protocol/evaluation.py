@@ -62,13 +62,13 @@ def contenders(detector: OODDetector) -> list[tuple[Method, OODDetector]]:
 
 
 def method_of(detector: OODDetector) -> Method:
-    """Say which method a detector is: SynOOD as soon as anything was tuned, else NegLabel."""
-    tuned = detector.projection is not None or detector.tuned_rows
-    return SYNOOD if tuned else NEGLABEL
+    """Say which method a detector is: NegLabel if it learned nothing from images, else SynOOD."""
+    learned = detector.projection is not None or detector.image_evidence is not None
+    return SYNOOD if learned or detector.tuned_rows else NEGLABEL
 
 
 def untuned(detector: OODDetector) -> OODDetector:
-    """Return the NegLabel detector that tuning began from: no projection, labels as encoded.
+    """Return the NegLabel detector that tuning began from: texts as encoded, and nothing else.
 
     The prompts of the tuned labels are encoded again; each label must be its one prompt.
     """
@@ -82,6 +82,7 @@ def untuned(detector: OODDetector) -> OODDetector:
         detector,
         negative_features=features,
         projection=None,
+        image_evidence=None,
         tuned_rows=(),
         threshold=None,
         calibration=None,

@@ -137,7 +137,7 @@ def _facts(run: Mapping[str, Any], title: str) -> dict[str, str]:
         "lede": f"{len(made['class_names']):,} classes, {int(sets[INSIDE]['images']):,} "
         f"in-distribution images against {outside:,} OOD images in {len(sets) - 1} "
         f"set{'s' if len(sets) > 2 else ''}.",
-        "scores": f"The scores of {title}",
+        "scores": f"The scores of {title}, log odds: the higher, the more in-distribution",
     }
     if calibration:
         facts["threshold"] = (
