@@ -62,6 +62,15 @@ def test_gradients_reach_the_vectors_and_point_uphill(encoder):
     assert float(climbed) == pytest.approx(float(vectors.grad.norm()) * 1e-3, rel=0.05)
 
 
+def test_gradients_reach_the_vectors_of_an_encoder_that_has_encoded_texts():
+    """The text tower is loaded by its first use, which then was without gradients."""
+    encoder = DualEncoder.from_pretrained(EMBEDDED["mini"] / "encoder")
+    encoder.encode_texts(["cat"])
+    vectors = encoder.token_embeddings("a photo of a").requires_grad_()
+    encoder.encode_with_context(NAMES, vectors).sum().backward()
+    assert vectors.grad.abs().sum() > 0
+
+
 def test_a_text_with_no_room_left_is_refused(encoder):
     vectors = encoder.token_embeddings("a photo of a")
     with pytest.raises(InputError, match="learned vectors, and the text tower"):

@@ -89,6 +89,7 @@ class SentenceTower:
         return F.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
 
     @cached_property
+    @torch.inference_mode(mode=False)  # first asked for by an encoding, but gradients come later
     def _model(self) -> Any:  # noqa: ANN401 - untyped library
         from safetensors.torch import load_file
         from transformers import BertConfig, BertModel

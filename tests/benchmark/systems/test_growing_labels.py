@@ -37,7 +37,7 @@ def unit(rows):
 
 
 def test_oodd_is_the_share_less_the_fifth_cosine_with_what_was_least_likely(stream, monkeypatch):
-    monkeypatch.setattr(oodd, "QUEUE", 12)
+    monkeypatch.setattr(oodd, "QUEUES", (12, 4))
     scorer = find_system("oodd").fit(planted_inputs(validation_ood=()), 0).scorer
     scorer.batch = 7
     images, texts = unit(stream.images.features), np.eye(DIM)[:9]
@@ -234,3 +234,14 @@ def test_rows_record_order_seed_and_batch(stream):
             "images": 48,
             "batch": batch,
         }
+
+
+def test_the_queue_of_oodd_is_the_best_on_validation_streams():
+    chosen = find_system("oodd").fit(planted_inputs(), 0).chosen
+    tried = [(trial["queue"], trial["temperature"]) for trial in chosen["tried"]]
+    own = find_system("neglabel").fit(planted_inputs(), 0).chosen["temperature"]
+    assert tried[0] == (2048, own)
+    assert {size for size, _ in tried} == {2048, 512, 128, 32}
+    assert chosen["auroc"] == max(trial["auroc"] for trial in chosen["tried"])
+    blind = find_system("oodd").fit(planted_inputs(validation_ood=()), 0).chosen
+    assert (blind["queue"], "tried" in blind) == (2048, False)

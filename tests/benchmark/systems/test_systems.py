@@ -127,6 +127,7 @@ def world(tmp_path_factory):
         train=seen("train-again", "id", NAMES, 20, 1),
         validation=seen("validation", "id", NAMES, 8, 50_000),
         validation_ood=(seen("v-near", "near", OTHERS, 8, 60_000),),
+        validation_names=OTHERS,
         recipe=Recipe(
             "paper",
             mining=MiningSettings(share=1.0, prompt_set="photo"),

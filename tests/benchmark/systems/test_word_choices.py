@@ -111,5 +111,7 @@ def test_outlier_names_are_taken_or_read_from_the_validation_folders():
     powers = np.exp((cosines - cosines.max(1, keepdims=True)).astype(float) / 0.01)
     expected = np.log(powers[:, :3].sum(1)) - np.log(powers[:, 3:].sum(1))
     np.testing.assert_allclose(fitted(test), expected, rtol=1e-3)
+    known = planted_inputs(validation_names=("oven", "moor"))
+    assert find_system("fort").fit(known, 0).chosen["source"] == "validation OOD sets"
     with pytest.raises(InputError, match=r"Fort et al\.: no name of an outlier is known"):
         find_system("fort").fit(planted_inputs(), 0)

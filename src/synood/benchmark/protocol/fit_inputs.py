@@ -40,7 +40,8 @@ class FitInputs:
     `train` and `validation` are in-distribution, their `labels` index `class_names`.
     `validation_ood` may be empty: a system then keeps its published settings. `run` is a finished
     run directory of the same training images, whose synthetic images SynOOD and others tune on;
-    `outlier_names` are imagined outliers, for EOE. Networks are loaded and words are encoded at
+    `outlier_names` are imagined outliers, for EOE, `validation_names` what the validation OOD
+    images show, where that is known. Networks are loaded and words are encoded at
     their first use; `store` caches the features.
     """
 
@@ -55,6 +56,7 @@ class FitInputs:
     load_words: Callable[[MiningSettings], CandidateWords]
     run: Path | None = None
     outlier_names: tuple[str, ...] = ()
+    validation_names: tuple[str, ...] = ()
 
     @property
     def encoder(self) -> ImageTextEncoder:

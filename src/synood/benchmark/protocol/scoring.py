@@ -14,6 +14,7 @@ from synood.benchmark.protocol.methods import ENERGY, MCM, MSP, NEGLABEL
 from synood.benchmark.protocol.system import FittedStream, stream_of
 from synood.benchmark.results.comparisons import SeedScores
 from synood.benchmark.results.results import make_row
+from synood.benchmark.suites.mini import validation_names
 from synood.features.extractor import ImageFile
 from synood.files import sha256_file
 from synood.labels.imagenet import same_classes
@@ -142,6 +143,7 @@ def gather(
         load_words=lambda mining: encode_words(models, store, mining, no_progress),
         run=run,
         outlier_names=outlier_names,
+        validation_names=validation_names(suite),
     )
     return inputs, encoded
 

@@ -41,6 +41,29 @@ def prepare_mini(
     return suite
 
 
+def validation_names(suite: Suite) -> tuple[str, ...]:
+    """Names of what a suite's validation OOD images show, in alphabetical order, if known.
+
+    They are known of the mini suite, and of OOD sets that are listed with the class of each image.
+    """
+    listed = [
+        record.label
+        for item in suite.ood("validation")
+        if item.listed is not None
+        for record in item.listed.records
+    ]
+    names = {label for label in listed if label}
+    if suite.name == "mini":
+        from synood.mini.artwork import Artwork  # imported only to name
+        from synood.mini.concepts import spoken
+        from synood.mini.suite import ARTWORK
+
+        drawn = Artwork.load(ARTWORK)
+        for part in ("validation-near", "validation-far"):
+            names |= {spoken(concept) for concept in drawn.concepts(part)}
+    return tuple(sorted(names))
+
+
 def _mini_writer() -> SuiteWriter:
     from synood.mini.suite import write_suite  # imported only to write
 

@@ -25,16 +25,16 @@ FORT = Method(
 
 
 def fit_fort(inputs: FitInputs, seed: int) -> Fitted:
-    """Take the outlier names given, else the classes of the validation OOD sets, if they have any.
+    """Take the outlier names given, else what the validation OOD images show, if it is known.
 
     The score is the class names' part of one softmax over both; its temperature is chosen on
     validation images.
     """
-    names = other_names(inputs.outlier_names or validation_names(inputs), inputs.class_names)
+    names = other_names(inputs.outlier_names or inputs.validation_names, inputs.class_names)
     if not names:
         raise InputError(
-            "Fort et al.: no name of an outlier is known: give outlier names, or validation OOD "
-            "images in a folder for each class"
+            "Fort et al.: no name of an outlier is known: give outlier names, or a benchmark whose "
+            "validation OOD images have classes"
         )
     outliers = inputs.name_features(names)
     source = "given" if inputs.outlier_names else "validation OOD sets"
@@ -48,17 +48,6 @@ def fit_fort(inputs: FitInputs, seed: int) -> Fitted:
         for t in TEMPERATURES
     ]
     return best_of(inputs, options, outliers.size)
-
-
-def validation_names(inputs: FitInputs) -> tuple[str, ...]:
-    """Return the class names of the validation OOD images, in alphabetical order."""
-    records = [
-        record
-        for ood in inputs.validation_ood
-        if ood.images is not None
-        for record in ood.images.records
-    ]
-    return tuple(sorted({record.label for record in records if record.label}))
 
 
 SYSTEMS = (System(FORT, fit_fort),)

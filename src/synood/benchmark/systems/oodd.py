@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood import scores
+from synood.benchmark.protocol.baselines import TEMPERATURES
 from synood.benchmark.protocol.methods import ENCODER, NAMES, WORDS, Method
 from synood.benchmark.protocol.system import FittedStream, StreamSystem
+from synood.benchmark.systems._choosing import StreamOption, best_stream_of
 from synood.benchmark.systems._mining import mine
 
 if TYPE_CHECKING:
@@ -29,16 +31,29 @@ OODD = Method(
     (ENCODER, NAMES, WORDS, "the stream of test images"),
 )
 # the authors' NegLabel/tools/ood_test.py:261-298
-QUEUE = 2048
+QUEUES = (2048, 512, 128, 32)  # images; the published one is longer than a short stream
 NEIGHBOUR = 5
 BATCH = 64
 
 
 def fit_oodd(inputs: FitInputs, seed: int) -> FittedStream:
-    """Mine as NegLabel, with its choices on validation images; the rest is as published."""
+    """Mine as NegLabel; choose the queue and the temperature on streams of validation images.
+
+    NegLabel's own choice of the temperature is for its ranking alone. Here it also says how much
+    the share weighs beside the cosine.
+    """
     mined = mine(inputs, inputs.recipe.mining)
-    chosen = {**mined.chosen, "negatives": len(mined.negatives), "queue": QUEUE}
-    return FittedStream(Oodd(mined), chosen, mined.negatives.size)
+    own = mined.score.temperature
+    temperatures = (own, *(t for t in TEMPERATURES if t != own))
+    options = [
+        StreamOption(
+            {"negatives": len(mined.negatives), "temperature": t, "queue": size},
+            Oodd(mined, t, size),
+        )
+        for size in QUEUES
+        for t in temperatures
+    ]
+    return best_stream_of(inputs, options, seed, mined.negatives.size)
 
 
 class Oodd:
@@ -49,12 +64,13 @@ class Oodd:
 
     batch = BATCH
 
-    def __init__(self, mined: Mined) -> None:
+    def __init__(self, mined: Mined, temperature: float, size: int) -> None:
+        self._size = size
         settings = mined.score
         self._neglabel = scores.NegLabelScorer.from_features(
             mined.classes,
             mined.negatives,
-            settings.temperature,
+            temperature,
             settings.groups,
             settings.seed,
         )
@@ -70,7 +86,7 @@ class Oodd:
             rows = order[start : start + self.batch]
             for place, row in enumerate(rows, start=start):
                 entry = (-float(odds[row]), -place, int(row))
-                if len(queue) < QUEUE:
+                if len(queue) < self._size:
                     heappush(queue, entry)
                 elif entry > queue[0]:
                     heapreplace(queue, entry)

@@ -22,19 +22,24 @@ OPENMAX = Method(
     (CLASSIFIER, IMAGES),
 )
 REVISED = (3, 1, 5, 10)  # OpenOOD, openmax_postprocessor.py:16
-TAIL = 20  # ibid., line 18
+TAILS = (20, 10, 5)  # largest distances of a class; ibid., line 18, of a thousand images
 
 
 def fit_openmax(inputs: FitInputs, seed: int) -> Fitted:
-    """Fit the tails; choose how many of the likeliest classes are revised on validation images."""
-    train = inputs.train
-    fitted = scores.OpenMax.fit(train.logits, class_labels(train), TAIL)
+    """Choose how long the tails are and how many classes are revised on validation images."""
+    labels, logits = class_labels(inputs.train), inputs.train.logits
 
-    def scorer(revised: int) -> Scorer:
+    def scorer(tail: int, revised: int) -> Scorer:
+        fitted = scores.OpenMax.fit(logits, labels, tail)
         return lambda encoded: fitted.score(encoded.logits, revised)
 
-    options = [Option({"revised": n, "tail": TAIL}, scorer(n)) for n in REVISED]
-    return best_of(inputs, options, fitted.means.size + 3 * len(fitted.scale))
+    options = [
+        Option({"revised": revised, "tail": tail}, scorer(tail, revised))
+        for tail in TAILS
+        for revised in REVISED
+    ]
+    classes = logits.shape[1]
+    return best_of(inputs, options, classes * (classes + 3))
 
 
 SYSTEMS = (System(OPENMAX, fit_openmax),)
