@@ -64,6 +64,7 @@ def measured(done, detector, images, others, tmp_path):
     return act
 
 
+@pytest.mark.numerical
 def test_verdicts_at_the_threshold_are_counted(measured, detector, images, others):
     results, printed = measured()
     loaded = OODDetector.from_pretrained(detector)
@@ -120,6 +121,7 @@ def test_the_nearest_class_is_held_against_the_folder_of_an_image(measured, dete
 # Baselines, other detectors, other tools
 
 
+@pytest.mark.numerical
 def test_baselines_are_those_of_their_definitions(measured, detector, images, others):
     """Recomputed from `embed` with NumPy alone."""
     results, printed = measured("--baselines", "--train", images)
@@ -186,6 +188,8 @@ def test_a_detector_of_a_run_finds_its_images_and_leaves_its_results_there(
     fit = ("fit", "photos", "--models", bundle, "--out", "run", "--batch-size", 2)
     done(*fit, "--set", *QUICK)
     words = ("evaluate", "run/detector", "--id", others, "--ood", f"far={others}", "--baselines")
+    assert "results: run/evaluation.json" in done("evaluate", "one=run/detector", *words[2:]).out
+    assert "one" in {r.method for r in read_results(tmp_path / "run" / "evaluation.json").rows}
     printed = done(*words)
     assert "results: run/evaluation.json\nnext: synood report run/evaluation.json" in printed.out
     results = read_results(tmp_path / "run" / "evaluation.json")
@@ -196,6 +200,12 @@ def test_a_detector_of_a_run_finds_its_images_and_leaves_its_results_there(
     for title in ("1-NN (encoder)", "SynOOD", "NegLabel", "Synthetic images"):
         assert title in page
     shutil.rmtree("photos")
+    (tmp_path / "run" / "evaluation.json").unlink()
+    (tmp_path / "run" / "evaluation.json").mkdir()
+    printed = done(*words)
+    assert "is a directory; name a file to write; the results are printed and not" in printed.err
+    assert "results:" not in printed.out
+    (tmp_path / "run" / "evaluation.json").rmdir()
     printed = done(*words)
     assert "is no longer there" in printed.err
     assert "nearest-image" not in {
@@ -203,6 +213,7 @@ def test_a_detector_of_a_run_finds_its_images_and_leaves_its_results_there(
     }
 
 
+@pytest.mark.numerical
 def test_several_detectors_are_measured_on_the_same_images(
     done, refused, detector, bundle, images, others, tmp_path
 ):

@@ -20,8 +20,9 @@ from synood.errors import InputError
 from synood.files import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from synood.benchmark.protocol.outside_scores import OutsideScores
     from synood.benchmark.protocol.own_sets import Measured, OperatingPoint
     from synood.benchmark.results.comparisons import Comparison
     from synood.benchmark.results.results import OodGroup, Results
@@ -92,29 +93,45 @@ detector's run.
     """
     from synood.benchmark.results.results import write_results
     from synood.cli.inputs import check_fraction, run_of
-    from synood.cli.measuring import contestants
+    from synood.cli.measuring import contestants, read_outside, split_name
     from synood.cli.outputs import check_output_file
 
     _check_inputs(id, (*ood, *near_ood), benchmark, root)
     check_fraction(max_bad)
     if train is not None and not baselines:
         raise InputError("evaluate: --train needs --baselines")
-    run = run_of(detector)
-    target = out or (run and run / (f"results-{benchmark}.json" if benchmark else OWN))
-    if target is not None:
-        files = (text.partition("=")[2] for text in (*ood, *near_ood, *scores, *anomaly_scores))
-        check_output_file(target, overwrite or out is None, (id, *files))
+    run = run_of(split_name(str(detector))[1])
+    read = (id, *(t.partition("=")[2] for t in (*ood, *near_ood, *scores, *anomaly_scores)))
+    if out is not None:
+        check_output_file(out, overwrite, read)
+    target = out or _place_in_run(run, benchmark, read)
+    outside = read_outside(scores, anomaly_scores)
     found = contestants((detector, *others), device, models)
     notes = _preprocessed(found, preprocess)
     sets, known = _sets(id, (ood, near_ood), benchmark, root, found, notes)
     cache = run / "features" if run and benchmark else None
-    asked = _Asked(baselines, train or known, scores, anomaly_scores, max_bad, benchmark, cache)
+    asked = _Asked(baselines, train or known, outside, max_bad, benchmark, cache)
     results, table = _measure(found, sets, asked, notes)
     if target is not None:
         write_results(target, results)
     deliver("".join(f"note: {sentence}\n" for sentence in notes) + table + "\n")
     if target is not None:
         deliver(f"results: {_shown(target)}\nnext: synood report {_shown(target)}\n")
+
+
+def _place_in_run(run: Path | None, benchmark: str | None, read: Iterable[object]) -> Path | None:
+    """Return where results go without --out; None outside a run, and in one that takes none."""
+    from synood.cli.outputs import check_output_file
+
+    if run is None:
+        return None
+    target = run / (f"results-{benchmark}.json" if benchmark else OWN)
+    try:
+        check_output_file(target, overwrite=True, inputs=read)
+    except InputError as error:
+        warn(f"{error}; the results are printed and not kept (--out keeps them)")
+        return None
+    return target
 
 
 def _shown(path: Path) -> str:
@@ -129,8 +146,7 @@ class _Asked:
 
     baselines: bool
     train: Path | ImageIndex | None
-    scores: Sequence[str]
-    anomaly_scores: Sequence[str]
+    outside: Sequence[tuple[str, OutsideScores]]
     max_bad: float
     benchmark: str | None
     cache: Path | None
@@ -222,12 +238,12 @@ def _measure(
     from synood.benchmark.results.published import published
     from synood.benchmark.results.results import Results
     from synood.cli.inputs import run_of
-    from synood.cli.measuring import baselines, find, outside_scores, untuned
+    from synood.cli.measuring import baselines, find, measured_outside, untuned
 
     with reporter() as progress:
         findings = find(found, sets, progress, asked.max_bad, asked.cache)
         first, detectors = findings[0], [one.measured for one in findings]
-        measured = outside_scores(asked.scores, asked.anomaly_scores, first.encoded)
+        measured = measured_outside(asked.outside, first)
         if asked.baselines:
             measured += baselines(first, found[0], asked.train, progress, asked.max_bad)
         elif asked.benchmark:

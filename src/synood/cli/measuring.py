@@ -19,8 +19,9 @@ from synood.errors import InputError
 from synood.files import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from synood.benchmark.protocol.outside_scores import OutsideScores
     from synood.benchmark.protocol.own_sets import Judged
     from synood.benchmark.protocol.readable import ReadableSet
     from synood.benchmark.results.results import OodGroup
@@ -59,7 +60,7 @@ class Sets:
 
 def contestants(words: Sequence[Path], device: str, models: str | None) -> list[Contestant]:
     """Load detectors given as PATH or NAME=PATH; several take their names from their runs."""
-    split = [_named(str(word)) for word in words]
+    split = [split_name(str(word)) for word in words]
     loaded = [load_detector(path, device, models) for _, path in split]
     found = []
     for (name, path), detector in zip(split, loaded, strict=True):
@@ -134,24 +135,33 @@ def baselines(
     return [*image_baselines(judged.detector, learned, judged.features), *found]
 
 
-def outside_scores(
-    scores: Sequence[str], anomaly_scores: Sequence[str], encoded: Mapping[str, ReadableSet]
-) -> list[Measured]:
+def read_outside(
+    scores: Sequence[str], anomaly_scores: Sequence[str]
+) -> list[tuple[str, OutsideScores]]:
     """Read other tools' scores, given as NAME=FILE."""
-    from synood.benchmark.protocol.outside_scores import read_outside_scores
+    from synood.benchmark.protocol.outside_scores import OutsideScores
 
-    indexes = {name: item.index for name, item in encoded.items()}
     found = []
     for word, higher_is_ood in [(w, False) for w in scores] + [(w, True) for w in anomaly_scores]:
-        name, path = _named(word)
+        name, path = split_name(word)
         if name is None:
             raise InputError(f"{word!r}: write the scores of another tool as NAME=FILE")
-        method = Method(name, name, f"scores of {readable(path)}", "inductive", ())
-        found.append(Measured(method, read_outside_scores(path, indexes, higher_is_ood)))
+        found.append((name, OutsideScores.read(path, higher_is_ood)))
     return found
 
 
-def _named(word: str) -> tuple[str | None, Path]:
+def measured_outside(found: Sequence[tuple[str, OutsideScores]], judged: Judged) -> list[Measured]:
+    """Return other tools' scores of the images that could be read."""
+    return [
+        Measured(
+            Method(name, name, f"scores of {readable(item.path)}", "inductive", ()),
+            item.of_sets(judged.indexes),
+        )
+        for name, item in found
+    ]
+
+
+def split_name(word: str) -> tuple[str | None, Path]:
     """Split NAME=PATH; a path that exists as it is has no name."""
     name, equals, path = word.partition("=")
     if equals and name and path and not Path(word).exists():

@@ -11,6 +11,7 @@ import csv
 import io
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,27 +28,38 @@ if TYPE_CHECKING:
     from synood.images.sources import ImageIndex
 
 
-def read_outside_scores(
-    path: Path, sets: Mapping[str, ImageIndex], higher_is_ood: bool = False
-) -> dict[str, NDArray[np.float32]]:
-    """Return set name -> scores (N,) in the order of the set, higher = more in-distribution.
+@dataclass(frozen=True)
+class OutsideScores:
+    """The scores of a file, by the paths in it; `higher_is_ood` are those of anomalies."""
 
-    `higher_is_ood` turns the sign, for anomaly scores. Raises `InputError` that names the file for
-    another form, a score that is no number, and an image of a set that has none.
-    """
-    scores = dict(_rows(path))
-    sign = -1.0 if higher_is_ood else 1.0
-    found = {}
-    for name, index in sets.items():
-        values = [_score_of(record.path, index.root, path, scores) for record in index.records]
+    path: Path
+    scores: Mapping[str, float]
+    higher_is_ood: bool = False
+
+    @classmethod
+    def read(cls, path: Path, higher_is_ood: bool = False) -> OutsideScores:
+        """Read a file; an `InputError` names the row that is of another form."""
+        return cls(path, dict(_rows(path)), higher_is_ood)
+
+    def of_sets(self, sets: Mapping[str, ImageIndex]) -> dict[str, NDArray[np.float32]]:
+        """Return set name -> scores (N,) in the order of the set, higher = more in-distribution.
+
+        An image of a set without a score is an `InputError`.
+        """
+        return {name: self._of(name, index) for name, index in sets.items()}
+
+    def _of(self, name: str, index: ImageIndex) -> NDArray[np.float32]:
+        sign = -1.0 if self.higher_is_ood else 1.0
+        values = [
+            _score_of(record.path, index.root, self.path, self.scores) for record in index.records
+        ]
         lacking = [record for record, v in zip(index.records, values, strict=True) if v is None]
         if lacking:
             raise InputError(
-                f"{readable(path)}: has no score for {len(lacking)} of the {len(values)} images of "
-                f"{name}, such as {readable(lacking[0].path)}"
+                f"{readable(self.path)}: has no score for {len(lacking)} of the {len(values)} "
+                f"images of {name}, such as {readable(lacking[0].path)}"
             )
-        found[name] = np.array([sign * float(v) for v in values if v is not None], np.float32)
-    return found
+        return np.array([sign * float(v) for v in values if v is not None], np.float32)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, float]]:
