@@ -246,7 +246,7 @@ def test_prompts_are_tuned_through_a_real_text_tower(tmp_path):
         assert fitted(encoded.test).shape == (len(encoded.test),)
 
 
-def test_vos_scores_by_the_weighted_energy_its_loss_is_of():
+def test_vos_weighs_the_energy_in_its_loss_and_not_in_its_score():
     rng = np.random.default_rng(0)
     weight, bias, shares = rng.normal(size=(3, 6)), rng.normal(size=3), np.array([0.5, -0.2, 2.0])
     images = unit_rows(5, 6)
@@ -254,7 +254,7 @@ def test_vos_scores_by_the_weighted_energy_its_loss_is_of():
     def energy(logits):
         return np.log(0.5 * np.exp(logits[0]) + 2.0 * np.exp(logits[2]))  # relu drops the second
 
-    expected = [energy(weight @ (2 * image) + bias) for image in images]
+    expected = [np.log(np.exp(weight @ (2 * image) + bias).sum()) for image in images]
     head = EnergyHead(weight, bias, shares, length=2.0)
     np.testing.assert_allclose(head.score(7 * images.astype("f4")), expected, atol=1e-5)
 

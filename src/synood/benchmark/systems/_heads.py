@@ -40,7 +40,8 @@ class Outliers(Protocol):
 class EnergyHead:
     """A linear classifier (C, D) of features of one length, scored by its energy.
 
-    `shares` (C,) weigh the classes in the energy.
+    `shares` (C,) weigh the classes in the energy of the loss; the score is the energy without them,
+    as in VOS's own test (classification/CIFAR/test.py:145).
     """
 
     weight: NDArray[np.float64]
@@ -54,12 +55,8 @@ class EnergyHead:
         return self.weight.size + self.bias.size + self.shares.size
 
     def score(self, features: Floats) -> Floats:
-        """Score (N, D): log sum over classes of relu(w) exp(logit), (N,)."""
-        logits = self.length * scores.normalise(features) @ self.weight.T + self.bias
-        top = logits.max(axis=1, keepdims=True)
-        total = (np.maximum(self.shares, 0) * np.exp(logits - top)).sum(axis=1)
-        found: Floats = (top[:, 0] + np.log(total)).astype(np.float32)
-        return found
+        """Score (N, D): logsumexp of the logits, (N,)."""
+        return scores.energy(self.length * scores.normalise(features) @ self.weight.T + self.bias)
 
     def of_set(self, encoded: EncodedSet) -> Floats:
         """Score a set: the scorer of a system."""

@@ -31,26 +31,48 @@ ADANEG = Method(
 # OpenOOD-VLM, scripts/ood/adaneg/imagenet.sh: thres .5 and gap .5 make .75 and .25
 KNOWN, UNKNOWN = 0.75, 0.25
 MEMORY = 10  # features of each label, memleng; the code counts the text among them and holds 9
+RELEASED_MEMORY, RELEASED_SHARPNESS, RELEASED_BATCH = 9, 5.0, 256  # what the code really runs
 SHARPNESS = 5.5  # beta; the code runs int(beta) = 5, ttaprompt_postprocessor.py:669
 STATIC_WEIGHT = 0.1  # lambdaval
 GROUPS = 5  # group_num
 
 
+RELEASED = Method(
+    "adaneg-released",
+    "AdaNeg (released)",
+    "Zhang and Zhang, NeurIPS 2024, arXiv 2410.20149, as its code runs: β 5, nine images a label, "
+    "batches of 256 stored before they are scored",
+    "test-time",
+    ADANEG.needs,
+)
+
+
 def fit_adaneg(inputs: FitInputs, seed: int) -> FittedStream:
     """Mine as NegLabel, with its choices on validation images; the rest is as published."""
+    return _fit(inputs, MEMORY, SHARPNESS, 1)
+
+
+def fit_released(inputs: FitInputs, seed: int) -> FittedStream:
+    """The same with the constants that the authors' code runs with."""
+    return _fit(inputs, RELEASED_MEMORY, RELEASED_SHARPNESS, RELEASED_BATCH)
+
+
+def _fit(inputs: FitInputs, size: int, sharpness: float, batch: int) -> FittedStream:
     mined = mine(inputs, inputs.recipe.mining)
     chosen = {**mined.chosen, "negatives": len(mined.negatives), "groups": GROUPS}
-    return FittedStream(AdaNeg(mined), chosen, mined.negatives.size)
+    return FittedStream(AdaNeg(mined, size, sharpness, batch), chosen, mined.negatives.size)
 
 
 class AdaNeg:
     """S = S_adaptive + 0.1 S_static, both NegLabel's score, of adaptive proxies and of the labels.
 
-    An image is stored with its most likely label if NegLabel is confident, and then scored, before
-    the next one arrives; the authors' code stores 256 at once before it scores the first.
+    An image is stored with its most likely label if NegLabel is confident, and a batch of images
+    is stored before it is scored.
     """
 
-    def __init__(self, mined: Mined) -> None:
+    def __init__(self, mined: Mined, size: int, sharpness: float, batch: int) -> None:
+        self.batch = batch
+        self._size, self._sharpness = size, sharpness
         self._texts = np.concatenate(
             [scores.normalise(mined.classes), scores.normalise(mined.negatives)]
         )
@@ -61,16 +83,20 @@ class AdaNeg:
     def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> Floats:
         """Score from an empty memory: (N,) in [0, 1.1]; see `StreamScorer`."""
         images = scores.normalise(stream.features)
-        memory = Memory(self._texts)
+        memory = Memory(self._texts, self._size, self._sharpness)
         found = np.empty(len(images), np.float32)
-        for row in order:
-            cosines = images[row] @ self._texts.T
-            static = self._share(cosines)
-            label = self._label(cosines, static)
-            if label is not None:
-                memory.store(label, images[row], self._entropy(cosines, label))
-            adaptive = self._share(memory.cosines(images[row], cosines))
-            found[row] = adaptive + STATIC_WEIGHT * static
+        for start in range(0, len(order), self.batch):
+            arrived = []
+            for row in order[start : start + self.batch]:
+                cosines = images[row] @ self._texts.T
+                static = self._share(cosines)
+                label = self._label(cosines, static)
+                if label is not None:
+                    memory.store(label, images[row], self._entropy(cosines, label))
+                arrived.append((row, cosines, static))
+            for row, cosines, static in arrived:
+                adaptive = self._share(memory.cosines(images[row], cosines))
+                found[row] = adaptive + STATIC_WEIGHT * static
         return found
 
     def _share(self, cosines: Floats) -> float:
@@ -96,13 +122,17 @@ class AdaNeg:
 
 
 class Memory:
-    """Up to `MEMORY` image features of each label (L, D), those of least entropy."""
+    """Up to `size` image features of each label (L, D), those of least entropy.
 
-    def __init__(self, texts: Floats) -> None:
+    `sharpness` is beta, how much more images count that are like the one compared.
+    """
+
+    def __init__(self, texts: Floats, size: int = MEMORY, sharpness: float = SHARPNESS) -> None:
         self._texts = texts
+        self._size, self._sharpness = size, sharpness
         self._rows: dict[int, int] = {}  # label -> row of the two arrays below
-        self._parts = np.zeros((0, 1 + MEMORY, texts.shape[1]), np.float32)  # the text, images
-        self._doubts = np.zeros((0, MEMORY))  # infinite where no image is
+        self._parts = np.zeros((0, 1 + size, texts.shape[1]), np.float32)  # the text, images
+        self._doubts = np.zeros((0, size))  # infinite where no image is
 
     def store(self, label: int, image: Floats, doubt: float) -> None:
         """Store a feature (D,); in a full label it replaces that of highest entropy, if higher."""
@@ -111,7 +141,7 @@ class Memory:
             parts = np.zeros((1, *self._parts.shape[1:]), np.float32)
             parts[0, 0] = self._texts[label]
             self._parts = np.concatenate([self._parts, parts])
-            self._doubts = np.concatenate([self._doubts, np.full((1, MEMORY), np.inf)])
+            self._doubts = np.concatenate([self._doubts, np.full((1, self._size), np.inf)])
         row = self._rows[label]
         worst = int(self._doubts[row].argmax())
         if doubt < self._doubts[row, worst]:
@@ -126,10 +156,10 @@ class Memory:
         """
         adapted = static.copy()
         if self._rows:
-            weights = np.exp(-SHARPNESS * (1 - self._parts @ image))
+            weights = np.exp(-self._sharpness * (1 - self._parts @ image))
             proxies = np.einsum("rl,rld->rd", weights, self._parts)
             adapted[list(self._rows)] = proxies @ image / np.linalg.norm(proxies, axis=1)
         return adapted
 
 
-SYSTEMS = (StreamSystem(ADANEG, fit_adaneg),)
+SYSTEMS = (StreamSystem(ADANEG, fit_adaneg), StreamSystem(RELEASED, fit_released))
