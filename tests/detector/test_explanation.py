@@ -24,7 +24,8 @@ def test_the_nearest_texts_are_those_of_the_largest_cosines(texts, count, seed, 
     if coarse:  # vectors of 0 and 1: the same cosine again and again
         rows, features = (np.abs(x).round() % 2 + np.eye(3)[0] for x in (rows, features))
     names = [f"text {number}" for number in range(texts)]
-    found = nearest_texts(rows.astype(np.float32), features.astype(np.float32), names, count)
+    units = features / np.linalg.norm(features, axis=1)[:, None]
+    found = nearest_texts(rows.astype(np.float32), units.astype(np.float32), names, count)
     cosines = (rows / np.linalg.norm(rows, axis=1)[:, None]) @ (
         features / np.linalg.norm(features, axis=1)[:, None]
     ).T

@@ -47,12 +47,14 @@ def nearest_texts(
 ) -> list[tuple[Match, ...]]:
     """Return the `count` texts (M, D) of largest cosine for each image (N, D), nearest first.
 
+    The texts are of unit length, as a detector holds them; images may be of any.
+
     >>> nearest_texts(np.array([[3.0, 4.0]]), np.eye(2), ["east", "north"], 1)
     [(Match(name='north', cosine=0.8),)]
     """
-    found = []
+    found, images = [], scores.normalise(rows, "image features")
     for start in range(0, len(rows), BLOCK):
-        cosines = scores.cosine_similarity(rows[start : start + BLOCK], text_features)
+        cosines = np.clip(images[start : start + BLOCK] @ text_features.T, -1.0, 1.0)
         order = _largest(cosines, min(count, len(names)))
         found += [
             tuple(Match(names[i], round(float(row[i]), 6)) for i in best)
