@@ -149,7 +149,7 @@ class CalibrationSettings:
     """The threshold a new detector gets; the method itself is silent on it."""
 
     tpr: float = 0.95  # [ours] fraction of in-distribution images to keep, as in FPR95
-    per_class: int = 20  # [ours] images of each class, those not tuned on first
+    per_class: int | None = None  # [ours] images of each class; None: all that nothing learns from
 
 
 @dataclass(frozen=True)

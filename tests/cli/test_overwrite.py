@@ -202,14 +202,12 @@ def test_a_finished_run_of_other_classes_or_images_stays(refused, run, images, b
     assert contents(run) == before
 
 
-def test_a_new_image_matters_only_where_it_is_chosen(done, refused, run, images, bundle, tmp_path):
+@pytest.mark.parametrize("levels", [1, 256])  # the simplest image, and the most complex one
+def test_a_new_image_is_another_input(refused, run, images, bundle, tmp_path, levels):
+    """It is redrawn, or it belongs to the images that set the threshold."""
     before = contents(run / "detector")
     more = shutil.copytree(images, tmp_path / "more")
-    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(more / "tree" / "8.png")  # the simplest
-    done(*fit_words(more, bundle, run))
-    assert contents(run / "detector") == before
-
-    noise = np.random.default_rng(1).integers(0, 256, (24, 32, 3), np.uint8)  # the most complex
+    noise = np.random.default_rng(1).integers(0, levels, (24, 32, 3), np.uint8)
     Image.fromarray(noise).save(more / "tree" / "9.png")
     assert "(other images)" in refused(*fit_words(more, bundle, run))
     assert contents(run / "detector") == before

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bundling import CLASSES
+from small_run import make_pictures
 from synood import OODDetector
 from synood.cli import main
 from synood.detector.calibration import benjamini_hochberg
@@ -234,3 +235,21 @@ def test_nothing_on_standard_input_is_refused(in_process, detector):
     result = in_process("score", detector, "-", input="")
     assert result.returncode == 2
     assert result.stderr == "synood: standard input: lists no images; write one path on each line\n"
+
+
+def test_images_of_another_kind_are_warned_of(done, bundle, tmp_path):
+    """Thirty images calibrate; the same ones score alike, and those of full contrast do not."""
+    images = make_pictures(tmp_path / "images", count=10)
+    far = make_pictures(tmp_path / "far", classes=("far",), count=12, seed=3)
+    made = OODDetector.from_classes(CLASSES, models=bundle, share=0.9)
+    kept = made.calibrate(np.arange(1000.0, 1030.0))  # as no image scores
+    kept.save_pretrained(tmp_path / "detector")
+    printed = done("score", tmp_path / "detector", images)
+    assert "these 30 images score lower than the 30 calibration images" in printed.err
+    assert "0.0 % of them are above the threshold for 95 %" in printed.err
+    words = ("evaluate", tmp_path / "detector", "--id", images, "--ood", f"far={far}")
+    assert "They are of another kind" in done(*words).err
+
+    made.calibrate(images).save_pretrained(tmp_path / "own")
+    assert "score lower" not in done("score", tmp_path / "own", images).err
+    assert "another kind" not in done("evaluate", tmp_path / "own", *words[2:]).err

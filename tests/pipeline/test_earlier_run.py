@@ -52,7 +52,9 @@ def test_a_finished_run_goes_on_and_synthesizes_nothing_again(earlier):
     images = contents(earlier / "run" / "synthesize")
     executor = Counting()
 
-    detector = run(Path("images"), Path("bundle"), Path("run"), executor=executor)
+    # the number of calibration images that was the default
+    as_before = "calibration.per_class=20"
+    detector = run(Path("images"), Path("bundle"), Path("run"), as_before, executor=executor)
 
     assert {name: (earlier / "run" / name).read_text() for name in kept} == before
     assert contents(earlier / "run" / "synthesize") == images
@@ -60,6 +62,14 @@ def test_a_finished_run_goes_on_and_synthesizes_nothing_again(earlier):
     paths = sorted(Path("images").rglob("*.png"))
     expected = json.loads((earlier / "scores.json").read_text())
     np.testing.assert_allclose(scores.share(detector.score(paths)), expected, rtol=1e-4)
+
+
+def test_with_other_images_for_the_threshold_nothing_is_synthesized_again(earlier):
+    images = contents(earlier / "run" / "synthesize")
+    executor = Counting()
+    run(Path("images"), Path("bundle"), Path("run"), executor=executor)
+    assert contents(earlier / "run" / "synthesize") == images
+    assert executor.items.get("Synthesize", 0) == executor.items.get("Describe", 0) == 0
 
 
 def test_its_detector_is_read_and_scores_as_it_did(earlier):

@@ -22,7 +22,7 @@ from synood.models.describer import FileDescriber
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.rundir.shards import read_synthetic
 from synood.pipeline.stages.describe import inpainting_prompt
-from synood.pipeline.stages.select import _evenly
+from synood.pipeline.stages.division import evenly
 from synood.pipeline.stages.synthesize import image_seed
 from synood.settings import DescribeSettings
 
@@ -148,7 +148,7 @@ def test_a_description_too_long_is_shortened_and_one_made_too_long_by_hand_refus
 
 def test_a_class_name_too_long_is_refused_before_anything_is_painted(bundle, tmp_path):
     images = make_pictures(tmp_path / "images", classes=("cat", "q" * 200), count=2)
-    with pytest.raises(InputError, match="tokens"):
+    with pytest.raises(InputError, match="longer than the text tower of the encoder takes"):
         run(images, bundle, tmp_path / "out")
     assert not (tmp_path / "out" / "describe.jsonl").exists()
 
@@ -166,7 +166,7 @@ def test_image_seeds_fit_a_torch_generator_and_depend_on_both(seed, image_id):
 
 @given(st.lists(st.integers(0, 10**6), unique=True).map(sorted), st.integers(1, 30))
 def test_evenly_spaced_members_are_distinct_and_span_the_list(members, count):
-    taken = _evenly(members, count)
+    taken = evenly(members, count)
     assert len(set(taken)) == len(taken) == min(count, len(members))
     assert set(taken) <= set(members)
     assert taken == sorted(taken)

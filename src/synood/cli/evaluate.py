@@ -229,6 +229,7 @@ def _measure(
     """Measure everything that was asked for; return the results and what is printed."""
     from synood.benchmark.protocol.evaluation import record_of
     from synood.benchmark.protocol.own_sets import (
+        INSIDE,
         compared,
         label_accuracy,
         operating_points,
@@ -239,10 +240,15 @@ def _measure(
     from synood.benchmark.results.results import Results
     from synood.cli.inputs import run_of
     from synood.cli.measuring import baselines, find, measured_outside, untuned
+    from synood.detector.drift import drift_warning
 
     with reporter() as progress:
         findings = find(found, sets, progress, asked.max_bad, asked.cache)
         first, detectors = findings[0], [one.measured for one in findings]
+        for one in findings:
+            inside = one.measured.scores[INSIDE]
+            if told := drift_warning(one.detector.calibration, inside, in_distribution=True):
+                warn(f"{one.measured.method.title}: in-distribution: {told}")
         measured = measured_outside(asked.outside, first)
         if asked.baselines:
             measured += baselines(first, found[0], asked.train, progress, asked.max_bad)

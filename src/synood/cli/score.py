@@ -63,6 +63,7 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     from synood.cli.inputs import load_detector, warn_of_photographs
     from synood.cli.outputs import check_output_file
     from synood.detector.discoveries import check_rate, with_rate
+    from synood.detector.drift import drift_warning
     from synood.images.listing import listed_images
     from synood.pipeline.scoring import predict_index
 
@@ -78,6 +79,9 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     with executor.opened() as workers, reporter() as progress:
         predictions = predict_index(loaded, index, workers, partial(progress, "score"), explain)
+    readable = [prediction.score for prediction in predictions if not prediction.error]
+    if sentence := drift_warning(loaded.calibration, readable):
+        warn(sentence)
     if fdr is not None and calibration is not None:
         predictions, remark = with_rate(predictions, calibration, fdr)
         if remark:

@@ -267,7 +267,7 @@ CHANGES = {
     "seed": ({"seed": 1}, None, (0, 6, 6, True)),
     "batch size": ({"batch_size": 3}, None, (0, 0, 0, False)),
     "fewer": ({"assignments": ("select.per_class=1",)}, None, (0, 0, 0, True)),
-    "more": ({"assignments": ("select.per_class=3",)}, None, (3, 3, 6, True)),
+    "more": ({"assignments": ("select.per_class=3",)}, None, (3, 3, 3, True)),
     "an image": ({}, change_image, (1, 1, 2, True)),
     "a text": ({}, change_text, (0, 1, 1, True)),
     "a name": ({}, rename_image, (1, 0, 0, False)),

@@ -17,7 +17,7 @@ from synood.files import sha256_file
 from synood.images.selection import rows_by_class
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.rundir.selection import SelectedImage
-from synood.pipeline.stages.select import more_to_learn
+from synood.pipeline.stages.division import more_to_learn
 from synood.pipeline.stages.tune import tune_weights
 from synood.tuning.projection import tune_projection
 

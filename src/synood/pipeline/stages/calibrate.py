@@ -1,9 +1,10 @@
-"""Calibrate: in-distribution images that were not tuned on -> the threshold."""
+"""Calibrate: in-distribution images that nothing was learned from -> the threshold."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from synood.detector.conformal import check_enough
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from synood.settings import Recipe
 
 
+ADVICE = "set one with `synood calibrate` and images that the detector was not made from"
+
+
 def calibrate(
     detector: OODDetector,
     features: NDArray[np.float32],
@@ -25,21 +29,20 @@ def calibrate(
     recipe: Recipe,
     workspace: Workspace,
 ) -> OODDetector:
-    """Set the threshold from in-distribution images, and say so where it cannot be trusted."""
+    """Set the threshold from the features (N, D) of images that nothing was learned from.
+
+    Where there are too few of them, or an earlier version chose images that were learned from, the
+    detector has no threshold, and the run says so.
+    """
+    if any(image.teaches_its_class for image in images):
+        workspace.notify("calibrate", f"no threshold: no image was kept out of learning; {ADVICE}")
+        return detector
     try:
+        check_enough(len(images), recipe.calibration.tpr)
         detector = detector.calibrate(detector.score_features(features), recipe.calibration.tpr)
     except InputError as error:
-        workspace.notify(
-            "calibrate",
-            f"no threshold is set ({error}); set one with `synood calibrate` and other images",
-        )
+        workspace.notify("calibrate", f"no threshold: {error}; {ADVICE}")
         return detector
-    if any(image.teaches_its_class for image in images):
-        workspace.notify(
-            "calibrate",
-            "too few images are left over to set the threshold: it comes from those tuned on "
-            "and rejects too many new ones; set it with `synood calibrate` and other images",
-        )
-    elif detector.calibration and detector.calibration.warning:
+    if detector.calibration and detector.calibration.warning:
         workspace.notify("calibrate", detector.calibration.warning)
     return detector

@@ -14,10 +14,11 @@ from synood.images.decoding import image_bytes
 from synood.pipeline.rundir.quarantine import FILE, BadImage
 from synood.pipeline.rundir.ratios import kept_ratios, listing_fingerprint
 from synood.pipeline.rundir.selection import SelectedImage, read_selection, write_selection
+from synood.pipeline.stages.division import divide
 from synood.pipeline.stages.embed import Selection, embed_images
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from synood.pipeline.stages.context import RunContext
     from synood.settings import Recipe
 
-FEW = 20  # with fewer images left over, the threshold comes from those that were tuned on
+MANY = 2_000  # calibration images whose encoding takes long enough to be worth a line
 
 
 def select(run: RunContext, index: ImageIndex, with_probe: bool) -> Selection:
@@ -115,6 +116,7 @@ def _select_readable(
         ]
         if bad:
             continue
+        _tell_of_calibration(run, chosen)
         images = tuple(
             _selected(index.records[row], hashes[row], float(values[row]), uses)
             for row, uses in chosen
@@ -122,6 +124,17 @@ def _select_readable(
         features, bad = embed_images(run, images)
         if not bad:
             return Selection(images, features)
+
+
+def _tell_of_calibration(run: RunContext, chosen: list[tuple[int, tuple[Use, ...]]]) -> None:
+    """Say what many images for the threshold cost, before they are encoded."""
+    alone = sum(uses == ("calibrate",) for _, uses in chosen)
+    if alone > MANY:
+        run.workspace.notify(
+            "select",
+            f"{alone:,} images that nothing is learned from will be encoded to set the threshold; "
+            "--set calibration.per_class=20 takes fewer of each class",
+        )
 
 
 def _hashes(run: RunContext, index: ImageIndex, rows: list[int]) -> list[str | Unreadable]:
@@ -154,48 +167,15 @@ def _choose(
     `values` (N,) are the images' bytes per pixel, NaN for those left out. A class of which none
     is left is an `InputError`.
     """
-    from synood.images.selection import complex_rows, rows_by_class
-
-    selected = complex_rows(index, recipe.select.per_class, values)
-    tuned = set(selected)
-    learn: set[int] = set()
-    probe: set[int] = set()
-    left: set[int] = set()
     alive = ~np.isnan(values)
-    for place, members in enumerate(rows_by_class(index.label_indices(), len(index.class_names))):
-        if not alive[members].any():
-            name = index.class_names[place]
+    labels = index.label_indices()
+    for place, name in enumerate(index.class_names):
+        if not alive[labels == place].any():
             raise InputError(f"{index.root}: no image of class {name!r} can be read; add some")
-        rows = _in_order(index, members[alive[members]])
-        if with_probe:
-            probe.update(_evenly(rows, recipe.probe.per_class))
-        learn.update(more_to_learn(rows, tuned, recipe.projection.images_per_class))
-        unseen = [row for row in rows if row not in tuned | learn]
-        left.update(_evenly(unseen, recipe.calibration.per_class))
-    calibrate = left if len(left) >= FEW else tuned
-    groups: dict[Use, set[int]] = {
-        "tune": tuned, "learn": learn, "probe": probe, "calibrate": calibrate,
-    }  # fmt: skip
-    rest = sorted((learn | probe | calibrate) - tuned)
-    return [(row, _uses(row, groups)) for row in (*selected, *rest)]
-
-
-def more_to_learn(rows: list[int], tuned: Set[int], wanted: int | None) -> list[int]:
-    """Return which further rows of a class complete the number wanted."""
-    others = [row for row in rows if row not in tuned]
-    return _evenly(others, max(0, (wanted or 0) - (len(rows) - len(others))))
-
-
-def _in_order(index: ImageIndex, rows: NDArray[np.int64]) -> list[int]:
-    """Return rows in the order of their ids."""
-    return sorted(rows.tolist(), key=lambda row: index.records[row].id)
+    redrawn, groups = divide(index, recipe, with_probe, values)
+    rest = sorted(set().union(*groups.values()) - {*redrawn})
+    return [(row, _uses(row, groups)) for row in (*redrawn, *rest)]
 
 
 def _uses(row: int, groups: Mapping[Use, set[int]]) -> tuple[Use, ...]:
     return tuple(use for use, members in groups.items() if row in members)
-
-
-def _evenly(ordered: list[int], count: int) -> list[int]:
-    """Return at most `count` members, evenly spaced."""
-    taken = min(count, len(ordered))
-    return [ordered[i * len(ordered) // taken] for i in range(taken)]

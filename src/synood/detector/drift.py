@@ -1,0 +1,97 @@
+"""Whether new images score as the calibration images do: a threshold holds only where they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synood.arrays import to_numpy
+from synood.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from synood.detector.calibration import Calibration
+
+LEVEL = 0.01  # of the test: so often is a warning wrong where nothing has changed
+FEWEST = 20  # images on either side; fewer say too little to warn of
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A two-sample test of scores: how far their distributions are apart, and how surely.
+
+    `distance` is the largest difference of the distribution functions, in [0, 1]; `p_value` how
+    often it is that large where nothing has changed; `lower` whether new scores are the lower ones.
+    """
+
+    distance: float
+    p_value: float
+    lower: bool
+
+
+def compare_scores(calibration: ArrayLike, scores: ArrayLike) -> Drift:
+    """Compare the scores of calibration images (n,) with those of new ones (N,).
+
+    Two-sided Kolmogorov-Smirnov test with the limiting distribution, which errs on the side of no
+    difference for small samples and for ties. Raises `InputError` for an empty side and for NaN.
+
+    >>> compare_scores(range(100), range(50, 150)).p_value < 1e-6
+    True
+    """
+    known, new = (
+        np.sort(to_numpy(values, name).astype(np.float64))
+        for values, name in ((calibration, "calibration"), (scores, "scores"))
+    )
+    for values, name in ((known, "calibration"), (new, "scores")):
+        if values.ndim != 1 or not len(values) or np.isnan(values[-1]):
+            raise InputError(f"{name}: must be a line of numbers, without NaN, and not empty")
+    everything = np.concatenate([known, new])
+    below = [np.searchsorted(side, everything, side="right") / len(side) for side in (known, new)]
+    more = below[1] - below[0]  # of the new images are lower
+    distance = float(np.abs(more).max())
+    return Drift(distance, _chance(distance, len(known), len(new)), bool(more.max() >= -more.min()))
+
+
+def drift_warning(
+    calibration: Calibration | None, scores: ArrayLike, *, in_distribution: bool = False
+) -> str | None:
+    """Return a sentence where new images score otherwise than the calibration images, else None.
+
+    Tests at the level 1 %, with at least 20 images on either side. `in_distribution` says that the
+    new images are known to be so; otherwise many of them may simply be out-of-distribution.
+    """
+    values = to_numpy(scores, "scores")
+    if calibration is None or calibration.scores is None:
+        return None
+    if min(len(values), calibration.images) < FEWEST:
+        return None
+    found = compare_scores(calibration.scores, values)
+    if found.p_value >= LEVEL:
+        return None
+    kept = float(np.mean(values >= calibration.threshold))
+    sentence = (
+        f"these {len(values):,} images score {'lower' if found.lower else 'higher'} than the "
+        f"{calibration.images:,} calibration images (Kolmogorov-Smirnov, p = {found.p_value:.1g}; "
+        f"told below {LEVEL:g}): {100 * kept:.1f} % of them are above the threshold for "
+        f"{100 * calibration.tpr_wanted:g} %. "
+    )
+    cause = (
+        "They are of another kind, for which the threshold does not hold"
+        if in_distribution
+        else "Either many are out-of-distribution, or all are of another kind, for which the "
+        "threshold does not hold"
+    )
+    return f"{sentence}{cause}: calibrate with in-distribution images of this kind"
+
+
+def _chance(distance: float, known: int, new: int) -> float:
+    """Probability of a distance at least as large between two samples of one kind."""
+    reach = float(np.sqrt(known * new / (known + new)) * distance)
+    if reach < 0.2:  # where the series converges slowly, to 1
+        return 1.0
+    terms = np.arange(1, 101)
+    signs = np.where(terms % 2 == 1, 1.0, -1.0)
+    return float(min(1.0, 2 * (signs * np.exp(-2 * (terms * reach) ** 2)).sum()))
