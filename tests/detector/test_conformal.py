@@ -12,10 +12,11 @@ import pytest
 from crepes.base import p_values_batch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, false_discovery_control
+from scipy.stats import beta, betabinom, false_discovery_control
 
 from synood.detector.conformal import (
     benjamini_hochberg,
+    chance_of_keeping,
     check_enough,
     conformal_rank,
     images_needed,
@@ -119,6 +120,13 @@ def test_the_interval_of_what_is_kept_is_that_of_the_beta_distribution(count, ra
     tails = [(1 - level) / 2, (1 + level) / 2]
     expected = beta.ppf(tails, count + 1 - rank, rank)
     np.testing.assert_allclose(kept_interval(count, rank, level), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("count", "rank"), [(19, 1), (200, 10), (7, 7)])
+@pytest.mark.parametrize(("kept", "images"), [(0, 1), (30, 40), (180, 200), (200, 200)])
+def test_the_chance_of_keeping_so_few_is_the_beta_binomial_one(count, rank, kept, images):
+    expected = betabinom.cdf(kept, images, count + 1 - rank, rank)
+    assert chance_of_keeping(count, rank, kept, images) == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.integers(1, 50), st.integers(1, 400), PERCENT)

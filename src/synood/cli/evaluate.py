@@ -299,7 +299,7 @@ def _text(
         own = [point for point in points if point.method == name]
         parts.append(operating_text(own, titled[name]))
         if name == results.run["method"]:
-            remark = kept_remark(own[0].high, (results.run["calibration"] or {}).get("tpr_wanted"))
+            remark = kept_remark(own[0].count, own[0].images, results.run["calibration"])
             parts += [remark] if remark else []
     if not points:
         parts.append("No threshold yet, so no verdicts to count: `synood calibrate` sets one.")

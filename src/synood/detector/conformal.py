@@ -124,6 +124,32 @@ def kept_interval(count: int, rank: int, level: float = 0.95) -> tuple[float, fl
     return 1.0 - _quantile(count, rank, 1 - tail), 1.0 - _quantile(count, rank, tail)
 
 
+def chance_of_keeping(count: int, rank: int, kept: int, images: int) -> float:
+    """Probability that the `rank`-th smallest of `count` scores keeps at most `kept` of new images.
+
+    Of `images` new ones of the same kind, the number kept is beta-binomial: a calibration may be
+    unlucky, and so may the new images. Small values say that they are of another kind.
+
+    >>> [round(chance_of_keeping(n, n // 20, 172, 200), 5) for n in (20, 1000)]
+    [0.05708, 1e-05]
+    """
+    places = np.arange(kept + 1)
+    high, low = count + 1 - rank, rank  # of the beta distribution of the fraction kept
+    lgamma = np.vectorize(math.lgamma, otypes=[np.float64])
+    logarithms = (
+        math.lgamma(images + 1)
+        - lgamma(places + 1)
+        - lgamma(images - places + 1)
+        + lgamma(places + high)
+        + lgamma(images - places + low)
+        - math.lgamma(images + high + low)
+        + math.lgamma(high + low)
+        - math.lgamma(high)
+        - math.lgamma(low)
+    )
+    return float(min(1.0, np.exp(logarithms).sum()))
+
+
 def _quantile(count: int, rank: int, probability: float) -> float:
     """Quantile of the `rank`-th smallest of `count` uniform numbers, by halving."""
     low, high = 0.0, 1.0

@@ -76,8 +76,7 @@ def _verdicts(run: Mapping[str, Any], title: str, name: str) -> list[Finding]:
     if labels["images"]:
         right, images = int(labels["right"]), int(labels["images"])
         found.append(Finding("even", f"{label_text(right, images)}."))
-    wanted = (run.get("calibration") or {}).get("tpr_wanted")
-    if remark := kept_remark(float(kept["high"]), wanted):
+    if remark := kept_remark(int(kept["count"]), int(kept["images"]), run.get("calibration")):
         found.append(Finding("worse", remark))
     return found
 

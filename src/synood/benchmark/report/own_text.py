@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synood.benchmark.protocol.own_sets import ALL_OOD, INSIDE
 from synood.benchmark.report.summary import ALL
 from synood.benchmark.results.tables import title_of
 from synood.benchmark.results.text import aligned
 from synood.detector.calibration import wilson_interval
+from synood.detector.conformal import chance_of_keeping, conformal_rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synood.benchmark.protocol.own_sets import OperatingPoint
     from synood.benchmark.results.comparisons import Comparison
+
+CHANCE = 0.01  # below which keeping so few images is no chance
 
 
 def operating_text(points: Sequence[OperatingPoint], title: str) -> str:
@@ -34,12 +37,17 @@ def operating_text(points: Sequence[OperatingPoint], title: str) -> str:
     return "\n".join([head, *aligned(rows, left=2)])
 
 
-def kept_remark(high: float, wanted: float | None) -> str:
+def kept_remark(kept: int, images: int, calibration: Mapping[str, Any] | None) -> str:
     """Say that a detector keeps too few images for its calibration; empty where it may not.
 
-    `high` is the upper end of the 95 % interval of what it keeps.
+    With few calibration images or few new ones that happens by chance: it is said where such
+    chance is below 1 %. `calibration` holds the number of `images` and the `tpr_wanted`.
     """
-    if wanted is None or high >= wanted:
+    if calibration is None:
+        return ""
+    known, wanted = int(calibration["images"]), float(calibration["tpr_wanted"])
+    rank = conformal_rank(known, wanted)
+    if rank == 0 or chance_of_keeping(known, rank, kept, images) >= CHANCE:
         return ""
     return (
         f"It was calibrated to keep {100 * wanted:g} % and keeps fewer: these in-distribution "
