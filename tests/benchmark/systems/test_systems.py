@@ -1,4 +1,4 @@
-"""Every system points the right way, learns nothing from test images, and says what it chose."""
+"""What systems compute in a world of colours; test_harness.py holds what is asked of every one."""
 
 from __future__ import annotations
 
@@ -7,197 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from sklearn.linear_model import LogisticRegression
 
-from colours import COLOURS, ColourEncoder, picture
-from synood import metrics, scores
-from synood.benchmark.protocol import scoring
-from synood.benchmark.protocol.encoding import EncodedSet, SetImages, image_logits, labels_of
-from synood.benchmark.protocol.fit_inputs import CandidateWords, FitInputs
-from synood.benchmark.protocol.system import System
-from synood.benchmark.systems import find_system, registry
+from colour_world import NAMES, OTHERS, Parts, colour_world
+from colours import COLOURS, ColourEncoder
+from synood import scores
+from synood.benchmark.systems import find_system
 from synood.benchmark.systems.odin import stepped
 from synood.benchmark.systems.zoc import many_names
 from synood.errors import InputError
-from synood.features.store import FeatureStore
-from synood.images.sources import ImageIndex, ImageRecord
-from synood.labels.wordnet import Word
 from synood.models.classifier import train_probe
-from synood.models.describer import FileDescriber, Tagger
-from synood.settings import MiningSettings, Recipe, ScoreSettings
+from synood.models.describer import FileDescriber
 
 pytestmark = pytest.mark.numerical
-
-NAMES = ("red", "green", "blue")
-OTHERS = ("yellow", "cyan", "magenta")
-# on a run's images: tests/benchmark/experiments/
-TUNED_ON_PICTURES = {"synood", "dreamood", "lapt"}
-TRAINED = {
-    "coop",
-    "cocoop",
-    "locoop",
-    "lsn",
-    "clipn",
-    "vos",
-    "npos",
-    *("contrastive", "hvcm", "tagood", "negprompt", "id-like", "local-prompt"),
-}  # test_trained.py
-
-
-class PatchedEncoder(ColourEncoder):
-    """Four quarters of an image as its places."""
-
-    def encode_image_patches(self, images, batch_size=64):
-        quarters = []
-        for image in images:
-            w, h = (side // 2 for side in image.size)
-            boxes = [(x, y, x + w, y + h) for y in (0, h) for x in (0, w)]
-            quarters.append(self.encode_images([image.crop(box) for box in boxes]))
-        return np.stack(quarters)
-
-
-class Parts:
-    """The parts of a bundle that systems ask for."""
-
-    def __init__(self, encoder, describer):
-        self.encoder, self.describer = encoder, describer
-
-
-class ReluClassifier:
-    """A linear head on 32 non-negative features of an image's mean colour, learned here."""
-
-    class_names, fingerprint = NAMES, "0"
-
-    def __init__(self, encoder, features, labels):
-        self._encoder = encoder
-        self._directions = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
-        seen = self._shown(torch.from_numpy(features)).numpy()
-        fitted = LogisticRegression(C=10.0).fit(seen, labels)
-        self.head = fitted.coef_.astype(np.float32), fitted.intercept_.astype(np.float32)
-
-    def _shown(self, features):
-        return torch.relu(features @ self._directions)
-
-    def penultimate(self, pixels):
-        return self._shown(self._encoder.encode_pixels(pixels))
-
-    def logits(self, pixels):
-        weight, bias = (torch.from_numpy(array) for array in self.head)
-        return self.penultimate(pixels) @ weight.T + bias
-
-
-def written(folder, colours, each, seed):
-    """Files of noisy colours, one folder a colour, and their index."""
-    records = []
-    for name in colours:
-        (folder / name).mkdir(parents=True)
-        for number in range(each):
-            path = folder / name / f"{number:03d}.png"
-            picture(name, noise=seed + 1000 * number + len(name)).save(path)
-            records.append(ImageRecord(f"{name}/{number:03d}.png", path, name))
-    return ImageIndex(folder, tuple(colours), tuple(records))
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Material and test views of a world of colours: OOD is yellow and magenta, or cyan."""
-    root, encoder = tmp_path_factory.mktemp("colours"), PatchedEncoder()
-    train = written(root / "train", NAMES, 20, 1)
-    images = [Image.open(record.path).convert("RGB") for record in train.records]
-    probe = ReluClassifier(encoder, encoder.encode_images(images), labels_of(train))
-
-    def seen(name, group, colours, each, seed):
-        index = written(root / name, colours, each, seed)
-        images = [Image.open(record.path).convert("RGB") for record in index.records]
-        return EncodedSet(
-            name,
-            group,
-            encoder.encode_images(images),
-            image_logits(images, probe),
-            labels_of(index) if group == "id" else None,
-            SetImages(index.records, probe, encoder),
-        )
-
-    words = tuple(Word(text, "noun", "") for text in (*OTHERS, "sea", "stone", "Red"))
-    store = FeatureStore(root / "features", encoder.fingerprint, lambda: encoder)
-    vocabulary = [*OTHERS, "sea", "stone"]
-    inputs = FitInputs(
-        class_names=NAMES,
-        train=seen("train-again", "id", NAMES, 20, 1),
-        validation=seen("validation", "id", NAMES, 8, 50_000),
-        validation_ood=(seen("v-near", "near", OTHERS, 8, 60_000),),
-        validation_names=OTHERS,
-        recipe=Recipe(
-            "paper",
-            mining=MiningSettings(share=1.0, prompt_set="photo"),
-            score=ScoreSettings(temperature=0.05, groups=1),
-        ),
-        models=Parts(encoder, Tagger(encoder, vocabulary)),
-        classifier=probe,
-        store=store,
-        load_words=lambda mining: CandidateWords(
-            words, encoder.encode_texts([f"a photo of a {word.text}" for word in words])
-        ),
-    )
-    encoded = scoring.EncodedSuite(
-        inputs.validation,
-        inputs.validation_ood,
-        seen("test", "id", NAMES, 10, 70_000),
-        (
-            seen("near", "near", OTHERS[::2], 10, 80_000),
-            seen("far", "far", OTHERS[1:2], 10, 90_000),
-        ),
-    )
-    return inputs, encoded
-
-
-# GradNorm prefers bright images here, whatever their colour; tests/scores/test_features.py plants
-# features of one size for it.
-# FSSD measures the distance from grey, and cyan is as far from it as red.
-UNTOLD = {"gradnorm", "fssd"}
-WITH_MAPS = {"rankfeat"}  # test_rankfeat.py
-FITTED_HERE = [
-    system.method.name
-    for system in registry()
-    if isinstance(system, System)  # test-time ones: test_streams.py
-    and system.method.name not in {*TUNED_ON_PICTURES, *TRAINED, *WITH_MAPS}
-]
-
-
-@pytest.mark.parametrize("name", [name for name in FITTED_HERE if name not in UNTOLD])
-def test_in_distribution_images_score_higher(world, name):
-    inputs, encoded = world
-    fitted = find_system(name).fit(inputs, 0)
-    inside = fitted(encoded.test)
-    assert inside.shape == (30,)
-    assert inside.dtype == np.float32
-    for ood in encoded.test_ood:
-        separation = metrics.auroc(inside, fitted(ood))
-        assert separation > 0.9, (ood.name, separation)
-
-
-@pytest.mark.parametrize("name", FITTED_HERE)
-def test_an_image_scores_the_same_in_any_company(world, name):
-    inputs, encoded = world
-    fitted = find_system(name).fit(inputs, 0)
-    rows = np.array([29, 3, 17])
-    alone = fitted(encoded.test.take(rows))
-    np.testing.assert_allclose(alone, fitted(encoded.test)[rows], rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", FITTED_HERE)
-def test_what_was_chosen_is_the_best_tried_and_can_be_written(world, name):
-    import json
-
-    inputs, _ = world
-    fitted = find_system(name).fit(inputs, 0)
-    chosen = json.loads(json.dumps(fitted.chosen))
-    if "tried" in chosen:
-        inside = fitted(inputs.validation)
-        found = metrics.auroc(inside, fitted(inputs.validation_ood[0]))
-        assert chosen["auroc"] == pytest.approx(found)
-        assert chosen["auroc"] == max(trial["auroc"] for trial in chosen["tried"])
+    return colour_world(tmp_path_factory.mktemp("colours"))
 
 
 @pytest.mark.parametrize(

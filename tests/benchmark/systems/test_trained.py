@@ -10,9 +10,8 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from planted import CLASSES, OTHERS, encoded, planted_inputs
+from planted import CLASSES, encoded, planted_inputs
 from small_suite import tiny_bundle, write_small_suite
-from synood import metrics
 from synood.benchmark.protocol import scoring
 from synood.benchmark.suites.suite import read_suite
 from synood.benchmark.systems import find_system, npos, vos
@@ -54,36 +53,10 @@ def test_set():
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_in_distribution_images_score_higher(fitted, test_set, name):
-    inside = fitted[name](test_set)
-    assert inside.shape == (24,)
-    assert inside.dtype == np.float32
-    beyond = fitted[name](encoded("far", "far", OTHERS[2:], 6, 11))
-    assert metrics.auroc(inside, beyond) > 0.9
-
-
-@pytest.mark.parametrize("name", TRAINED)
 def test_training_lowers_the_loss_and_the_record_can_be_written(fitted, name):
     chosen = json.loads(json.dumps(fitted[name].chosen))
     assert chosen["loss"]["last"] < chosen["loss"]["first"]
     assert fitted[name].added_parameters > 0
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_seed_repeats_itself_and_another_differs(inputs, fitted, name):
-    somewhere = encoded("far", "far", OTHERS[2:], 6, 11)
-    here = fitted[name](somewhere)
-    again = find_system(name).fit(inputs, 0)(somewhere)
-    other = find_system(name).fit(inputs, 1)(somewhere)
-    assert here.tobytes() == again.tobytes()
-    assert not np.array_equal(here, other)
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_an_image_scores_the_same_in_any_company(fitted, test_set, name):
-    rows = [20, 3]
-    alone = fitted[name](test_set.take(rows))
-    np.testing.assert_allclose(alone, fitted[name](test_set)[rows], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TRAINED)
