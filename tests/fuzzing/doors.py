@@ -7,6 +7,7 @@ those of atheris, for as long as one likes.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -20,6 +21,9 @@ from safetensors.numpy import save
 
 from colours import ColourEncoder, picture
 from synood import OODDetector
+from synood.benchmark.protocol.outside_scores import OutsideScores
+from synood.benchmark.report.page import load_report
+from synood.benchmark.report.report import render
 from synood.benchmark.results.results import Results, make_row, read_results, write_results
 from synood.benchmark.suites.suite import read_suite
 from synood.detector.backbone import Backbone
@@ -27,6 +31,7 @@ from synood.errors import InputError
 from synood.files import sha256_bytes, sha256_file
 from synood.images.decoding import image_size, read_image
 from synood.images.imglist import read_imglist
+from synood.images.listing import listed_images
 from synood.images.sources import read_class_names
 from synood.labels.lists import label_line, read_labels
 from synood.labels.wordnet import read_wordnet
@@ -165,6 +170,15 @@ def _text_doors() -> list[Door]:
         _text("wordnet", "data.noun", wordnet, _enter_wordnet),
         _text("negatives", "negatives.txt", "the nice rope\nstone\n", _enter_negatives),
         Door("results", "results.json", _make_results, lambda f: read_results(f / "results.json")),
+        Door(
+            "evaluation",
+            "evaluation.json",
+            _make_evaluation,
+            lambda folder: render(load_report(folder / "evaluation.json")),
+        ),
+        _text("list of images", "list.txt", "t/1.png\nnowhere.png\n\n../x.jpg\n", _enter_list),
+        _text("scores csv", "s.csv", "path,score\na.png,0.5\nb.png,-1e3\n", _enter_scores),
+        _text("scores jsonl", "s.jsonl", '{"path": "a.png", "score": 0.5}\n', _enter_scores),
     ]
 
 
@@ -217,6 +231,55 @@ def _make_results(folder: Path) -> None:
     rng = np.random.default_rng(0)
     row = make_row("m", "inductive", "s", "near", 0, rng.random(9), rng.random(8), resamples=20)
     write_results(folder / "results.json", Results({"recipe": "paper"}, (row,)))
+
+
+def _make_evaluation(folder: Path) -> None:
+    """Write what `evaluate` writes of two sets, with a mistake, a painting and a comparison."""
+    rng = np.random.default_rng(0)
+    sides = {"in-distribution": rng.normal(1, 1, 9), "s": rng.normal(0, 1, 8)}
+    rows = [
+        make_row(name, "inductive", "s", "near", 0, *sides.values(), resamples=20)
+        for name in ("synood", "mcm")
+    ]
+    small = base64.b64encode(image_bytes("PNG")).decode()
+    mistake = {
+        **{"thumbnail": small, "image": "1.png", "score": 0.5, "nearest_class": "cat"},
+        **{"nearest_negative": "a rope", "wrong": True, "label": None, "p_value": 0.25},
+    }
+    painting = {
+        **{"source": small, "synthetic": small, "class": "cat", "prompt": "a", "stop": "rounds"},
+        **{"negative_label": "a rope", "energy_before": -9.0, "energies": [-8.5, -7.0]},
+    }
+    gain = {"method": "synood", "other": "mcm", "column": "average:all", "gain": 0.1}
+    point = {"method": "synood", "threshold": 0.5, "low": 0.4, "high": 0.9, "fraction": 0.7}
+    run = {
+        "detector": {"recipe": "plus", "class_names": ["cat"]},
+        "models": {"bundle": "mini"},
+        "sets": {name: {"images": len(values)} for name, values in sides.items()},
+        **{"method": "synood", "threshold": 0.5, "labels": {"right": 3, "images": 9}},
+        "calibration": {"images": 20, "tpr_wanted": 0.95},
+        "operating_points": [
+            {**point, "set": name, "group": "id", "count": 5, "images": 8} for name in sides
+        ],
+        "comparisons": [
+            {**gain, "metric": metric, "low": -0.1, "high": 0.3} for metric in ("auroc", "fpr95")
+        ],
+        "scored": [
+            {"set": name, "group": "near", "scores": {"synood": values.tolist()}}
+            for name, values in sides.items()
+        ],
+        "mistakes": [{"set": "s", "group": "near", "count": 1, "total": 8, "shown": [mistake]}],
+        "paintings": [painting],
+    }
+    write_results(folder / "evaluation.json", Results(run, tuple(rows)))
+
+
+def _enter_list(path: Path) -> object:
+    return [record.id for record in listed_images([path]).records]
+
+
+def _enter_scores(path: Path) -> object:
+    return OutsideScores.read(path)
 
 
 def _run_doors() -> list[Door]:

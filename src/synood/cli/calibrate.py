@@ -30,7 +30,8 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
     detector
         Directory of the detector.
     id
-        In-distribution images that the detector was not made from.
+        In-distribution images that the detector was not made from: a folder, a list file (.txt) \
+or a quoted pattern.
     tpr
         Fraction of new in-distribution images to keep, e.g. 0.95, which needs 19 images or more.
     per_class
@@ -46,7 +47,7 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
     )
     from synood.cli.outputs import check_detector_directory, check_output_directory
     from synood.detector.conformal import check_enough, images_needed
-    from synood.images.sources import find_images
+    from synood.images.listing import listed_images
 
     images_needed(tpr)  # refuses what is no fraction
     check_fraction(max_bad)
@@ -54,7 +55,7 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
         check_detector_directory(out, overwrite)
     else:
         check_output_directory(detector, overwrite=True)
-    index = find_images([id])
+    index = listed_images([id])
     loaded = load_detector(detector, device)
     check_enough(len(index.records), tpr)  # before they are encoded
     warn_of_tuned_images(detector, index)

@@ -29,8 +29,8 @@ def demo(
     seeds
         Number of tuning runs with different seeds, for the intervals (at least 3).
     split
-        Test images: "hard" (by an artist no model has seen) or "main" (by known artists)
-        or "crowded" (by known artists, among clutter).
+        Test images: "hard" (by an artist no model has seen), "main" (by known artists) or \
+"crowded" (by known artists, among clutter).
     """
     from synood.benchmark.experiments.demo import run_demo
 

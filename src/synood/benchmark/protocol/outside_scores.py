@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from synood.images.sources import ImageIndex
 
+LARGEST = 1e30  # a score in single precision, with room for differences
+
 
 @dataclass(frozen=True)
 class OutsideScores:
@@ -67,7 +69,10 @@ def _rows(path: Path) -> Iterator[tuple[str, float]]:
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         rows: list[dict[str, Any]] = read_jsonl(path)
     else:
-        rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+        try:
+            rows = list(csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True))
+        except csv.Error as error:
+            raise InputError(f"{readable(path)}: not readable as CSV ({error})") from None
     if not rows:
         raise InputError(f"{readable(path)}: holds no rows")
     for number, row in enumerate(rows, start=1):
@@ -85,8 +90,8 @@ def _number(value: object, where: str) -> float:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise InputError(f"{where}: the score {value!r} is not a number") from None
-    if not math.isfinite(number):
-        raise InputError(f"{where}: the score {value!r} is not finite")
+    if not math.isfinite(number) or abs(number) > LARGEST:
+        raise InputError(f"{where}: the score {value!r} is not finite, or too large")
     return number
 
 
