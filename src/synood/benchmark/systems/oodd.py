@@ -77,25 +77,39 @@ class Oodd:
 
     def score_stream(self, stream: EncodedSet, order: NDArray[np.int64]) -> Floats:
         """Score from an empty queue: (N,) in [-1, 2]; see `StreamScorer`."""
-        images = scores.normalise(stream.features)
         odds = self._neglabel.log_odds(stream.features)
-        share = scores.share(odds)
-        queue: list[tuple[float, int, int]] = []  # the least OOD first: minus log odds, arrival
-        found = np.empty(len(images), np.float32)
-        for start in range(0, len(order), self.batch):
-            rows = order[start : start + self.batch]
-            for place, row in enumerate(rows, start=start):
-                entry = (-float(odds[row]), -place, int(row))
-                if len(queue) < self._size:
-                    heappush(queue, entry)
-                elif entry > queue[0]:
-                    heapreplace(queue, entry)
-            kept = images[[row for _, _, row in queue]]
-            alike = images[rows] @ kept.T
-            k = min(NEIGHBOUR, len(queue))
-            nearest = np.partition(alike, alike.shape[1] - k, axis=1)[:, alike.shape[1] - k]
-            found[rows] = share[rows] - nearest
-        return found
+        images = scores.normalise(stream.features)
+        return with_queue(scores.share(odds), odds, images, order, self.batch, self._size)
+
+
+def with_queue(
+    base: Floats,
+    rank: Floats,
+    images: Floats,
+    order: NDArray[np.int64],
+    batch: int,
+    size: int,
+) -> Floats:
+    """Base scores (N,) less the cosine with the `NEIGHBOUR`-th nearest image of the queue.
+
+    The queue holds the `size` images of lowest `rank` (N,) so far, of which `images` (N, D) are the
+    unit features; a rank orders as the base does, without its ties. Images arrive in `order`.
+    """
+    queue: list[tuple[float, int, int]] = []  # the least OOD first: minus rank, minus arrival, row
+    found = np.empty(len(images), np.float32)
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        for place, row in enumerate(rows, start=start):
+            entry = (-float(rank[row]), -place, int(row))
+            if len(queue) < size:
+                heappush(queue, entry)
+            elif entry > queue[0]:
+                heapreplace(queue, entry)
+        alike = images[rows] @ images[[row for _, _, row in queue]].T
+        k = min(NEIGHBOUR, len(queue))
+        nearest = np.partition(alike, alike.shape[1] - k, axis=1)[:, alike.shape[1] - k]
+        found[rows] = base[rows] - nearest
+    return found
 
 
 SYSTEMS = (StreamSystem(OODD, fit_oodd),)
