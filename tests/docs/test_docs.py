@@ -19,7 +19,7 @@ from cyclopts import CycloptsError
 
 from synood import OODDetector
 from synood.cli.app import app
-from synood.cli.usage import usage_message
+from synood.cli.usage import usage_message, with_standard_input
 from synood.settings import Recipe
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def arguments(command: str) -> list[str]:
 @pytest.mark.parametrize(("page", "command"), all_of(PAGES, commands))
 def test_commands_are_understood(page, command):
     try:
-        app.parse_args(arguments(command), exit_on_error=False, print_error=False)
+        app.parse_args(with_standard_input(arguments(command)), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         pytest.fail(f"{page.name}: synood {command}: {usage_message(error)}")
 
