@@ -248,7 +248,7 @@ def test_images_of_another_kind_are_warned_of(done, bundle, tmp_path):
     assert "these 30 images score lower than the 30 calibration images" in printed.err
     assert "0.0 % of them are above the threshold for 95 %" in printed.err
     words = ("evaluate", tmp_path / "detector", "--id", images, "--ood", f"far={far}")
-    assert "They are of another kind" in done(*words).err
+    assert ". They are of another kind" in done(*words).err
 
     made.calibrate(images).save_pretrained(tmp_path / "own")
     assert "score lower" not in done("score", tmp_path / "own", images).err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +11,16 @@ from synood.arrays import to_numpy
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from synood.detector.calibration import Calibration
 
 LEVEL = 0.01  # of the test: so often is a warning wrong where nothing has changed
 FEWEST = 20  # images on either side; fewer say too little to warn of
+OTHER_KIND = (
+    "They are of another kind, for which the threshold does not hold: calibrate with "
+    "in-distribution images of this kind"
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def drift_warning(
     """Return a sentence where new images score otherwise than the calibration images, else None.
 
     Tests at the level 1 %, with at least 20 images on either side. `in_distribution` says that the
-    new images are known to be so; otherwise many of them may simply be out-of-distribution.
+    new images are known to be so; otherwise the images above the threshold tell whether all of them
+    have changed alike, or some are out-of-distribution and the others as before.
     """
     values = to_numpy(scores, "scores")
     if calibration is None or calibration.scores is None:
@@ -71,20 +76,34 @@ def drift_warning(
     found = compare_scores(calibration.scores, values)
     if found.p_value >= LEVEL:
         return None
-    kept = float(np.mean(values >= calibration.threshold))
+    kept, wanted = values >= calibration.threshold, calibration.tpr_wanted
     sentence = (
         f"these {len(values):,} images score {'lower' if found.lower else 'higher'} than the "
         f"{calibration.images:,} calibration images (Kolmogorov-Smirnov, p = {found.p_value:.1g}; "
-        f"told below {LEVEL:g}): {100 * kept:.1f} % of them are above the threshold for "
-        f"{100 * calibration.tpr_wanted:g} %. "
+        f"told below {LEVEL:g}): {100 * np.mean(kept):.1f} % of them are above the threshold for "
+        f"{100 * wanted:g} %"
     )
-    cause = (
-        "They are of another kind, for which the threshold does not hold"
-        if in_distribution
-        else "Either many are out-of-distribution, or all are of another kind, for which the "
-        "threshold does not hold"
-    )
-    return f"{sentence}{cause}: calibrate with in-distribution images of this kind"
+    others = calibration.scores[calibration.scores >= calibration.threshold]
+    cause = OTHER_KIND if in_distribution else _cause(others, values[kept], found.lower)
+    return f"{sentence}. {cause}"
+
+
+def _cause(known: NDArray[Any], kept: NDArray[Any], lower: bool) -> str:
+    """Say what the scores above the threshold tell of the reason.
+
+    OOD images below the threshold leave those above it as they are; images of another kind do not.
+    """
+    if not lower:
+        return "Few of them are out-of-distribution, or they are of another, easier kind"
+    if min(len(known), len(kept)) < FEWEST:
+        return (
+            "Either most are out-of-distribution, or all are of another kind, for which the "
+            "threshold does not hold: calibrate with in-distribution images of this kind"
+        )
+    found = compare_scores(known, kept)
+    if found.p_value < LEVEL and found.lower:
+        return f"Those above it score lower too. {OTHER_KIND}"
+    return "Those above it score as the calibration images do: many others are out-of-distribution"
 
 
 def _chance(distance: float, known: int, new: int) -> float:
