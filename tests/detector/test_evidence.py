@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from small_detector import make_detector
 from synood import OODDetector, ood_metrics
-from synood.detector._evidence_fit import fit_evidence, folds
 from synood.detector.evidence import PARTS, ImageEvidence
+from synood.detector.fit_evidence import fit_evidence, folds
 from synood.errors import CheckpointError, InputError
 from synood.settings import EvidenceSettings
 

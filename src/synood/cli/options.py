@@ -179,7 +179,7 @@ class DescriberOptions:
 class RecipeOptions:
     """The recipe of a run and changes to it."""
 
-    recipe: RecipeName = "paper"
+    recipe: RecipeName = "plus"
 
     set_: Assignments = ()
 

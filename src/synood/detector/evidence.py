@@ -115,7 +115,7 @@ class ImageEvidence:
         that it has learned from; without it the score is of image evidence alone. Every class needs
         an image. `fit_evidence` also returns the scores that the images have held out.
         """
-        from synood.detector._evidence_fit import fit_evidence
+        from synood.detector.fit_evidence import fit_evidence
 
         return fit_evidence(features, labels, n_classes, text=text, settings=settings)[0]
 

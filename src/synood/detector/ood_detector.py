@@ -184,7 +184,7 @@ class OODDetector:
     def fit(
         cls,
         images: str | Path | ImageIndex,
-        recipe: str | Path | Recipe = "paper",
+        recipe: str | Path | Recipe = "plus",
         *,
         run: str | Path,
         models: str | Path | Bundle = "photo",

@@ -31,7 +31,7 @@ from synood.pipeline.stages.assign import assign
 from synood.pipeline.stages.context import RunContext
 from synood.pipeline.stages.describe import describe
 from synood.pipeline.stages.embed import embed_synthetic
-from synood.pipeline.stages.guide import NAMES, GuideKind, choose_guide, guide_kind
+from synood.pipeline.stages.guide import NAMES, GuideKind, choose_guide, for_one_class, guide_kind
 from synood.pipeline.stages.mine import mine
 from synood.pipeline.stages.select import select
 from synood.pipeline.stages.shuffle import shuffle, without_inpainter
@@ -105,6 +105,7 @@ def fit(
         raise InputError(f"seed: must be from 0 to {LARGEST:,}, not {seed!r}")
     models = Models(bundle, pick_device(device), describer)
     recipe, remark = without_inpainter(recipe, bundle)
+    recipe, guided_by = for_one_class(recipe, len(index.class_names))
     inpaints = recipe.synthesis.method == "inpaint"
     if describer is not None and not inpaints:
         raise InputError(
@@ -132,8 +133,8 @@ def fit(
             executor or LocalExecutor(),
             Quarantine(workspace, max_bad),
         )
-        if remark:
-            workspace.notify("synthesize", remark)
+        for sentence in filter(None, (remark, guided_by)):
+            workspace.notify("synthesize", sentence)
         with _end_logged(workspace):
             return _run_stages(run, index, listed, batch_size)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from synood.images.sources import ImageIndex
 
-Use = Literal["tune", "learn", "probe", "calibrate"]
+Use = Literal["tune", "learn", "probe", "calibrate", "evidence"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class SelectedImage:
     """An image that the run uses, and for what.
 
     "tune": redrawn, and the projection learns its class from it; "learn": the latter alone;
-    "probe" and "calibrate": for the linear probe and for the threshold.
+    "probe" and "calibrate": for the linear probe and for the threshold; "evidence": what the class
+    looks like.
     """
 
     id: str

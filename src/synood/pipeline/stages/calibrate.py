@@ -8,13 +8,10 @@ from synood.detector.conformal import check_enough
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
     from synood.detector import OODDetector
-    from synood.pipeline.rundir.selection import SelectedImage
     from synood.pipeline.rundir.workspace import Workspace
     from synood.settings import Recipe
 
@@ -24,22 +21,23 @@ ADVICE = "set one with `synood calibrate` and images that the detector was not m
 
 def calibrate(
     detector: OODDetector,
-    features: NDArray[np.float32],
-    images: Sequence[SelectedImage],
+    scores: NDArray[np.float32],
     recipe: Recipe,
     workspace: Workspace,
+    *,
+    seen: bool,
 ) -> OODDetector:
-    """Set the threshold from the features (N, D) of images that nothing was learned from.
+    """Set the threshold from the scores (N,) of images that nothing was learned from.
 
-    Where there are too few of them, or an earlier version chose images that were learned from, the
-    detector has no threshold, and the run says so.
+    Where there are too few of them, or an earlier version chose images that were learned from
+    (`seen`), the detector has no threshold, and the run says so.
     """
-    if any(image.teaches_its_class for image in images):
+    if seen:
         workspace.notify("calibrate", f"no threshold: no image was kept out of learning; {ADVICE}")
         return detector
     try:
-        check_enough(len(images), recipe.calibration.tpr)
-        detector = detector.calibrate(detector.score_features(features), recipe.calibration.tpr)
+        check_enough(len(scores), recipe.calibration.tpr)
+        detector = detector.calibrate(scores, recipe.calibration.tpr)
     except InputError as error:
         workspace.notify("calibrate", f"no threshold: {error}; {ADVICE}")
         return detector

@@ -56,7 +56,12 @@ def divide(
         left = [[row for row in rows if row not in probe] for rows in left]
     most = given or max(1, ENOUGH // len(classes))
     calibrate = {row for rows in left for row in evenly(rows, most)}
-    return tuned, {"tune": redrawn, "learn": learn, "probe": probe, "calibrate": calibrate}
+    groups: dict[Use, set[int]] = {
+        "tune": redrawn, "learn": learn, "probe": probe, "calibrate": calibrate,
+    }  # fmt: skip
+    if recipe.evidence.from_images:  # which is cross-fitted, so that the threshold stays unseen
+        groups["evidence"] = redrawn | learn | probe | calibrate
+    return tuned, groups
 
 
 def held_out(sizes: Sequence[int], recipe: Recipe) -> list[int]:

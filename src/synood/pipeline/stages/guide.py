@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from synood.features.texts import unit
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from synood.labels.negatives import Negatives
     from synood.pipeline.stages.context import RunContext
     from synood.pipeline.stages.embed import Selection
+    from synood.settings import Recipe
 
 GuideKind: TypeAlias = Literal["classifier", "probe", "margin", "none"]
+ONE_CLASS_QUANTILE = 0.95  # of the images' energies is the target where the recipe's is in logits
 NAMES: dict[GuideKind, str] = {
     "classifier": "the bundle's",
     "probe": "linear probe",
@@ -33,6 +35,23 @@ class GuideChoice:
 
     fingerprint: str
     make: Callable[[], GuideSpec]
+
+
+def for_one_class(recipe: Recipe, n_classes: int) -> tuple[Recipe, str | None]:
+    """Return the recipe that can guide images of so many classes, and a sentence if it is another.
+
+    A classifier of one class is sure of everything, so its energy says nothing: the encoder's
+    margin between the class name and the negative labels guides in its place.
+    """
+    guided = recipe.synthesis.method == "inpaint" and recipe.guidance.objective != "margin"
+    if n_classes > 1 or not guided:
+        return recipe, None
+    quantile = recipe.guidance.target_quantile or ONE_CLASS_QUANTILE
+    margin = replace(recipe.guidance, objective="margin", target_quantile=quantile, temperature=1.0)
+    return replace(recipe, guidance=margin), (
+        "one class has no classifier to guide with: the encoder's margin between its name and the "
+        "negative labels guides in its place"
+    )
 
 
 def guide_kind(run: RunContext) -> GuideKind:

@@ -91,6 +91,7 @@ def _choice_fingerprint(index: ImageIndex, recipe: Recipe, with_probe: bool, lis
     return fingerprint(
         "select", asdict(recipe.select), asdict(recipe.probe), asdict(recipe.calibration),
         recipe.projection.images_per_class, with_probe, index.class_names, listing,
+        *(["evidence"] if recipe.evidence.from_images else []),
     )  # fmt: skip
 
 

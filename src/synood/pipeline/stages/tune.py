@@ -14,7 +14,14 @@ from synood.detector.backbone import Backbone
 from synood.errors import InputError
 from synood.features.texts import class_features, unit
 from synood.files import fingerprint, read_json, sha256_bytes, write_json
+from synood.pipeline.rundir.workspace import Workspace
 from synood.pipeline.stages.calibrate import calibrate
+from synood.pipeline.stages.evidence import (
+    evidence_images,
+    evidence_line,
+    fold_of,
+    with_evidence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +29,9 @@ if TYPE_CHECKING:
     from synood.labels.negatives import Negatives
     from synood.labels.prompts import Prompts
     from synood.models.loaded import Models
-    from synood.pipeline.rundir.workspace import Workspace
     from synood.pipeline.stages.context import RunContext
     from synood.pipeline.stages.embed import Selection
+    from synood.pipeline.stages.evidence import EvidenceImages
     from synood.progress import StageProgress
     from synood.settings import Recipe
     from synood.tuning.assignment import Assignment
@@ -46,6 +53,7 @@ class TuningData:
     projection_classes: NDArray[np.float32]
     negatives: Negatives
     assignment: Assignment
+    images: EvidenceImages | None = None  # whose looks are evidence, for a recipe that has any
 
     def fingerprint(self) -> str:
         """Sixteen hex digits over every array and prompt."""
@@ -60,7 +68,8 @@ class TuningData:
             self.assignment.targets,
         )
         hashes = [sha256_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
-        return fingerprint(hashes, self.negatives.prompts)
+        images = [] if self.images is None else [self.images.fingerprint()]
+        return fingerprint(hashes + images, self.negatives.prompts)
 
 
 def tuning_data(
@@ -72,6 +81,7 @@ def tuning_data(
     synthetic_features: NDArray[np.float32],
     negatives: Negatives,
     assignment: Assignment,
+    images: EvidenceImages | None = None,
 ) -> TuningData:
     """Put together what tuning learns from.
 
@@ -89,6 +99,7 @@ def tuning_data(
         projection_classes=class_features(encode_texts, class_names, projection_prompts),
         negatives=negatives,
         assignment=assignment,
+        images=images,
     )
 
 
@@ -112,6 +123,7 @@ def tune(
         synthetic_features,
         negatives,
         assignment,
+        evidence_images(run.recipe, selection, run.targets),
     )
     inputs = fingerprint(
         "tune",
@@ -124,11 +136,16 @@ def tune(
     )
     detector = _finished(run, inputs)
     if detector is None:
-        detector = tuned_detector(
+        detector, scores = detector_and_scores(
             data, run.recipe, run.seed, run.models, run.class_names, run.workspace
         )
-        features = selection.rows(held_out)
-        detector = calibrate(detector, features, held_out, run.recipe, run.workspace)
+        if scores is None:
+            scores = detector.score_features(selection.rows(held_out))
+            seen = any(image.teaches_its_class for image in held_out)
+        else:
+            seen = False
+            evidence_line(detector, run.workspace)
+        detector = calibrate(detector, scores, run.recipe, run.workspace, seen=seen)
         detector.save_pretrained(run.root / "detector")
         tuned = len(assignment.used)
         write_json(run.root / "tune.json", {"inputs": inputs, "tuned_negatives": tuned})
@@ -206,11 +223,28 @@ def tuned_detector(
 
     `tune_weights` is another way of tuning, for comparisons.
     """
+    return detector_and_scores(data, recipe, seed, models, class_names, workspace, tune_weights)[0]
+
+
+def detector_and_scores(
+    data: TuningData,
+    recipe: Recipe,
+    seed: int,
+    models: Models,
+    class_names: tuple[str, ...],
+    workspace: Workspace,
+    tune_weights: TuneWeights = tune_weights,
+) -> tuple[OODDetector, NDArray[np.float32] | None]:
+    """Return what `tuned_detector` does, and scores for calibration.
+
+    They are of images that the detector has not learned from, or was left without; None for a
+    recipe without image evidence, whose detector can score such images itself.
+    """
     projection, tuned = tune_weights(data, recipe, seed, workspace)
     negative_features = unit(data.negatives.features)
     if len(tuned):
         negative_features[data.assignment.used] = unit(tuned)
-    return OODDetector(
+    detector = OODDetector(
         encoder=Backbone.of(models.bundle, models.encoder, models.device),
         class_names=class_names,
         prompt_set=recipe.mining.prompt_set,
@@ -222,6 +256,14 @@ def tuned_detector(
         tuned_rows=tuple(data.assignment.used.tolist()),
         recipe=recipe.name,
     )
+    if data.images is None:
+        return detector, None
+
+    def tune_again(learn_from: NDArray[np.bool_]) -> Projection | None:
+        quiet = Workspace(workspace.root)
+        return tune_weights(fold_of(data, learn_from), recipe, seed, quiet)[0]
+
+    return with_evidence(detector, data.images, recipe.evidence, tune_again)
 
 
 def _report_loss(progress: StageProgress) -> Callable[[int, int, float], None]:

@@ -203,6 +203,8 @@ def _standard(held_out: Doubles, seen: Doubles, outside: Doubles) -> tuple[Doubl
                        for column in seen.T])  # fmt: skip
     way = np.maximum(np.abs(inside - outside), 1e-6)
     location, scale = (inside + outside) / 2, way / 4
+    nothing = ~np.isfinite(seen).any(axis=0)  # a part that there is not
+    location[nothing], scale[nothing] = 0.0, 1.0
     for part in range(len(PARTS)):
         values = held_out[known[:, part], part]
         if len(values) >= ENOUGH:
