@@ -99,6 +99,7 @@ class Setup:
             recipe or found.recipe,
             self.workspace,
             class_images,
+            found.train,
         )
 
     def synthetic(self) -> list[SyntheticImage]:

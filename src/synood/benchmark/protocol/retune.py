@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from synood.benchmark.protocol.controls import (
     NEG_IMAGE,
     as_labels,
     control_requests,
     control_synthesizer,
 )
+from synood.detector.fused import EvidenceImages
 from synood.features.extractor import ImageFile
 from synood.features.texts import class_features, unit
 from synood.files import fingerprint, read_jsonl
@@ -37,9 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from synood.benchmark.protocol.encoding import EncodedSet
     from synood.benchmark.protocol.fit_inputs import FitInputs
     from synood.benchmark.protocol.methods import Method
     from synood.detector.ood_detector import OODDetector
@@ -143,6 +146,7 @@ class Retuner:
     """Tunes detectors on a run's own features; each image and text is encoded once.
 
     `class_images` are the images that the projection learns the classes from; None: those redrawn.
+    For a recipe with image evidence, that learns from all of `train`.
     """
 
     def __init__(
@@ -154,11 +158,13 @@ class Retuner:
         recipe: Recipe,
         workspace: Workspace,
         class_images: Sequence[SelectedImage] | None = None,
+        train: EncodedSet | None = None,
     ) -> None:
         self._pairs = pairs
         self._class_images = (
             [item.source for item in pairs] if class_images is None else class_images
         )
+        self._train = train
         self._class_names = class_names
         self._models = models
         self._store = store
@@ -196,7 +202,24 @@ class Retuner:
             features,
             self._negatives,
             Assignment(*compact(nearest)),
+            self._evidence_images(),
         )
+
+    def _evidence_images(self) -> EvidenceImages | None:
+        """Return the class images, then the other training images, if the recipe looks at them."""
+        if not self._recipe.evidence.from_images:
+            return None
+        rows = {name: row for row, name in enumerate(self._class_names)}
+        features = [self.features(self._class_images)]
+        targets = [np.array([rows[image.label] for image in self._class_images], np.int64)]
+        if self._train is not None and self._train.labels is not None:
+            known = {image.id for image in self._class_images}
+            records = self._train.require_images().records
+            others = np.array([record.id not in known for record in records], bool)
+            others &= self._train.labels >= 0
+            features.append(self._train.features[others])
+            targets.append(self._train.labels[others].astype(np.int64))
+        return EvidenceImages(np.concatenate(features), np.concatenate(targets), len(targets[0]))
 
     def features(
         self, images: Sequence[SelectedImage] | Sequence[SyntheticImage], view: int = 0

@@ -37,6 +37,7 @@ def fit_synood(inputs: FitInputs, seed: int) -> Fitted:
         inputs.recipe,
         Workspace(run),
         read_class_images(run, index),
+        inputs.train,
     )
     detector = retuner.detector([item.synthetic for item in pairs], seed)
     parts = [] if detector.projection is None else detector.projection.to_tensors().values()

@@ -11,27 +11,23 @@ from numpy.typing import NDArray
 
 from synood.detector import OODDetector
 from synood.detector.backbone import Backbone
+from synood.detector.fused import with_evidence
 from synood.errors import InputError
 from synood.features.texts import class_features, unit
 from synood.files import fingerprint, read_json, sha256_bytes, write_json
 from synood.pipeline.rundir.workspace import Workspace
 from synood.pipeline.stages.calibrate import calibrate
-from synood.pipeline.stages.evidence import (
-    evidence_images,
-    evidence_line,
-    fold_of,
-    with_evidence,
-)
+from synood.pipeline.stages.evidence import evidence_images, fold_of, tell_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synood.detector.fused import EvidenceImages
     from synood.labels.negatives import Negatives
     from synood.labels.prompts import Prompts
     from synood.models.loaded import Models
     from synood.pipeline.stages.context import RunContext
     from synood.pipeline.stages.embed import Selection
-    from synood.pipeline.stages.evidence import EvidenceImages
     from synood.progress import StageProgress
     from synood.settings import Recipe
     from synood.tuning.assignment import Assignment
@@ -144,7 +140,7 @@ def tune(
             seen = any(image.teaches_its_class for image in held_out)
         else:
             seen = False
-            evidence_line(detector, run.workspace)
+            tell_weights(detector, run.workspace)
         detector = calibrate(detector, scores, run.recipe, run.workspace, seen=seen)
         detector.save_pretrained(run.root / "detector")
         tuned = len(assignment.used)
