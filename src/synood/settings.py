@@ -137,6 +137,14 @@ class EvidenceSettings:
         return max(self.distance, self.neighbour, self.head) > 0
 
 
+# Chosen on validation images alone: docs/plus.md. A projection that learns the classes from few
+# images learns their style; every label that will score competes in its loss.
+PLUS_PROJECTION = ProjectionSettings(
+    images_per_class=16, views=3, negatives_in_loss="all", epochs=6, weight_decay=1e-2
+)
+PLUS_EVIDENCE = EvidenceSettings(text=0.5, distance=0.5, neighbour=0.5, head=1.0)
+
+
 @dataclass(frozen=True)
 class ProbeSettings:
     """The linear classifier that stands in where the bundle has none for the user's classes."""

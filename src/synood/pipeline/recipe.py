@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from synood.errors import InputError
 from synood.files import read_text, to_toml
 from synood.settings import (
+    PLUS_EVIDENCE,
+    PLUS_PROJECTION,
     DescribeSettings,
-    EvidenceSettings,
     GuidanceSettings,
     MiningSettings,
     NegativeSettings,
@@ -42,19 +43,8 @@ RECIPES: dict[str, Recipe] = {
         projection=ProjectionSettings(class_prompt_set="released"),  # [C] datasets.py:424-426
         negatives=NegativeSettings(learning_rate=2e-2),  # [C] ood_label_finetuning.py:38
     ),
-    # Chosen among recipes with the same inputs, on validation images alone: docs/plus.md. All of
-    # it is [ours]: a projection that learns the classes from few images learns their style.
-    "plus": Recipe(
-        name="plus",
-        projection=ProjectionSettings(
-            images_per_class=16,
-            views=3,
-            negatives_in_loss="all",  # every label that will score competes
-            epochs=6,
-            weight_decay=1e-2,
-        ),
-        evidence=EvidenceSettings(text=0.5, distance=0.5, neighbour=0.5, head=1.0),
-    ),
+    # All of what differs from "paper" is [ours], chosen on validation images: docs/plus.md.
+    "plus": Recipe(name="plus", projection=PLUS_PROJECTION, evidence=PLUS_EVIDENCE),
 }
 
 LARGEST = 2**31 - 1  # of a whole number: of a count, or as the seed of any generator
