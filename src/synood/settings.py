@@ -128,8 +128,7 @@ class EvidenceSettings:
     neighbour: float = 0.0  # cosine with the nearest training image
     head: float = 0.0  # largest logit of a linear head; only where there are two classes or more
     head_penalty: float = 1e-2  # half of it times the squared weights is added to the head's loss
-    folds: int = 5  # of the images, for values of an image from evidence that has not seen it
-    per_class: int = 200  # images of each class it learns from, evenly spaced
+    folds: int = 5  # of the images, for values from evidence that has not seen them; at least 2
 
     @property
     def from_images(self) -> bool:

@@ -160,7 +160,7 @@ def _cross_fitted(rows: Floats, which: Rows, n_classes: int, settings: EvidenceS
     """
     values = np.full((len(rows), 3), np.nan)
     known = np.bincount(which, minlength=n_classes)[which] > 1
-    fold = folds(which, min(settings.folds, max(2, len(rows))))
+    fold = folds(which, max(2, settings.folds))
     for number in np.unique(fold[known]):
         rest, out = fold != number, (fold == number) & known
         present, there = np.unique(which[rest], return_inverse=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     TuneAgain: TypeAlias = Callable[[NDArray[np.bool_]], Projection | None]
 
-FEW = 20  # with fewer images that the projection has not learned from, it is tuned fold by fold
+FEW = 19  # with fewer images that the projection has not learned from, it is tuned fold by fold
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class EvidenceImages:
     """In-distribution images whose looks are evidence.
 
     `features` (N, D) as the encoder gives them; `targets` (N,) rows of classes; the first `learnt`
-    of them are those that the projection learns the classes from, in the same order.
+    of them are those that the projection learns the classes from, in the same order; `calibrate`
+    (N,) says which of the others may set the threshold, None: all.
     """
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
     learnt: int
+    calibrate: NDArray[np.bool_] | None = None
 
     def fingerprint(self) -> str:
         """Digits that change with every array."""
@@ -77,8 +79,11 @@ def with_evidence(
         images.features, images.targets, len(detector.class_names), text=text, settings=settings
     )
     fused = replace(detector, image_evidence=evidence)
-    usable = scores[images.rest] if text is not None and images.enough_left else scores
-    return fused, usable[np.isfinite(usable)]
+    usable = np.isfinite(scores)
+    if text is not None and images.enough_left:
+        usable[: images.learnt] = False
+        usable &= True if images.calibrate is None else images.calibrate
+    return fused, scores[usable]
 
 
 def _held_out_text(
@@ -92,7 +97,7 @@ def _held_out_text(
     text = detector.score_features(features)
     if images.learnt < 2:
         return text
-    fold = folds(images.targets[: images.learnt], min(count, images.learnt))
+    fold = folds(images.targets[: images.learnt], max(2, count))
     for number in np.unique(fold):
         out = fold == number
         if not out.all():

@@ -96,7 +96,7 @@ _LIMITS: dict[str, _Check] = {
     "evidence.neighbour": _NOT_NEGATIVE,
     "evidence.head": _NOT_NEGATIVE,
     "evidence.head_penalty": _POSITIVE,
-    "evidence.folds": (lambda value: value >= 2, "at least 2"),
+    "evidence.folds": _COUNT,
     "probe.per_class": _COUNT,
     "calibration.tpr": (_OPEN_SHARE[0], "between 0 and 1 (0.95, not 95)"),
     "calibration.per_class": _COUNT,

@@ -32,7 +32,8 @@ def evidence_images(
     known = {image.id for image in first}
     images = [*first, *(i for i in selection.used_for("evidence") if i.id not in known)]
     labels = targets([image.label for image in images])
-    return EvidenceImages(selection.rows(images), labels, len(first))
+    calibrate = np.array(["calibrate" in image.uses for image in images], bool)
+    return EvidenceImages(selection.rows(images), labels, len(first), calibrate)
 
 
 def fold_of(data: TuningData, learn_from: NDArray[np.bool_]) -> TuningData:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synood.detector.fused import FEW
 from synood.errors import InputError
 from synood.features.unreadable import Unreadable, map_or_unreadable
 from synood.files import fingerprint, read_jsonl, sha256_bytes

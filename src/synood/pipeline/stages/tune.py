@@ -135,12 +135,11 @@ def tune(
         detector, scores = detector_and_scores(
             data, run.recipe, run.seed, run.models, run.class_names, run.workspace
         )
+        seen = scores is None and any(image.teaches_its_class for image in held_out)
         if scores is None:
-            scores = detector.score_features(selection.rows(held_out))
-            seen = any(image.teaches_its_class for image in held_out)
-        else:
-            seen = False
-            tell_weights(detector, run.workspace)
+            rows = selection.rows(held_out)
+            scores = detector.score_features(rows) if held_out else np.zeros(0, np.float32)
+        tell_weights(detector, run.workspace)
         detector = calibrate(detector, scores, run.recipe, run.workspace, seen=seen)
         detector.save_pretrained(run.root / "detector")
         tuned = len(assignment.used)
