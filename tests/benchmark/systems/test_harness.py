@@ -233,5 +233,5 @@ def test_its_record_names_paper_kind_and_needs(name):
         assert 1998 <= method.year <= 2026
         assert method.url.startswith("https://")
     assert re.fullmatch(r"[a-z0-9-]+", name)
-    style = " after " in f" {method.paper}" and method.paper.startswith("after ")
+    style = method.paper.startswith("after ")
     assert style == ("-style" in method.title), method.title

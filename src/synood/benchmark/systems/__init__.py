@@ -18,7 +18,7 @@ MODULES = (
     *("mcm", "neglabel", "csp", "negrefine", "interneg", "gl_mcm", "zoc", "eoe", "fort"),
     *("adaneg", "tanl", "oodd", "interneg_stream", "ants", "tins"),
     *("coop", "locoop", "cocoop", "lsn", "clipn", "negprompt", "idlike", "localprompt"),
-    *("vos", "npos", "lapt"),
+    *("augmix", "vos", "npos", "lapt"),
     *("winkens", "hvcm", "tagood", "dreamood", "synood"),
 )
 """In the order of the tables: classifiers' scores, distances in their features, the same and a head
