@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments._album import IMAGES, album
+from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
-from synood.benchmark.experiments.plus import PARTS, class_images_from, with_parts, without_images
+from synood.benchmark.experiments.plus import class_images_from, without_images
 from synood.benchmark.protocol.controls import JIGSAW
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.extra_tables import ExtraTable
@@ -43,8 +44,7 @@ KINDS: Mapping[str, str] = {
     NONE: "no images",
 }
 """Name -> title of what a recipe is tuned on."""
-BASES: Mapping[str, tuple[str, ...]] = {"paper": (), "plus": tuple(PARTS)}
-"""Recipe -> its parts of plus."""
+BASES = ("paper", "plus")
 CLAIMS = (
     (GUIDED, UNGUIDED),
     (NEAR, NEAR_UNGUIDED),
@@ -63,8 +63,8 @@ def run(setup: Setup) -> Outcome:
     rivals = (NEGLABEL, *ENCODER_BASELINES)
     found = {method.name: setup.system(method.name)[0] for method in rivals}
     methods: list[Method] = list(rivals)
-    for base, parts in BASES.items():
-        recipe = with_parts(setup.recipe, parts)
+    for base in BASES:
+        recipe = as_recipe(setup.recipe, base)
         for name, title in KINDS.items():
             tuned = variant(f"{base}:{name}", f"{base}, {title}", SYNOOD.paper, SYNOOD.needs)
             methods.append(tuned)
