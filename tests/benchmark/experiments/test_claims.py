@@ -44,7 +44,7 @@ def test_every_pair_is_compared_once_with_an_interval(outcome):
     compared = {(item.method, item.other) for item in outcome.comparisons}
     wanted = list(pairs(RIVALS))
     assert compared == set(wanted)
-    assert len(wanted) == len(compared) == 2 * (len(RIVALS) + len(CLAIMS)) + len(KINDS)
+    assert len(wanted) == len(compared) == 3 * (len(RIVALS) + len(CLAIMS) + len(KINDS))
     assert all(item.low <= item.gain <= item.high for item in outcome.comparisons)
     assert len(outcome.extra_tables[0].lines) == len(wanted)
 

@@ -1,8 +1,9 @@
 """The paper's claims, tested again: is it the synthetic images, and is it their guidance?
 
-The recipes paper and plus are tuned on guided and unguided images, on nearer ones, on jigsaws and
-on none. A seed draws both the noise that the images are made from and the tuning, so each seed
-repeats the whole method, and intervals over seeds cover both.
+The recipe paper, and plus with and without its evidence from images, are tuned on guided and
+unguided images, on nearer ones, on jigsaws and on none. A seed draws both the noise that the images
+are made from and the tuning, so each seed repeats the whole method, and intervals over seeds cover
+both.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.extra_tables import ExtraTable
 from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
 from synood.pipeline.stages.tune import tune_weights
+from synood.settings import EvidenceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +46,8 @@ KINDS: Mapping[str, str] = {
     NONE: "no images",
 }
 """Name -> title of what a recipe is tuned on."""
-BASES = ("paper", "plus")
+BASES: Mapping[str, str] = {"paper": "paper", "plus-text": "plus, text alone", "plus": "plus"}
+"""Recipe -> title; plus without its evidence from images differs from paper in the projection."""
 CLAIMS = (
     (GUIDED, UNGUIDED),
     (NEAR, NEAR_UNGUIDED),
@@ -63,10 +66,10 @@ def run(setup: Setup) -> Outcome:
     rivals = (NEGLABEL, *ENCODER_BASELINES)
     found = {method.name: setup.system(method.name)[0] for method in rivals}
     methods: list[Method] = list(rivals)
-    for base in BASES:
-        recipe = as_recipe(setup.recipe, base)
+    for base, words in BASES.items():
+        recipe = recipe_of(setup.recipe, base)
         for name, title in KINDS.items():
-            tuned = variant(f"{base}:{name}", f"{base}, {title}", SYNOOD.paper, SYNOOD.needs)
+            tuned = variant(f"{base}:{name}", f"{words}: {title}", SYNOOD.paper, SYNOOD.needs)
             methods.append(tuned)
             found[tuned.name] = _scored(setup, tuned.title, recipe, painted[name])
     rows = setup.measured(methods, found)
@@ -98,12 +101,20 @@ def paint(setup: Setup, name: str) -> Images:
     return {seed: setup.repaint(name, guidance, seed) for seed in setup.seeds}
 
 
+def recipe_of(recipe: Recipe, base: str) -> Recipe:
+    """Return the run's recipe with what is different in one of `BASES`."""
+    chosen = as_recipe(recipe, base.removesuffix("-text"))
+    return chosen if base == "plus" else replace(chosen, evidence=EvidenceSettings())
+
+
 def pairs(rivals: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the names of a method and of what it is compared with."""
     for base in BASES:
         yield from ((f"{base}:{GUIDED}", rival) for rival in rivals)
         yield from ((f"{base}:{first}", f"{base}:{second}") for first, second in CLAIMS)
     for kind in KINDS:
+        yield f"plus-text:{kind}", f"paper:{kind}"
+        yield f"plus:{kind}", f"plus-text:{kind}"
         yield f"plus:{kind}", f"paper:{kind}"
 
 
