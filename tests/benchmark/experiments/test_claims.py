@@ -49,6 +49,12 @@ def test_every_pair_is_compared_once_with_an_interval(outcome):
     assert len(outcome.extra_tables[0].lines) == len(wanted)
 
 
+def test_it_says_how_hard_the_validation_sets_are(setup, outcome):
+    table = outcome.extra_tables[1]
+    assert [line[0] for line in table.lines] == ["validation-near", "validation-far"]
+    assert all(0 <= float(cell) <= 100 for line in table.lines for cell in line[1:])
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != NONE])
 def test_a_seed_draws_other_images_of_the_same_sources(setup, outcome, kind):
     images = paint(setup, kind)

@@ -17,8 +17,11 @@ from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.plus import class_images_from, without_images
 from synood.benchmark.protocol.controls import JIGSAW
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
+from synood.benchmark.protocol.system import System
 from synood.benchmark.report.extra_tables import ExtraTable
+from synood.benchmark.systems import find_system
 from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
+from synood.metrics import ood_metrics
 from synood.pipeline.stages.tune import tune_weights
 from synood.settings import EvidenceSettings
 
@@ -82,7 +85,7 @@ def run(setup: Setup) -> Outcome:
         tuple(methods),
         rows,
         tuple(item for some in compared for item in some),
-        extra_tables=(_gains(compared, titles),),
+        extra_tables=(_gains(compared, titles), *_difficulty(setup)),
         images={"images.webp": album(_shown(setup, painted)), "sets.webp": album(_sets(setup))},
     )
 
@@ -145,6 +148,20 @@ def _gains(compared: Sequence[Sequence[Comparison]], titles: Mapping[str, str]) 
         "the images and the tuning; * the interval excludes zero"
     )
     return ExtraTable(title, head, tuple(lines))
+
+
+def _difficulty(setup: Setup) -> Iterator[ExtraTable]:
+    """Yield how hard the validation sets are, where a suite has some."""
+    system = find_system(NEGLABEL.name)
+    if not len(setup.encoded.validation) or not isinstance(system, System):
+        return
+    scorer = system.fit(setup.inputs, setup.seeds[0])
+    own = scorer(setup.encoded.validation)
+    lines = []
+    for item in setup.encoded.validation_ood:
+        found = ood_metrics(own, scorer(item))
+        lines.append((item.name, f"{100 * found.auroc:.1f}", f"{100 * found.fpr95:.1f}"))
+    yield ExtraTable("NegLabel on the validation sets, %", ("", "AUROC", "FPR95"), tuple(lines))
 
 
 def _points(item: Comparison) -> str:
