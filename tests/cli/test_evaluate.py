@@ -378,3 +378,13 @@ def test_a_detector_that_keeps_less_than_it_was_calibrated_for_says_so(
     assert "p-value 0.0" in page
     kept = done("evaluate", tmp_path / "lowered", *words, "--overwrite").out
     assert "keeps fewer" not in kept
+
+
+def test_with_one_class_there_is_no_softmax_and_no_head(done, bundle, images, others, tmp_path):
+    made = OODDetector.from_classes(["cat"], models=bundle, share=0.9)
+    made.save_pretrained(tmp_path / "one")
+    shutil.copytree(images / "cat", tmp_path / "train" / "cat")
+    words = ("--id", images / "cat", "--ood", f"far={others}", "--out", tmp_path / "r.json")
+    done("evaluate", tmp_path / "one", *words, "--baselines", "--train", tmp_path / "train")
+    names = {row.method for row in read_results(tmp_path / "r.json").rows}
+    assert names == {"neglabel", "nearest-image", "class-mean", "mahalanobis-plus"}

@@ -113,7 +113,9 @@ def arguments(command: str) -> list[str]:
 @pytest.mark.parametrize(("page", "command"), all_of(PAGES, commands))
 def test_commands_are_understood(page, command):
     try:
-        app.parse_args(with_standard_input(arguments(command)), exit_on_error=False, print_error=False)
+        app.parse_args(
+            with_standard_input(arguments(command)), exit_on_error=False, print_error=False
+        )
     except CycloptsError as error:
         pytest.fail(f"{page.name}: synood {command}: {usage_message(error)}")
 

@@ -265,7 +265,7 @@ def detector_text(detector: OODDetector) -> str:
     """Say in two lines what a detector is made of and where its threshold lies."""
     tuned = f" ({len(detector.tuned_rows):,} tuned)" if detector.tuned_rows else ""
     size = (
-        f"{len(detector.class_names)} classes, "
+        f"{len(detector.class_names)} class{'es' * (len(detector.class_names) > 1)}, "
         f"{len(detector.negative_prompts):,} negative labels{tuned}"
     )
     found = detector.calibration

@@ -57,8 +57,13 @@ def neglabel(detector: OODDetector, features: Mapping[str, NDArray[np.float32]])
 def text_baselines(
     detector: OODDetector, features: Mapping[str, NDArray[np.float32]]
 ) -> list[Measured]:
-    """Measure MCM on every set, and NegLabel unless the detector is NegLabel itself."""
+    """Measure MCM on every set, and NegLabel unless the detector is NegLabel itself.
+
+    MCM is a softmax over the classes, so with one class there is none.
+    """
     names = detector.class_features
+    if len(names) < 2:
+        return neglabel(detector, features)
 
     def mcm(rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return scores.mcm(scores.cosine_similarity(rows, names), MCM_TEMPERATURE)
