@@ -6,13 +6,15 @@ from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
 from synood.cli.console import deliver, detector_text, reporter, warn, warn_of_unreadable
 from synood.cli.options import Device, Flag, MaxBad, Overwrite  # noqa: TC001
+from synood.errors import InputError
 
 
 def calibrate(
     detector: Path,
     /,
     *,
-    id: Path,
+    id: Path | None = None,
+    features: Path | None = None,
     tpr: float = 0.95,
     per_class: Flag = False,
     max_bad: MaxBad = 0.05,
@@ -32,6 +34,8 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
     id
         In-distribution images that the detector was not made from: a folder, a list file (.txt) \
 or a quoted pattern.
+    features
+        Safetensors file with a tensor "features" (N, D) of such images, in place of --id.
     tpr
         Fraction of new in-distribution images to keep, e.g. 0.95, which needs 19 images or more.
     per_class
@@ -48,21 +52,29 @@ or a quoted pattern.
     from synood.cli.outputs import check_detector_directory, check_output_directory
     from synood.detector.conformal import check_enough, images_needed
     from synood.images.listing import listed_images
+    from synood.pipeline.scoring import predict_file
 
+    if (id is None) == (features is None):
+        raise InputError("calibrate: give either --id or --features")
     images_needed(tpr)  # refuses what is no fraction
     check_fraction(max_bad)
     if out is not None:
         check_detector_directory(out, overwrite)
     else:
         check_output_directory(detector, overwrite=True)
-    index = listed_images([id])
     loaded = load_detector(detector, device)
-    check_enough(len(index.records), tpr)  # before they are encoded
-    warn_of_tuned_images(detector, index)
-    with reporter() as progress:
-        scored = score_images(loaded, index, "calibrate", progress, max_bad)
-    warn_of_unreadable(scored.unreadable, "calibrate")
-    loaded = loaded.calibrate(scored.scores, tpr, per_class, scored.labels)
+    if id is not None:
+        index = listed_images([id])
+        check_enough(len(index.records), tpr)  # before they are encoded
+        warn_of_tuned_images(detector, index)
+        with reporter() as progress:
+            scored = score_images(loaded, index, "calibrate", progress, max_bad)
+        warn_of_unreadable(scored.unreadable, "calibrate")
+        loaded = loaded.calibrate(scored.scores, tpr, per_class, scored.labels)
+    elif features is not None:
+        found = predict_file(loaded, features)
+        labels = [one.label for one in found]
+        loaded = loaded.calibrate([one.score for one in found], tpr, per_class, labels)
     loaded.save_pretrained(out or detector)
     deliver(detector_text(loaded))
     if loaded.calibration and loaded.calibration.warning:

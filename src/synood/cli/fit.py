@@ -38,6 +38,7 @@ def fit(
     *,
     out: Path,
     overwrite: Overwrite = False,
+    features: Path | None = None,
     classes: Path | None = None,
     data: BenchmarkOptions = OWN_DATA,
     models: Models = "photo",
@@ -61,6 +62,10 @@ def fit(
         Folder that holds one folder of images per class.
     out
         Directory of the run; the detector is written to its folder "detector".
+    features
+        Safetensors file of features computed elsewhere, in place of images: tensors "features" \
+(N, D) and "labels" (N,), "class_names" in its metadata or in a JSON file beside it; with \
+"text_features" and "negative_features" the text counts too.
     classes
         JSON file of class names: {"folder": "name"}, or a list in the order of the folders.
     negatives
@@ -77,6 +82,11 @@ def fit(
     from synood.pipeline.recipe import resolve_recipe
     from synood.pipeline.run import fit as run_fit
 
+    if features is not None:
+        if images is not None or data.benchmark is not None:
+            raise InputError("fit: give either images or --features")
+        fit_features(features, out, overwrite=overwrite, seed=chosen.seed)
+        return
     if images is not None:
         check_outside(images, out)
     index = training_images(images, classes, data)
@@ -109,6 +119,36 @@ def fit(
     made, place = out / "detector", f" --root {data.root}" if data.root else ""
     then = f"evaluate {made} --benchmark {data.benchmark}{place}"
     deliver(f"detector: {made}\nnext: synood {then if data.benchmark else f'score {made} IMAGE'}\n")
+
+
+def fit_features(file: Path, out: Path, *, overwrite: bool, seed: int) -> None:
+    """Make a detector from a file of features and write it to the folder "detector" of `out`."""
+    from synood import OODDetector
+    from synood.cli.outputs import check_detector_directory
+    from synood.features.files import read_features
+
+    made = out / "detector"
+    check_detector_directory(made, overwrite)
+    given = read_features(file)
+    if given.labels is None or given.class_names is None:
+        missing = "class_names" if given.labels is not None else "labels"
+        raise InputError(f"{file}: has no {missing}, which a detector is made of; see fit --help")
+    tell(f"{len(given.class_names):,} classes, {len(given.features):,} features: {readable(file)}")
+    detector = OODDetector.from_features(
+        given.features,
+        given.labels,
+        given.class_names,
+        given.text_features,
+        given.negative_features,
+        negative_labels=given.negative_labels,
+        logit_scale=given.logit_scale or 100.0,
+        seed=seed,
+    )
+    detector.save_pretrained(made)
+    for note in detector.notes[1:]:
+        warn(note)
+    deliver(detector_text(detector))
+    deliver(f"detector: {made}\nnext: synood score {made} --features FILE\n")
 
 
 def training_images(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synood.cli.console import (
     Format,
@@ -17,11 +18,18 @@ from synood.cli.exits import DONE, OOD_FOUND
 from synood.cli.options import LOCAL, Device, ExecutorOptions, Flag, MovedModels, Overwrite
 from synood.errors import InputError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from synood.detector import OODDetector, Prediction
+    from synood.images.sources import ImageIndex
+
 
 def score(
     detector: Path,
     /,
     *images: str,
+    features: Path | None = None,
     format: Format = "table",
     out: Path | None = None,
     overwrite: Overwrite = False,
@@ -48,6 +56,8 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     images
         Images: files, folders, a list file (.txt, one path per line), "-" (such a list on \
 standard input), or a quoted pattern ("photos/**/*.jpg").
+    features
+        Safetensors file with a tensor "features" (N, D), in place of images.
     format
         Format of the output.
     out
@@ -60,25 +70,21 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
         Verdicts that hold for all images together: of those called OOD, at most this fraction is \
 in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     """
-    from synood.cli.inputs import load_detector, warn_of_photographs
+    from synood.cli.inputs import load_detector
     from synood.cli.outputs import check_output_file
     from synood.detector.discoveries import check_rate, with_rate
     from synood.detector.drift import drift_warning
-    from synood.images.listing import listed_images
-    from synood.pipeline.scoring import predict_index
 
     if explain and format == "table":
         raise InputError("score: --explain needs --format jsonl or csv; or use `synood explain`")
     if out is not None:
         check_output_file(out, overwrite, images)
-    index = listed_images(images)
+    index = _listed(images, features)
     loaded = load_detector(detector, device, models)
-    warn_of_photographs(loaded, index)
     calibration = None if fdr is None else check_rate(loaded.calibration, fdr, str(detector))
     if fail_on_ood and calibration is None and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
-    with executor.opened() as workers, reporter() as progress:
-        predictions = predict_index(loaded, index, workers, partial(progress, "score"), explain)
+    predictions = _predict(loaded, index, executor, explain)
     readable = [prediction.score for prediction in predictions if not prediction.error]
     if sentence := drift_warning(loaded.calibration, readable):
         warn(sentence)
@@ -97,3 +103,28 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     if errors:
         raise InputError(f"{len(errors)} of {len(predictions)} images have no score: {errors[0]}")
     return DONE
+
+
+def _listed(images: Sequence[str], features: Path | None) -> ImageIndex | Path:
+    """Return the images to score, or the file of features in their place."""
+    from synood.images.listing import listed_images
+
+    if features is None:
+        return listed_images(images)
+    if images:
+        raise InputError("score: give either images or --features")
+    return features
+
+
+def _predict(
+    detector: OODDetector, images: ImageIndex | Path, executor: ExecutorOptions, explain: bool
+) -> list[Prediction]:
+    """Return a prediction for each image, or for each row of a file of features."""
+    from synood.cli.inputs import warn_of_photographs
+    from synood.pipeline.scoring import predict_file, predict_index
+
+    if isinstance(images, Path):
+        return predict_file(detector, images, explain)
+    warn_of_photographs(detector, images)
+    with executor.opened() as workers, reporter() as progress:
+        return predict_index(detector, images, workers, partial(progress, "score"), explain)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from synood.detector.evidence import PARTS
+
 if TYPE_CHECKING:
     from synood.detector.ood_detector import OODDetector
 
+_SHARE = ", and its sigmoid (`synood.scores.share`) is the share of equation 2"
+# by whether there is no encoder
+_PREDICT = ('predict(["photo.jpg"])', "predict_features(features)")
+_WHAT = ("photo.jpg", "--features FILE.safetensors")
+_NEEDS = (
+    "the very encoder named above; another one is refused",
+    "features of the very model and preprocessing that its own were made with",
+)
 _SHOWN = 40  # class names printed before "and ... more"
 
 _CARD = """\
 # Out-of-distribution detector for {classes} classes
 
 Says for an image whether it shows one of the classes below. The score is a log odds: higher means
-more in-distribution, and its sigmoid (`synood.scores.share`) is the share of equation 2.
+more in-distribution{meaning}.
 
 ## Classes
 
@@ -22,13 +32,10 @@ more in-distribution, and its sigmoid (`synood.scores.share`) is the share of eq
 ## How it was made
 
 - Recipe `{recipe}` of synood {version}.
-- Image and text features of the encoder of bundle `{bundle}` (fingerprint `{fingerprint}`),
-  prompt set `{prompt_set}`.
+- {encoder}
 - {negatives} negative labels (`negatives.txt`), {tuned} of them with tuned features.
 - {projection}
-- Score: log odds of the fraction of the softmax at temperature {temperature} that falls on the
-  classes, {groups}.
-{notes}
+{score}{notes}
 ## Threshold
 
 {threshold}
@@ -39,15 +46,15 @@ more in-distribution, and its sigmoid (`synood.scores.share`) is the share of eq
 from synood import OODDetector
 
 detector = OODDetector.from_pretrained("path/to/this/directory")
-for prediction in detector.predict(["photo.jpg"]):
+for prediction in detector.{predict}:
     print(prediction.path, prediction.score, prediction.is_ood, prediction.label)
 ```
 
-or `synood score path/to/this/directory photo.jpg`.
+or `synood score path/to/this/directory {what}`.
 
 ## Limits
 
-- It needs the very encoder named above; another one is refused.
+- It needs {needs}.
 - It knows the classes by their names: a name that the encoder does not know, or that means two
   things, is scored badly.
 - An image of something close to a class, or of a class next to something else, may pass.
@@ -68,17 +75,50 @@ def detector_card(detector: OODDetector, version: str) -> str:
         names="\n".join(shown),
         recipe=detector.recipe,
         version=version,
-        bundle=detector.backbone.bundle,
-        fingerprint=detector.backbone.fingerprint,
-        prompt_set=detector.prompt_set,
+        meaning="" if detector.image_evidence else _SHARE,
+        encoder=_encoder(detector),
         negatives=len(detector.negative_prompts),
         tuned=len(detector.tuned_rows),
         projection=_projection(detector),
-        temperature=detector.settings.temperature,
-        groups=_groups(detector),
+        score=_score(detector),
+        predict=_PREDICT[detector.backbone.is_absent],
+        what=_WHAT[detector.backbone.is_absent],
+        needs=_NEEDS[detector.backbone.is_absent],
         notes="".join(f"- {note}\n" for note in detector.notes),
         threshold=_threshold(detector),
     )
+
+
+def _encoder(detector: OODDetector) -> str:
+    backbone = detector.backbone
+    if backbone.is_absent:
+        return "Features that were computed elsewhere; it has no encoder for images."
+    return (
+        f"Image and text features of the encoder of bundle `{backbone.bundle}` (fingerprint\n"
+        f"  `{backbone.fingerprint}`), prompt set `{detector.prompt_set}`."
+    )
+
+
+def _score(detector: OODDetector) -> str:
+    """Say what the score is made of, a line each."""
+    evidence = detector.image_evidence
+    text = (
+        f"log odds of the fraction of the softmax at temperature {detector.settings.temperature}\n"
+        f"  that falls on the classes, {_groups(detector)}"
+    )
+    if evidence is None:
+        return f"- Score: {text}.\n"
+    parts = [
+        f"{name} {weight:g}"
+        for name, weight in zip(PARTS, evidence.weights.tolist(), strict=True)
+        if weight > 0
+    ]
+    lines = (
+        f"- Score: {', '.join(parts)}, each standardised by in-distribution images that it\n"
+        "  had not seen, added, and brought to log odds: 0 where 95 % of normal in-distribution\n"
+        "  scores lie above.\n"
+    )
+    return f"{lines}- Its text part: {text}.\n" if evidence.uses_text else lines
 
 
 def _groups(detector: OODDetector) -> str:

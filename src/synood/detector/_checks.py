@@ -45,25 +45,31 @@ def readable(row: NDArray[np.float32] | Unreadable) -> NDArray[np.float32]:
     return row
 
 
-def check_features(kind: str, features: Any, rows: int) -> None:  # noqa: ANN401 - to be checked
-    """Refuse features that are not one float32 row of unit length for each text."""
+def check_features(
+    kind: str,
+    features: Any,  # noqa: ANN401 - to be checked
+    rows: int,
+    *,
+    none: bool = False,
+) -> None:
+    """Refuse features that are not one float32 row of unit length for each text.
+
+    No rows at all are fine with `none`.
+    """
     fits = isinstance(features, np.ndarray) and features.dtype == np.float32 and features.ndim == 2
-    if not fits or features.shape[0] != rows or rows == 0:
+    if not fits or features.shape[0] != rows or (rows == 0 and not none):
         found = f"{getattr(features, 'dtype', type(features))} {getattr(features, 'shape', '')}"
         raise InputError(f"detector: {kind} features should be float32 ({rows}, D), found {found}")
-    in_range = np.abs(features).max() <= 1.001  # no for NaN, and before squares that overflow
+    # no for NaN, and before squares that overflow
+    in_range = np.abs(features).max(initial=0) <= 1.001
     if not in_range or not np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3):
         raise InputError(f"detector: {kind} features must have unit length")
 
 
-def check_evidence(
-    evidence: ImageEvidence, class_features: NDArray[np.float32], negatives: int
-) -> None:
+def check_evidence(evidence: ImageEvidence, class_features: NDArray[np.float32]) -> None:
     """Refuse image evidence of other classes or features than the detector's."""
     if evidence.centres.shape != class_features.shape:
         raise InputError(
             f"detector: image evidence of shape {evidence.centres.shape} does not fit class "
             f"features of shape {class_features.shape}"
         )
-    if evidence.uses_text and negatives == 0:
-        raise InputError("detector: image evidence weighs texts, but there are no negatives")

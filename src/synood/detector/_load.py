@@ -55,7 +55,7 @@ _FIELDS: _Kinds = {
     "synood": str,
     "recipe": str,
     "notes": list,
-    "backbone": dict,
+    "backbone": (dict, _NONE),
     "class_names": list,
     "prompt_set": str,
     "score": dict,
@@ -251,7 +251,7 @@ def _arguments(
         }
         projection = Projection.from_tensors(parts)
     arguments = {
-        "encoder": Backbone(**_checked(config["backbone"], _BACKBONE, path)),
+        "encoder": _backbone(config["backbone"], path),
         "class_names": tuple(config["class_names"]),
         "prompt_set": config["prompt_set"],
         "class_features": tensors["class_features"],
@@ -280,6 +280,15 @@ def _calibration(
     plain = {name: value for name, value in found.items() if name not in _KEPT}
     scores, labels = (tensors.get(CALIBRATION + name) for name in ("scores", "labels"))
     return Calibration(**plain, scores=scores, labels=labels)
+
+
+def _backbone(found: Mapping[str, Any] | None, path: Path) -> Backbone:
+    """Return the record of the encoder; null where features were given."""
+    if found is None:
+        return Backbone.absent()
+    if not _checked(found, _BACKBONE, path)["fingerprint"]:
+        raise CheckpointError(f"{path}: `fingerprint` is empty; without an encoder it is null")
+    return Backbone(**found)
 
 
 def _checked(values: Mapping[str, Any], kinds: _Kinds, path: Path) -> dict[str, Any]:

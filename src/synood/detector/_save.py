@@ -66,7 +66,7 @@ def _config(detector: OODDetector, files: Mapping[str, str]) -> dict[str, Any]:
         "synood": synood.__version__,
         "recipe": detector.recipe,
         "notes": list(detector.notes),
-        "backbone": place,
+        "backbone": None if backbone.is_absent else place,
         "class_names": list(detector.class_names),
         "prompt_set": detector.prompt_set,
         "score": asdict(detector.settings),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from synood.errors import CheckpointError
+from synood.errors import CheckpointError, InputError
 from synood.models.device import pick_device
 
 if TYPE_CHECKING:
     from synood.models.bundles import Bundle
     from synood.models.clip import ImageTextEncoder
+
+
+NONE = "none"  # the name of the bundle where there is no encoder
 
 
 @dataclass
@@ -39,8 +42,27 @@ class Backbone:
         encoder = encoder or bundle.encoder(pick_device(device))
         return cls(bundle.name, encoder.fingerprint, bundle.place, device, encoder)
 
+    @classmethod
+    def absent(cls) -> Backbone:
+        """Record that there is no encoder: the features were computed elsewhere."""
+        return cls(NONE, "")
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no encoder, so that only features can be scored."""
+        return not self.fingerprint
+
     def load(self) -> ImageTextEncoder:
-        """Return the encoder; one with other weights than recorded is a `CheckpointError`."""
+        """Return the encoder; one with other weights than recorded is a `CheckpointError`.
+
+        Where there is none, an `InputError` says what can be scored.
+        """
+        if self.is_absent:
+            raise InputError(
+                "the detector was made from features and has no encoder for images: compute "
+                "their features as those were, then use `score_features` or "
+                "`synood score DETECTOR --features FILE`"
+            )
         if self.encoder is None:
             from synood.models.bundles import load_bundle
 

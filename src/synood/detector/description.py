@@ -70,6 +70,8 @@ def _encoder(backbone: Backbone) -> dict[str, Any]:
 
 def _place(backbone: Backbone) -> tuple[bool, str]:
     """Return whether the encoder's files are on this machine, and where they come from."""
+    if backbone.is_absent:
+        return False, "nowhere: the detector was made from features, and scores features alone"
     name = backbone.found or backbone.path or backbone.bundle
     try:
         bundle = load_bundle(name)

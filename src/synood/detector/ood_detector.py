@@ -115,7 +115,10 @@ class OODDetector:
         object.__setattr__(self, "class_names", checked_class_names(self.class_names))
         object.__setattr__(self, "negative_prompts", tuple(self.negative_prompts))
         check_features("class", self.class_features, len(self.class_names))
-        check_features("negative", self.negative_features, len(self.negative_prompts))
+        evidence = self.image_evidence
+        without_text = evidence is not None and not evidence.uses_text
+        count = len(self.negative_prompts)
+        check_features("negative", self.negative_features, count, none=without_text)
         if self.class_features.shape[1] != self.negative_features.shape[1]:
             raise InputError("detector: class and negative features differ in length")
         if self.threshold is not None and not math.isfinite(self.threshold):
@@ -126,8 +129,8 @@ class OODDetector:
         rows = self.tuned_rows
         if list(rows) != sorted(set(rows) & set(range(len(self.negative_prompts)))):
             raise InputError("detector: tuned_rows must be ascending rows of negative_features")
-        if self.image_evidence is not None:
-            check_evidence(self.image_evidence, self.class_features, len(self.negative_prompts))
+        if evidence is not None:
+            check_evidence(evidence, self.class_features)
 
     @classmethod
     def from_classes(
@@ -178,6 +181,48 @@ class OODDetector:
             negative_features=unit(found.features),
             settings=settings or ScoreSettings(temperature=bundle.score_temperature),
             notes=tuple(notes),
+        )
+
+    @classmethod
+    def from_features(
+        cls,
+        features: ArrayLike,
+        labels: ArrayLike,
+        class_names: Sequence[str],
+        text_features: ArrayLike | None = None,
+        negative_features: ArrayLike | None = None,
+        *,
+        negative_labels: Sequence[str] | None = None,
+        logit_scale: float = 100.0,
+        tpr: float = 0.95,
+        seed: int = 0,
+    ) -> OODDetector:
+        """Make a detector from image features (N, D) computed anywhere; no encoder is loaded.
+
+        `labels` (N,) are the images' classes, as names or as rows of `class_names`. With features
+        of the class names (C, D) and of negative labels (M, D) from the same model's text side, a
+        projection is tuned and the score weighs text and images; without, images alone. Lengths of
+        rows do not matter. `logit_scale` is the model's (100: CLIP's), `negative_labels` are the
+        negatives' names, for explanations. The threshold keeps `tpr` of new images, from scores of
+        these images by evidence that has not seen them; too few of them leave it unset.
+
+        The detector scores features alone: see `score_features` and `predict_features`.
+
+        >>> detector = OODDetector.from_features(train, labels, ["cat", "dog"])  # doctest: +SKIP
+        >>> detector.score_features(new)  # doctest: +SKIP
+        """
+        from synood.detector.from_features import detector_from_features
+
+        return detector_from_features(
+            features,
+            labels,
+            class_names,
+            text_features,
+            negative_features,
+            negative_labels=negative_labels,
+            logit_scale=logit_scale,
+            tpr=tpr,
+            seed=seed,
         )
 
     @classmethod

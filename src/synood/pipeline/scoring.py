@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synood.executor import in_order
+from synood.features.files import read_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from synood.detector import OODDetector, Prediction
     from synood.executor import Executor
@@ -57,3 +58,10 @@ def predict_index(
             yield number, predictions
 
     return [prediction for predictions in in_order(reported()) for prediction in predictions]
+
+
+def predict_file(detector: OODDetector, file: Path, explain: bool = False) -> list[Prediction]:
+    """Return a prediction for each row of a file of features, its name as the path."""
+    given = read_features(file)
+    names = [Path(name) for name in given.names()]
+    return detector.predict_features(given.features, names, explain=explain)
