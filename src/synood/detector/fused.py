@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     TuneAgain: TypeAlias = Callable[[NDArray[np.bool_]], Projection | None]
 
-FEW = 19  # with fewer images that the projection has not learned from, it is tuned fold by fold
+FEW = 60  # with fewer images that the projection has not learned from, it is tuned fold by fold
+"""So few would set the threshold badly; tuning five times more takes a minute."""
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,9 @@ def divide(
 def held_out(sizes: Sequence[int], recipe: Recipe) -> list[int]:
     """Return how many images of each class, of these sizes, are kept out of all learning.
 
-    None where enough are left over anyway, where a number of calibration images was asked for, and
-    where half of the images would not be enough for a threshold either.
+    None where enough are left over anyway, where a number of calibration images was asked for,
+    where half of the images would not be enough for a threshold either, and with image evidence,
+    which is cross-fitted: an image then sets the threshold without having been learned from.
 
     >>> from synood.settings import Recipe
     >>> held_out([20, 40], Recipe("paper")), held_out([200, 200], Recipe("paper"))
@@ -77,7 +78,7 @@ def held_out(sizes: Sequence[int], recipe: Recipe) -> list[int]:
     wanted, none = images_needed(recipe.calibration.tpr), [0] * len(sizes)
     learned = max(recipe.select.per_class, recipe.projection.images_per_class or 0)
     left = sum(max(0, size - learned) for size in sizes)
-    if recipe.calibration.per_class is not None or left >= wanted:
+    if recipe.calibration.per_class is not None or recipe.evidence.from_images or left >= wanted:
         return none
     held = [min(size // 2, math.ceil(wanted * size / sum(sizes))) for size in sizes]
     return held if sum(held) >= wanted else none
