@@ -54,7 +54,8 @@ def test_images_that_the_detector_was_tuned_on_are_named(
     done, bundle, images, others, tmp_path, capsys
 ):
     run = tmp_path / "run"
-    fit = ["fit", images, "--models", bundle, "--out", run, "--batch-size", 2, "--set", *QUICK]
+    fit = ["fit", images, "--models", bundle, "--out", run, "--recipe", "paper", "--batch-size", 2]
+    fit += ["--set", *QUICK]
     assert main([str(word) for word in fit]) == 0
     capsys.readouterr()
     shutil.copytree(images / "cat", tmp_path / "held-out" / "renamed")

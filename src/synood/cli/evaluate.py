@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from synood.benchmark.protocol.outside_scores import OutsideScores
-    from synood.benchmark.protocol.own_sets import Measured, OperatingPoint
-    from synood.benchmark.results.comparisons import Comparison
     from synood.benchmark.results.results import OodGroup, Results
     from synood.benchmark.suites.suite import Suite
     from synood.cli.measuring import Contestant, Sets
@@ -185,7 +183,7 @@ def _sets(
 ) -> tuple[Sets, ImageIndex | None]:
     """List the images to measure on and, of a benchmark, those to train baselines on."""
     from synood.benchmark.protocol.own_sets import labelled
-    from synood.cli.inputs import ood_sets, warn_of_photographs, warn_of_tuned_images
+    from synood.cli.inputs import ood_sets, run_of, warn_of_photographs, warn_of_tuned_images
     from synood.cli.measuring import Sets
     from synood.images.checks import shared_warnings
     from synood.images.listing import listed_images
@@ -198,8 +196,9 @@ def _sets(
         sets.inside, [(name, index) for name, index, _ in sets.outside]
     ):
         warn(sentence)
-    for one in found:
-        warn_of_tuned_images(one.path, sets.inside)
+    for path in dict.fromkeys(run_of(one.path) or one.path for one in found):
+        warn_of_tuned_images(path / "detector", sets.inside)
+    for one in {one.detector.backbone.bundle: one for one in found}.values():
         warn_of_photographs(one.detector, sets.inside)
     return sets, None
 
@@ -235,7 +234,8 @@ def _measure(
         operating_points,
         rows_of,
     )
-    from synood.benchmark.report.own_record import own_record
+    from synood.benchmark.report.own_record import detector_record, own_record
+    from synood.benchmark.report.own_text import evaluation_text
     from synood.benchmark.results.published import published
     from synood.benchmark.results.results import Results
     from synood.cli.inputs import run_of
@@ -262,6 +262,7 @@ def _measure(
         **record_of(first.detector, first.indexes),
         **({"unreadable": first.unreadable} if first.unreadable else {}),
         **({"benchmark": asked.benchmark} if asked.benchmark else {}),
+        "detectors": [detector_record(one) for one in findings],
         "remarks": list(notes),
         **own_record(measured, sets.groups, first, points, comparisons, run_of(found[0].path)),
     }
@@ -269,45 +270,7 @@ def _measure(
     others = published(asked.benchmark, names) if asked.benchmark else ()
     results = Results(run, rows, tuple(row.to_json() for row in others))
     labels = label_accuracy(first)
-    return results, _text(results, asked.benchmark, measured, points, labels, comparisons)
-
-
-def _text(
-    results: Results,
-    benchmark: str | None,
-    measured: Sequence[Measured],
-    points: Sequence[OperatingPoint],
-    labels: tuple[int, int],
-    comparisons: Sequence[Comparison],
-) -> str:
-    """Return tables, what each detector does at its threshold, and differences, as text."""
-    from synood.benchmark.protocol.methods import titles
-    from synood.benchmark.report.own_text import (
-        comparison_text,
-        kept_remark,
-        label_text,
-        operating_text,
-    )
-    from synood.benchmark.results.text import table_with_published, text_table
-
-    titled = titles([item.method for item in measured])
-    if benchmark is not None:
-        parts = [table_with_published(results, benchmark, titled)]
-    else:
-        parts = [text_table(results.rows, titled, metrics=("auroc", "fpr95", "fpr95_ood_positive"))]
-    for name in dict.fromkeys(point.method for point in points):
-        own = [point for point in points if point.method == name]
-        parts.append(operating_text(own, titled[name]))
-        if name == results.run["method"]:
-            remark = kept_remark(own[0].count, own[0].images, results.run["calibration"])
-            parts += [remark] if remark else []
-    if not points:
-        parts.append("No threshold yet, so no verdicts to count: `synood calibrate` sets one.")
-    if labels[1]:
-        parts.append(label_text(*labels))
-    if comparisons:
-        parts.append(comparison_text(comparisons, titled))
-    return "\n\n".join(parts)
+    return results, evaluation_text(results, asked.benchmark, points, labels, comparisons)
 
 
 def _differences(name: str, root: Path | None, suite: Suite) -> list[str]:

@@ -73,6 +73,19 @@ def own_record(
     }
 
 
+def detector_record(judged: Judged) -> dict[str, Any]:
+    """Return which detector a method is."""
+    detector = judged.detector
+    return {
+        "method": judged.measured.method.name,
+        "recipe": detector.recipe,
+        "classes": len(detector.class_names),
+        "bundle": detector.backbone.bundle,
+        "encoder": detector.backbone.fingerprint,
+        "threshold": detector.threshold,
+    }
+
+
 def _scored(
     name: str,
     groups: Mapping[str, str],

@@ -1,13 +1,15 @@
-"""What `evaluate` prints below its tables: verdicts at the threshold, and paired differences."""
+"""What `evaluate` prints: tables, verdicts at the threshold, and paired differences."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from synood.benchmark.protocol.methods import titles
 from synood.benchmark.protocol.own_sets import ALL_OOD, INSIDE
+from synood.benchmark.report.records import methods_of
 from synood.benchmark.report.summary import ALL
 from synood.benchmark.results.tables import title_of
-from synood.benchmark.results.text import aligned
+from synood.benchmark.results.text import aligned, table_with_published, text_table
 from synood.detector.calibration import wilson_interval
 from synood.detector.conformal import chance_of_keeping, conformal_rank
 
@@ -16,8 +18,38 @@ if TYPE_CHECKING:
 
     from synood.benchmark.protocol.own_sets import OperatingPoint
     from synood.benchmark.results.comparisons import Comparison
+    from synood.benchmark.results.results import Results
 
+METRICS = ("auroc", "fpr95", "fpr95_ood_positive")
 CHANCE = 0.01  # below which keeping so few images is no chance
+
+
+def evaluation_text(
+    results: Results,
+    benchmark: str | None,
+    points: Sequence[OperatingPoint],
+    labels: tuple[int, int],
+    comparisons: Sequence[Comparison],
+) -> str:
+    """Return tables, what each detector does at its threshold, and differences, as text."""
+    titled = titles(methods_of(results))
+    if benchmark is not None:
+        parts = [table_with_published(results, benchmark, titled)]
+    else:
+        parts = [text_table(results.rows, titled, metrics=METRICS)]
+    for name in dict.fromkeys(point.method for point in points):
+        own = [point for point in points if point.method == name]
+        parts.append(operating_text(own, titled[name]))
+        if name == results.run["method"]:
+            remark = kept_remark(own[0].count, own[0].images, results.run["calibration"])
+            parts += [remark] if remark else []
+    if not points:
+        parts.append("No threshold yet, so no verdicts to count: `synood calibrate` sets one.")
+    if labels[1]:
+        parts.append(label_text(*labels))
+    if comparisons:
+        parts.append(comparison_text(comparisons, titled))
+    return "\n\n".join(parts)
 
 
 def operating_text(points: Sequence[OperatingPoint], title: str) -> str:

@@ -54,14 +54,9 @@ def text_table(
 
 
 def table_with_published(results: Results, benchmark: str, titles: Mapping[str, str]) -> str:
-    """Return measured and published figures of a benchmark, with the sources of the latter.
-
-    OpenOOD's FPR95 has a block only on a benchmark for which such figures were published.
-    """
+    """Return measured and published figures of a benchmark, with the sources of the latter."""
     others = published(benchmark, methods(results.rows))
-    has_third = any(row.value("fpr95_ood_positive") is not None for row in others)
-    metrics = (*SHOWN, "fpr95_ood_positive") if has_third else SHOWN
-    table = text_table(results.rows, titles, others, metrics)
+    table = text_table(results.rows, titles, others, (*SHOWN, "fpr95_ood_positive"))
     return "\n\n".join([table, *source_lines(others, titles)])
 
 
