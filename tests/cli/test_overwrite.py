@@ -174,7 +174,7 @@ def test_files_with_other_times_are_the_same_images(done, run, images, bundle, t
     ("more", "sentence"),
     [
         (("guidance.rounds=1",), "guidance.rounds 2 there, 1 now"),
-        (("--recipe", "plus"), "projection.views 0 there, 3 now"),
+        (("--recipe", "paper"), "projection.views 3 there, 0 now"),
         (("--seed", "7"), "seed 0 there, 7 now"),
         (("--negatives", "neglabel-imagenet"), "negative labels mined there"),
     ],
