@@ -60,11 +60,13 @@ RecipeName = Annotated[
     ),
 ]
 Preprocess = Annotated[
-    Literal["clip", "neglabel", "openood"] | None,
+    Literal["clip", "neglabel", "openood", "clip-upright", "neglabel-upright", "openood-upright"]
+    | None,
     Parameter(
-        name="--preprocess", help="Resizing and cropping, instead of the encoder's own.",
+        name="--preprocess",
+        help="Resizing, cropping and how files are read, instead of the encoder's own.",
     ),
-]  # fmt: skip
+]
 Share = Annotated[
     float | None,
     Parameter(

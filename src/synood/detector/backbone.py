@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from synood.errors import CheckpointError, InputError
+from synood.images.presets import PREPROCESS, reads_plainly
 from synood.models.device import pick_device
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ class Backbone:
 
     def _checked(self, bundle: Bundle) -> ImageTextEncoder:
         encoder = bundle.encoder(self.chosen_device)
+        earlier = f"{bundle.spec['encoder'].get('preprocess')}-upright"
+        if encoder.fingerprint != self.fingerprint and earlier in PREPROCESS:
+            upright = bundle.encoder(self.chosen_device, earlier)  # what its name once stood for
+            encoder = upright if upright.fingerprint == self.fingerprint else encoder
         if encoder.fingerprint != self.fingerprint:
             raise CheckpointError(
                 f"bundle {bundle.name!r}: its encoder ({encoder.fingerprint}) is not the one the "
@@ -119,3 +124,11 @@ class Backbone:
         """Name of the preprocessing: a preset's, or "own" for the checkpoint's."""
         _, named, preset = self.bundle.rpartition("+encoder.preprocess=")
         return preset.partition("+")[0] if named else "own"
+
+    @property
+    def reads_plainly(self) -> bool:
+        """Whether its preprocessing reads files as published benchmarks do.
+
+        A detector made when presets read them upright goes on to do so; its encoder tells.
+        """
+        return reads_plainly(PREPROCESS.get(self.preprocess)) and reads_plainly(self.load())

@@ -475,7 +475,12 @@ class OODDetector:
     @cached_property
     def _extractor(self) -> FeatureExtractor:
         backbone = self.backbone
-        return FeatureExtractor(backbone.fingerprint, backbone.load, backbone.chosen_device)
+        return FeatureExtractor(
+            backbone.fingerprint,
+            backbone.load,
+            backbone.chosen_device,
+            plain=backbone.reads_plainly,
+        )
 
     def _scored(self, features: Sequence[NDArray[np.float32]]) -> list[tuple[float, int]]:
         """Return each feature's score and the row of its nearest class."""

@@ -17,6 +17,7 @@ from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.files import sha256_bytes
 from synood.images.decoding import decode, image_bytes, read_image
 from synood.images.inputs import as_image, path_of
+from synood.images.presets import reads_plainly
 from synood.images.views import view_of
 
 if TYPE_CHECKING:
@@ -54,13 +55,19 @@ class ImageFile:
 class FeatureExtractor:
     """The features of one encoder, which is loaded at the first image that is not cached.
 
-    `encoder_fingerprint` covers the encoder's weights, vocabulary and preprocessing.
+    `encoder_fingerprint` covers the encoder's weights, vocabulary and preprocessing; `plain` is how
+    its preprocessing reads files (`images.decoding.read_image`).
     """
 
     def __init__(
-        self, encoder_fingerprint: str, load: Callable[[], ImageEncoder], device: str = "cpu"
+        self,
+        encoder_fingerprint: str,
+        load: Callable[[], ImageEncoder],
+        device: str = "cpu",
+        *,
+        plain: bool = False,
     ) -> None:
-        self._load = load
+        self._load, self._plain = load, plain
         self._cache = EncoderCache(encoder_fingerprint, device)
 
     def extract(self, images: Sequence[ImageInput]) -> list[Feature | Unreadable]:
@@ -71,7 +78,7 @@ class FeatureExtractor:
         return found
 
     def _extract_batch(self, images: Sequence[ImageInput]) -> list[Feature | Unreadable]:
-        sources = map_or_unreadable(_Source.of, images)
+        sources = map_or_unreadable(lambda item: _Source.of(item, self._plain), images)
         readable = [source for source in sources if isinstance(source, _Source)]
         known: dict[str, Feature | Unreadable] = {}
         known.update(self._cache.get({source.key for source in readable if source.path}))
@@ -93,20 +100,21 @@ class _Source:
     key: str  # the SHA-256 of the file, or a name of its own for an opened image
     path: Path | None
     content: bytes | Image.Image
+    plain: bool
 
     @classmethod
-    def of(cls, item: ImageInput) -> _Source:
+    def of(cls, item: ImageInput, plain: bool) -> _Source:
         path = path_of(item)
         if path is None:
-            image = as_image(item)
-            return cls(f"opened {id(image)}", None, image)
+            image = as_image(item, plain=plain)
+            return cls(f"opened {id(image)}", None, image, plain)
         data = image_bytes(path)
-        return cls(sha256_bytes(data), path, data)
+        return cls(sha256_bytes(data), path, data, plain)
 
     def image(self) -> Image.Image:
         if isinstance(self.content, bytes):
             assert self.path is not None
-            return decode(self.content, self.path)
+            return decode(self.content, self.path, plain=self.plain)
         return self.content
 
     def named(
@@ -126,7 +134,7 @@ def encode_files(encoder: ImageEncoder, files: Sequence[ImageFile]) -> list[Feat
     Several views of one file that follow each other are made from one decoding.
     """
     features: list[Feature | Unreadable] = []
-    read = _LastRead()
+    read = _LastRead(reads_plainly(encoder))
     for start in range(0, len(files), BATCH):
         views = map_or_unreadable(read.view, files[start : start + BATCH])
         features += encode_images(lambda: encoder, views)
@@ -147,13 +155,14 @@ def encode_images(
 class _LastRead:
     """Keeps the last decoded file for its further views."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: bool) -> None:
+        self._plain = plain
         self._source: tuple[Path, str] | None = None
         self._image: Image.Image | None = None
 
     def view(self, file: ImageFile) -> Image.Image:
         source = file.path, file.sha256
         if self._image is None or source != self._source:
-            self._image = read_image(*source)
+            self._image = read_image(*source, plain=self._plain)
             self._source = source
         return view_of(self._image, file.sha256, file.view)

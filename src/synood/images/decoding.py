@@ -55,39 +55,42 @@ _TURNS = {
 }
 
 
-def read_image(path: Path, sha256: str | None = None) -> Image.Image:
+def read_image(path: Path, sha256: str | None = None, *, plain: bool = False) -> Image.Image:
     """Decode an image file into RGB of 8 bits; see the module for what is done and refused.
 
-    With `sha256`, a file that no longer holds those bytes is an `InputError` as well.
+    With `sha256`, a file that no longer holds those bytes is an `InputError` as well. `plain` reads
+    as published benchmarks do, `Image.open(path).convert("RGB")`: not turned, transparency dropped.
     """
     data = image_bytes(path)
     if sha256 is not None and sha256_bytes(data) != sha256:
         raise InputError(f"{readable(path)}: its content has changed since the run chose it")
-    return decode(data, path)
+    return decode(data, path, plain=plain)
 
 
-def decode(data: bytes, path: Path) -> Image.Image:
-    """Decode the bytes of an image file; `path` is for what errors say."""
+def decode(data: bytes, path: Path, *, plain: bool = False) -> Image.Image:
+    """Decode the bytes of an image file, as `read_image`; `path` is for what errors say."""
     name, data = readable(path), without_large_texts(data)
     with _header(io.BytesIO(data), len(data), name) as image:
-        return _pixels(image, name)
+        return _pixels(image, name, plain)
 
 
-def from_opened(image: Image.Image) -> Image.Image:
+def from_opened(image: Image.Image, *, plain: bool = False) -> Image.Image:
     """Return an opened image as `read_image` returns its file, with the same refusals."""
     name = readable(Path(getattr(image, "filename", "") or "opened image"))
     if 0 in image.size:
         raise InputError(f"{name}: has no pixels ({image.width} x {image.height})")
     try:
-        return _pixels(image, name)
+        return _pixels(image, name, plain)
     except InputError:
         raise
     except _DAMAGE as error:
         raise InputError(f"{name}: the image is damaged or cut off ({error})") from None
 
 
-def _pixels(image: Image.Image, name: str) -> Image.Image:
+def _pixels(image: Image.Image, name: str, plain: bool) -> Image.Image:
     image.load()
+    if plain:
+        return image.convert("RGB")
     return _upright(_to_rgb(image, name), image)
 
 

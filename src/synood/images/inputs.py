@@ -40,18 +40,21 @@ def batches(images: Images, size: int) -> Iterator[list[ImageInput]]:
         yield batch
 
 
-def as_image(item: ImageInput) -> Image:
-    """Decode a path, wrap an array (H, W, 3) or (H, W) of bytes, or take an opened image."""
+def as_image(item: ImageInput, *, plain: bool = False) -> Image:
+    """Decode a path, wrap an array (H, W, 3) or (H, W) of bytes, or take an opened image.
+
+    `plain` is how images are read: `images.decoding.read_image`.
+    """
     from PIL import Image
 
     if isinstance(item, (str, Path)):
         from synood.images.decoding import read_image
 
-        return read_image(as_path(item))
+        return read_image(as_path(item), plain=plain)
     if isinstance(item, Image.Image):
         from synood.images.decoding import from_opened
 
-        return from_opened(item)
+        return from_opened(item, plain=plain)
     array = to_numpy(item, "image array")
     fits = array.ndim in (2, 3) and array.shape[2:] in ((), (3,)) and array.size
     if array.dtype != np.uint8 or not fits:

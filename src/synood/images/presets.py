@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -30,6 +30,7 @@ class Preprocess:
     whatever its shape. `interpolation` is a filter of Pillow, by name; `mean` and `std` are for
     red, green, blue in [0, 1]. Pixels are bit for bit those of torchvision and transformers on the
     same Pillow, but for strips that resize to more than `MAX_PIXELS` (over 1,700:1 for 224).
+    `plain` is whether files are read as published benchmarks do: `images.decoding.read_image`.
 
     >>> PREPROCESS["clip"].apply(Image.new("RGB", (640, 480))).shape
     (3, 224, 224)
@@ -42,6 +43,7 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: int | None = None
+    plain: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.interpolation not in _FILTERS:
@@ -89,14 +91,23 @@ class Preprocess:
         return margin // 2 if self.crop == "center_floor" else round(margin / 2)
 
 
-PREPROCESS = {
+_PLAIN = (
     # OpenAI's CLIP, clip/clip.py, _transform; also what SynOOD's released code uses.
-    "clip": Preprocess("clip", 224, "bicubic", "center", _CLIP_MEAN, _CLIP_STD),
+    Preprocess("clip", 224, "bicubic", "center", _CLIP_MEAN, _CLIP_STD, plain=True),
     # NegLabel, mmcls/datasets/ood_dataset.py:34 at 3253db6: bilinear is torchvision's default.
-    "neglabel": Preprocess("neglabel", 224, "bilinear", "center", _CLIP_MEAN, _CLIP_STD),
+    Preprocess("neglabel", 224, "bilinear", "center", _CLIP_MEAN, _CLIP_STD, plain=True),
     # OpenOOD-VLM, configs/datasets/imagenet/imagenet_traditional_four_ood.yml at 4d888ff.
-    "openood": Preprocess("openood", 224, "bicubic", "center", _CLIP_MEAN, _CLIP_STD, resize=256),
-}
+    Preprocess("openood", 224, "bicubic", "center", _CLIP_MEAN, _CLIP_STD, 256, plain=True),
+)
+# The code that they are named after reads `Image.open(path).convert("RGB")` (OpenOOD,
+# imglist_dataset.py:83; torchvision's pil_loader). "-upright" reads files as the rest of synood.
+_UPRIGHT = tuple(replace(one, name=f"{one.name}-upright", plain=False) for one in _PLAIN)
+PREPROCESS = {preset.name: preset for preset in (*_PLAIN, *_UPRIGHT)}
+
+
+def reads_plainly(encoder: object) -> bool:
+    """Whether an encoder's files are read as published benchmarks do (`Preprocess.plain`)."""
+    return bool(getattr(getattr(encoder, "preprocess", encoder), "plain", False))
 
 
 def from_processor_config(

@@ -19,8 +19,8 @@ Only `schema`, `name` and `encoder` are required. A part has a `path` inside the
 recognised from the checkpoint's configuration. `files`, where given, must list every file of the
 parts, and each is verified before it is opened.
 
-An encoder may name a `preprocess`, one of the presets "clip", "neglabel" and "openood"; the default
-is its checkpoint's own.
+An encoder may name a `preprocess`, one of the presets "clip", "neglabel" and "openood", or
+"clip-upright" and so on; the default is its checkpoint's own.
 
 The bundle's name can replace any part of it by a hub id, a folder or an embedded bundle's, and any
 single field ("painter" stands for "inpainter"):
@@ -156,13 +156,13 @@ class Bundle:
     def _exchanged(self) -> bool:
         return "+encoder=" in self.changes
 
-    def encoder(self, device: str = "cpu") -> ImageTextEncoder:
-        """Load the image-text encoder, with the preprocessing that the bundle names, if any."""
+    def encoder(self, device: str = "cpu", preset: str | None = None) -> ImageTextEncoder:
+        """Load the image-text encoder, with a preprocessing preset: the bundle's own, if any."""
         from synood.models.presets import with_preset
 
         encoder: ImageTextEncoder = self._load("encoder", device=device)
-        preset = self.spec["encoder"].get("preprocess")
-        return encoder if preset is None else with_preset(encoder, str(preset))
+        named = preset or self.spec["encoder"].get("preprocess")
+        return encoder if named is None else with_preset(encoder, str(named))
 
     def inpainter(self, device: str = "cpu") -> Inpainter:
         """Load the in-painting model; needs diffusers (the extra `synth`)."""

@@ -44,4 +44,5 @@ def adapted_preset(preset: Preprocess, own: Preprocess) -> Preprocess:
 
 def preprocess_fingerprint(steps: Preprocess) -> str:
     """Return sixteen hex digits that change with the steps, but not with their name."""
-    return fingerprint(repr(replace(steps, name="")))
+    reading = ["plain"] if steps.plain else []
+    return fingerprint(repr(replace(steps, name="")), *reading)

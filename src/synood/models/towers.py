@@ -62,6 +62,8 @@ class TowerEncoder(ABC):
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with weights, precision, vocabulary or preprocessing."""
         steps = {**asdict(self.preprocess), "name": None}  # the name has no effect on the features
+        if not self.preprocess.plain:  # encoders had this mark before files could be read plainly
+            del steps["plain"]
         rough = [] if self._dtype == torch.float32 else [str(self._dtype)]
         mark = checkpoint_fingerprint(self._source, revision=self._revision)
         return fingerprint(mark, steps, *rough)

@@ -21,7 +21,10 @@ from synood.benchmark.results.tables import Column
 from synood.benchmark.suites.suite import read_suite
 from synood.cli.app import main
 from synood.errors import InputError
-from synood.images.presets import PREPROCESS
+from synood.features.extractor import ImageFile, encode_files
+from synood.files import sha256_file
+from synood.images.decoding import read_image
+from synood.images.presets import PREPROCESS, reads_plainly
 from synood.images.sources import find_images
 from synood.models.bundles import load_bundle
 from synood.models.presets import adapted_preset
@@ -233,6 +236,51 @@ def test_a_preset_is_kept_with_the_detector_and_another_one_is_told(bundle, root
     assert other.run["models"]["preprocess"] == "openood"
     assert as_made.run["models"]["preprocess"] == "neglabel"
     assert as_made.run["models"]["encoder"] != other.run["models"]["encoder"]
+
+
+@pytest.fixture
+def odd_files(tmp_path):
+    """A picture that EXIF turns, and one that is half transparent."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 4), np.uint8)
+    turned = Image.fromarray(pixels[:, :, :3])
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(pixels).save(tmp_path / "clear.png")
+    return [tmp_path / "turned.png", tmp_path / "clear.png"]
+
+
+def test_presets_read_files_as_the_peers_do_and_upright_ones_as_people_do(bundle, odd_files):
+    for name, plain in (("openood", True), ("openood-upright", False)):
+        chosen = load_bundle(f"{bundle}+encoder.preprocess={name}")
+        encoder = chosen.encoder()
+        assert reads_plainly(encoder) is plain
+        read = [
+            Image.open(path).convert("RGB") if plain else read_image(path) for path in odd_files
+        ]
+        expected = encoder.encode_images(read)
+        detector = OODDetector.from_classes(["cat", "dog"], models=chosen)
+        assert detector.backbone.reads_plainly is plain
+        opened = [Image.open(path) for path in odd_files]
+        for images in (odd_files, opened):
+            np.testing.assert_allclose(detector.embed(images), expected, atol=1e-5)
+        files = [ImageFile(path, sha256_file(path)) for path in odd_files]
+        np.testing.assert_allclose(encode_files(encoder, files), expected, atol=1e-5)
+    differ = [np.asarray(read_image(path)).tobytes() for path in odd_files]
+    plainly = [np.asarray(read_image(path, plain=True)).tobytes() for path in odd_files]
+    assert all(one != other for one, other in zip(differ, plainly, strict=True))
+
+
+def test_a_detector_made_when_presets_read_upright_goes_on_to_do_so(bundle, odd_files, tmp_path):
+    upright = load_bundle(f"{bundle}+encoder.preprocess=openood-upright")
+    made = OODDetector.from_classes(["cat", "dog"], models=upright)
+    made.save_pretrained(tmp_path / "detector")
+    config = tmp_path / "detector" / "config.json"
+    config.write_text(config.read_text().replace("openood-upright", "openood"))
+    again = OODDetector.from_pretrained(tmp_path / "detector")
+    assert again.backbone.preprocess == "openood"
+    assert again.backbone.reads_plainly is False
+    np.testing.assert_array_equal(again.embed(odd_files), made.embed(odd_files))
 
 
 def test_a_preset_changes_what_the_encoder_sees_and_nothing_else(bundle):

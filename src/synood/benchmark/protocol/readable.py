@@ -81,7 +81,12 @@ def _rows(
 ) -> list[Feature | Unreadable]:
     backbone = detector.backbone
     if cache is None:
-        extractor = FeatureExtractor(backbone.fingerprint, backbone.load, backbone.chosen_device)
+        extractor = FeatureExtractor(
+            backbone.fingerprint,
+            backbone.load,
+            backbone.chosen_device,
+            plain=backbone.reads_plainly,
+        )
         rows: list[Feature | Unreadable] = []
         for start in range(0, len(paths), BATCH):
             rows += extractor.extract(paths[start : start + BATCH])
