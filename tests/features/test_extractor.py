@@ -96,7 +96,9 @@ def test_copies_of_a_file_are_decoded_once_and_errors_name_each(paths, tmp_path,
 
     decoded = []
     original = module.decode
-    monkeypatch.setattr(module, "decode", lambda *args: decoded.append(args[1]) or original(*args))
+    monkeypatch.setattr(
+        module, "decode", lambda *args, **how: decoded.append(args[1]) or original(*args, **how)
+    )
     copies = [tmp_path / f"{name}.png" for name in "ab"]
     for copy in copies:
         copy.write_bytes(paths[0].read_bytes())
@@ -116,7 +118,9 @@ def test_views_of_an_image_are_made_from_one_decoding(paths, monkeypatch):
 
     read = []
     original = module.read_image
-    monkeypatch.setattr(module, "read_image", lambda *args: read.append(args) or original(*args))
+    monkeypatch.setattr(
+        module, "read_image", lambda *args, **how: read.append(args) or original(*args, **how)
+    )
     hashes = [sha256_file(path) for path in paths[:2]]
     files = [
         ImageFile(path, content, view)
