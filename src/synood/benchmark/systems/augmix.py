@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -40,8 +41,11 @@ SCHEDULE = Schedule(epochs=20, batch_size=128, learning_rate=1e-2, min_steps=300
 
 def _fit(score: Callable[[Floats], Floats]) -> Fit:
     def fit(inputs: FitInputs, seed: int) -> Fitted:
-        losses = Losses()
-        head = learn_head(inputs, seed, losses)
+        known = _HEADS.setdefault(inputs, {})
+        if seed not in known:
+            losses = Losses()
+            known[seed] = learn_head(inputs, seed, losses), losses
+        head, losses = known[seed]
         return Fitted(
             lambda encoded: score(head.logits(encoded)), {"loss": losses.to_json()}, head.size
         )
@@ -66,6 +70,10 @@ class Head:
         """Return a set's logits (N, C)."""
         unit = self.scale * scores.normalise(encoded.features)
         return scores.linear(unit, self.weight, self.bias)
+
+
+_HEADS: WeakKeyDictionary[FitInputs, dict[int, tuple[Head, Losses]]] = WeakKeyDictionary()
+"""The heads that both rows score with, by inputs and seed."""
 
 
 def learn_head(inputs: FitInputs, seed: int, losses: Losses) -> Head:
