@@ -50,17 +50,19 @@ def test_max_bad_that_is_no_fraction_is_refused(refused, detector, images, max_b
     assert "0.05, not 5" in refused(*words)
 
 
+@pytest.mark.parametrize(("recipe", "known"), [("paper", 2), ("plus", 5)])
 def test_images_that_the_detector_was_tuned_on_are_named(
-    done, bundle, images, others, tmp_path, capsys
+    done, bundle, images, others, tmp_path, capsys, recipe, known
 ):
+    """Two of five are redrawn; the looks of all five are evidence for `plus`."""
     run = tmp_path / "run"
-    fit = ["fit", images, "--models", bundle, "--out", run, "--recipe", "paper", "--batch-size", 2]
-    fit += ["--set", *QUICK]
+    fit = ["fit", images, "--models", bundle, "--out", run, "--recipe", recipe]
+    fit += ["--batch-size", 2, "--set", *QUICK]
     assert main([str(word) for word in fit]) == 0
     capsys.readouterr()
     shutil.copytree(images / "cat", tmp_path / "held-out" / "renamed")
 
-    sentence = "warning: the detector was tuned on 2 of these 5 images"
+    sentence = f"warning: the detector was tuned on {known} of these 5 images"
     detector = run / "detector"
     measured = ("evaluate", detector, "--id", tmp_path / "held-out", "--ood", f"far={others}")
     printed = done(*measured)

@@ -183,12 +183,12 @@ def run_of(detector: Path) -> Path | None:
 
 
 def tuned_images(detector: Path, index: ImageIndex) -> list[str]:
-    """Return the ids of images that the detector was tuned on, by content, where its run tells."""
+    """Return the ids of images that the detector learned from, by content, where its run tells."""
     run = run_of(detector)
     if run is None or not (run / "select.jsonl").is_file():
         return []
     rows = read_jsonl(run / "select.jsonl")
-    tuned = {row["sha256"] for row in rows if {"tune", "learn"} & {*row["uses"]}}
+    tuned = {row["sha256"] for row in rows if {"tune", "learn", "evidence"} & {*row["uses"]}}
     return [record.id for record in index.records if _sha256(record.path) in tuned]
 
 

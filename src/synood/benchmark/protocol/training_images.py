@@ -13,7 +13,7 @@ from synood.pipeline.rundir.selection import read_selection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEARNED = frozenset({"tune", "learn", "probe"})  # uses of an image that are not its calibration
+LEARNED = frozenset({"tune", "learn", "probe", "evidence"})  # uses that are more than calibration
 
 
 def images_root(run: Path) -> Path:
