@@ -51,7 +51,7 @@ def summarise_run(
     named = titles(methods)
     plain = [m.name for m in methods if not m.is_control and m.name not in (RIVAL, OURS, PLUS)]
     return Summary(
-        _headline(by_key, controls),
+        _headline(by_key, controls) + _plus_sentence(comparisons, plain, named),
         (
             *(_average_finding(rows, by_key, metric) for metric in _NAMES),
             *_group_findings(rows, by_key),
@@ -118,6 +118,23 @@ def _headline(by_key: _ByKey, controls: Sequence[Method]) -> str:
         return f"{opening}, and every control."
     noun = "control" if len(equal) == 1 else "controls"
     return f"{opening}, but does not beat the {noun} {_listed(equal)}."
+
+
+def _plus_sentence(
+    comparisons: Sequence[Comparison], plain: Sequence[str], named: Mapping[str, str]
+) -> str:
+    """Say how plus compares with NegLabel, and what else is clearly better than it, by FPR95."""
+    found = {
+        item.other: item.verdict
+        for item in comparisons
+        if (item.method, item.column, item.metric) == (PLUS, ALL, "fpr95")
+    }
+    if RIVAL not in found:
+        return ""
+    opening = {"better": "beats NegLabel", "even": "is level with it", "worse": "falls behind it"}
+    ahead = [named[other] for other in plain if found.get(other) == "worse"]
+    rest = f"clearly better are {_listed(ahead)}" if ahead else "no distance is clearly better"
+    return f" {named[PLUS]} {opening[found[RIVAL]]} by FPR95; {rest}."
 
 
 def _beats(by_key: _ByKey, control: Method) -> bool:
