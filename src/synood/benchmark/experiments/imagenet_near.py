@@ -39,8 +39,8 @@ def run(setup: Setup) -> Outcome:
         comparisons += setup.compared(method.name, others, scores, rows)
     seen = len(setup.inputs.train)
     note = (
-        f"The encoder's baselines learn from {seen:,} training images, SynOOD's recipes from those "
-        "that they choose; Mahalanobis++ was published with all of ImageNet's."
+        f"The encoder's baselines and the image evidence of plus learn from {seen:,} training "
+        "images; Mahalanobis++ was published with all of ImageNet's."
     )
     return Outcome(methods, rows, comparisons, details={"chosen": chosen}, notes=(note,))
 
