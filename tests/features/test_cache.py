@@ -194,7 +194,7 @@ def kept(monkeypatch, tmp_path):
 def test_a_second_run_on_the_same_images_encodes_none_and_ends_alike(kept, bundle, tmp_path):
     images = make_pictures(tmp_path / "images")
     run(images, bundle, tmp_path / "first")
-    assert sum(kept) == 6 + 6  # each image that is redrawn, and each synthetic one
+    assert sum(kept) == 15 + 6  # each training image, for its evidence, and each synthetic one
     kept.clear()
     run(images, bundle, tmp_path / "second")
     assert not kept

@@ -16,6 +16,7 @@ from figures import METHODS, planted_scores, rows_of
 from small_suite import CLASSES
 from staging import SEEDS, find, furnished, rows_by_method, staged, unit
 from synood.benchmark.experiments import experiments, find_experiment
+from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.figure_3 import SHARES, _counts, first
 from synood.benchmark.experiments.interface import Outcome
 from synood.benchmark.experiments.setup import measured_outcome, prepare
@@ -33,7 +34,7 @@ from synood.errors import InputError
 from synood.metrics import auroc
 from synood.models.bundles import load_bundle
 from synood.models.counting import parameter_count
-from synood.pipeline.recipe import RECIPES, resolve_recipe
+from synood.pipeline.recipe import resolve_recipe
 from synood.pipeline.rundir.workspace import Workspace
 from synood.pipeline.stages.tune import tune_weights
 from synood.tuning.assignment import Assignment
@@ -78,8 +79,7 @@ def test_table_1_holds_every_system_and_plus_after_synood(setup):
 def test_table_1_has_plus_once_when_it_is_the_recipe_at_hand(setup, monkeypatch):
     only = (find_system("neglabel"), find_system("synood"))
     monkeypatch.setattr("synood.benchmark.systems.registry", lambda: only)
-    projection = replace(RECIPES["plus"].projection, logit_scale=10.0)
-    recipe = replace(setup.recipe, projection=projection)
+    recipe = as_recipe(setup.recipe, "plus")
     at_hand = replace(setup, inputs=replace(setup.inputs, recipe=recipe))
     outcome = find_experiment("table-1").run(at_hand)
     assert [method.name for method in outcome.methods] == ["neglabel", "synood"]
