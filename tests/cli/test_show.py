@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import numpy as np
+
 from bundling import CLASSES, tiny_bundle
 from synood import OODDetector
 
@@ -44,3 +46,17 @@ def test_an_encoder_that_is_gone_is_said_to_be(done, tmp_path):
 
 def test_what_is_no_detector_is_refused(refused, images):
     assert "holds no detector" in refused("show", images)
+
+
+def test_a_detector_of_features_has_no_encoder_and_says_so(done, refused, images, tmp_path):
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 8)), np.repeat([0, 1, 2], 20)
+    features[np.arange(60), labels] += 6
+    made = OODDetector.from_features(features.astype(np.float32), labels, list(CLASSES))
+    made.save_pretrained(tmp_path / "d")
+    text = done("show", tmp_path / "d").out
+    assert "encoder    none: the detector was made from features" in text
+    assert "negatives  none" in text
+    assert "equation 2" not in text
+    for command in (("explain", images), ("evaluate", "--id", images, "--ood", f"far={images}")):
+        assert "has no encoder for images" in refused(command[0], tmp_path / "d", *command[1:])

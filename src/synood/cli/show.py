@@ -60,11 +60,11 @@ def _text(found: Mapping[str, Any], detector: OODDetector) -> str:
         ("detector", found["path"]),
         ("made by", f"recipe {found['recipe']}, synood {found['synood']}{_run(found['run'])}"),
         ("classes", _names(found["classes"])),
-        ("encoder", f"bundle {encoder['bundle']}: {encoder['from']}{_absent(encoder)}"),
-        ("", f"{encoder['features']} features, preprocessing {encoder['preprocess']}"),
+        ("encoder", _encoder(encoder)),
+        ("", f"{encoder['features']} features{_preprocess(encoder)}"),
         *([("", DRAWINGS)] if backbone_knows_drawings_alone(encoder["bundle"]) else []),
         *(("evidence" * (number == 0), part) for number, part in enumerate(found["evidence"])),
-        ("negatives", f"{negatives['count']:,}, such as {_quoted(negatives['examples'])}"),
+        ("negatives", _negatives(negatives)),
         ("threshold", detector_text(detector).splitlines()[-1].removeprefix("threshold ")),
         *(("", warning) for warning in _warnings(detector)),
         ("size", _size(found["files"])),
@@ -87,12 +87,21 @@ def _names(names: list[str]) -> str:
     return f"{len(names):,}: {', '.join(names[:SHOWN])}{rest}"
 
 
-def _quoted(texts: list[str]) -> str:
-    return ", ".join(repr(text) for text in texts)
+def _negatives(found: Mapping[str, Any]) -> str:
+    if not found["count"]:
+        return "none"
+    return f"{found['count']:,}, such as {', '.join(repr(text) for text in found['examples'])}"
 
 
-def _absent(encoder: Mapping[str, Any]) -> str:
-    return "" if encoder["present"] else " (not on this machine)"
+def _encoder(found: Mapping[str, Any]) -> str:
+    if not found["fingerprint"]:
+        return f"none: {found['from']}"
+    absent = "" if found["present"] else " (not on this machine)"
+    return f"bundle {found['bundle']}: {found['from']}{absent}"
+
+
+def _preprocess(found: Mapping[str, Any]) -> str:
+    return f", preprocessing {found['preprocess']}" if found["fingerprint"] else ""
 
 
 def _size(files: Mapping[str, int]) -> str:

@@ -71,7 +71,7 @@ def _encoder(backbone: Backbone) -> dict[str, Any]:
 def _place(backbone: Backbone) -> tuple[bool, str]:
     """Return whether the encoder's files are on this machine, and where they come from."""
     if backbone.is_absent:
-        return False, "nowhere: the detector was made from features, and scores features alone"
+        return False, "the detector was made from features, and scores features alone"
     name = backbone.found or backbone.path or backbone.bundle
     try:
         bundle = load_bundle(name)
@@ -89,12 +89,14 @@ def _place(backbone: Backbone) -> tuple[bool, str]:
 
 def _evidence(detector: OODDetector) -> list[str]:
     """Name the parts that a score is made of."""
-    parts = ["texts of the classes against those of the negative labels (equation 2)"]
+    images = detector.image_evidence
+    parts = []
+    if images is None or images.uses_text:
+        parts.append("texts of the classes against those of the negative labels (equation 2)")
     if detector.projection is not None:
         parts.append("a projection of image features, tuned on synthetic near-boundary images")
     if detector.tuned_rows:
         parts.append(f"{len(detector.tuned_rows):,} tuned negative labels")
-    images = detector.image_evidence
     if images is not None:
         weights = ", ".join(f"{name} {weight:.2f}" for name, weight in _weights(images).items())
         parts.append(f"what the images of the classes look like; weights: {weights}")
