@@ -139,11 +139,11 @@ def _facts(run: Mapping[str, Any], title: str) -> dict[str, str]:
         "lede": f"{len(made['class_names']):,} classes, {int(sets[INSIDE]['images']):,} "
         f"in-distribution images against {outside:,} OOD images in {len(sets) - 1} "
         f"set{'s' if len(sets) > 2 else ''}.",
-        "scores": f"The scores of {title}, log odds: the higher, the more in-distribution",
+        "scores": f"The scores of {title} (log odds, higher = more in-distribution)",
     }
     if calibration:
         facts["threshold"] = (
-            f"The threshold was set on {calibration['images']:,} other images to keep "
+            f"The threshold was set on {calibration['images']:,} images to keep "
             f"{100 * calibration['tpr_wanted']:g} % of the in-distribution ones; scores to its "
             "right are accepted."
         )
