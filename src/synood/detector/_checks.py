@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.detector.evidence import ImageEvidence
+    from synood.detector.ood_detector import OODDetector
 
 
 def as_scores(values: object) -> NDArray[Any] | None:
@@ -43,6 +45,26 @@ def readable(row: NDArray[np.float32] | Unreadable) -> NDArray[np.float32]:
     if isinstance(row, Unreadable):
         raise InputError(row.reason)
     return row
+
+
+def check_parts(detector: OODDetector) -> None:
+    """Refuse parts of a detector that do not fit together."""
+    count, evidence = len(detector.negative_prompts), detector.image_evidence
+    check_features("class", detector.class_features, len(detector.class_names))
+    without_text = evidence is not None and not evidence.uses_text
+    check_features("negative", detector.negative_features, count, none=without_text)
+    if detector.class_features.shape[1] != detector.negative_features.shape[1]:
+        raise InputError("detector: class and negative features differ in length")
+    if detector.threshold is not None and not math.isfinite(detector.threshold):
+        raise InputError(f"detector: threshold {detector.threshold} is not a number")
+    labels = None if detector.calibration is None else detector.calibration.labels
+    if labels is not None and labels.max(initial=0) >= len(detector.class_names):
+        raise InputError("detector: calibration labels must be rows of its classes")
+    rows = detector.tuned_rows
+    if list(rows) != sorted(set(rows) & set(range(count))):
+        raise InputError("detector: tuned_rows must be ascending rows of negative_features")
+    if evidence is not None:
+        check_evidence(evidence, detector.class_features)
 
 
 def check_features(

@@ -11,33 +11,24 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from synood import scores
 from synood.arrays import to_numpy
-from synood.detector._checks import (
-    as_scores,
-    check_evidence,
-    check_features,
-    class_rows,
-    readable,
-)
+from synood.detector._checks import as_scores, check_parts, class_rows, readable
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
+from synood.detector._scoring import Scorer
+from synood.detector._zero_shot import zero_shot
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration, calibrate_threshold
-from synood.detector.explanation import Explanation, nearest_texts
+from synood.detector.explanation import Explanation
+from synood.detector.prediction import Prediction
 from synood.errors import InputError
 from synood.features.extractor import BATCH, FeatureExtractor
-from synood.features.texts import class_features, loaded_texts, unit
 from synood.features.unreadable import Unreadable, map_padded
 from synood.images.inputs import batches, is_one_image, path_of
 from synood.labels.class_names import checked_class_names
-from synood.labels.lists import given_labels
 from synood.labels.mining import mining_settings
-from synood.labels.negatives import listed_labels, mined_labels
-from synood.labels.prompts import find_prompt_set
 from synood.models.bundles import Bundle, load_bundle
 from synood.models.device import pick_device
-from synood.models.loaded import Models
 from synood.settings import Recipe, ScoreSettings
 
 if TYPE_CHECKING:
@@ -56,26 +47,7 @@ if TYPE_CHECKING:
     from synood.settings import MiningSettings
     from synood.tuning.projection import Projection
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """Verdict on one image. `is_ood` is None while the detector has no threshold.
-
-    `label` is the nearest class, whether the image is in-distribution or not. Of several images,
-    one that could not be read has the reason in `error`; its `score` is then not a number. `why`
-    says what the image is nearest to.
-    `p_value` is the part of in-distribution images, this one included, that score no higher: of
-    new in-distribution images at most the fraction a has one of a or less. None where the detector
-    keeps no calibration scores.
-    """
-
-    score: float
-    is_ood: bool | None
-    label: str
-    path: Path | None = None
-    error: str | None = None
-    why: Explanation | None = None
-    p_value: float | None = None
+__all__ = ["OODDetector", "Prediction"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,23 +86,7 @@ class OODDetector:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", checked_class_names(self.class_names))
         object.__setattr__(self, "negative_prompts", tuple(self.negative_prompts))
-        check_features("class", self.class_features, len(self.class_names))
-        evidence = self.image_evidence
-        without_text = evidence is not None and not evidence.uses_text
-        count = len(self.negative_prompts)
-        check_features("negative", self.negative_features, count, none=without_text)
-        if self.class_features.shape[1] != self.negative_features.shape[1]:
-            raise InputError("detector: class and negative features differ in length")
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise InputError(f"detector: threshold {self.threshold} is not a number")
-        found = None if self.calibration is None else self.calibration.labels
-        if found is not None and found.max(initial=0) >= len(self.class_names):
-            raise InputError("detector: calibration labels must be rows of its classes")
-        rows = self.tuned_rows
-        if list(rows) != sorted(set(rows) & set(range(len(self.negative_prompts)))):
-            raise InputError("detector: tuned_rows must be ascending rows of negative_features")
-        if evidence is not None:
-            check_evidence(evidence, self.class_features)
+        check_parts(self)
 
     @classmethod
     def from_classes(
@@ -157,31 +113,9 @@ class OODDetector:
 
         >>> OODDetector.from_classes(["cat", "dog"], negatives=["car"])  # doctest: +SKIP
         """
-        class_names = checked_class_names(names)
         bundle = load_bundle(models)
         chosen = mining_settings(mining or bundle.mining, prompt_set, share, quantile)
-        prompts = find_prompt_set(chosen.prompt_set)
-        device = pick_device(device)
-        loaded = Models(bundle, device)
-        encode = loaded_texts(loaded).encode
-        notes: list[str] = []
-        class_rows = class_features(encode, class_names, prompts.name)
-        if negatives is None:
-            found = mined_labels(bundle.words(), class_names, prompts, chosen, encode, class_rows)
-        else:
-            taken = class_names if chosen.exclude_class_names else ()
-            left, *notes = given_labels(negatives).without(taken)
-            found = listed_labels(left.words, prompts, encode)
-        return cls(
-            encoder=Backbone.of(bundle, loaded.encoder, device),
-            class_names=class_names,
-            prompt_set=prompts.name,
-            class_features=class_rows,
-            negative_prompts=found.prompts,
-            negative_features=unit(found.features),
-            settings=settings or ScoreSettings(temperature=bundle.score_temperature),
-            notes=tuple(notes),
-        )
+        return cls(**zero_shot(names, bundle, chosen, negatives, settings, pick_device(device)))
 
     @classmethod
     def from_features(
@@ -331,7 +265,7 @@ class OODDetector:
 
         >>> detector.score_features(detector.embed("holiday/"))  # doctest: +SKIP
         """
-        return self._log_odds(features, self._projected(features))
+        return self._scorer.log_odds(features)
 
     def predict(self, images: Images) -> list[Prediction]:
         """Score images and say for each whether it is out-of-distribution, its class, and why.
@@ -361,8 +295,8 @@ class OODDetector:
         for batch in batches(images, BATCH):
             paths = [path_of(item) for item in batch]
             features = self._extractor.extract(batch)
-            scored = map_padded(features, self._scored, BATCH)
-            reasons = map_padded(features, self._explained, BATCH) if explain else scored
+            scored = map_padded(features, self._scorer.scored, BATCH)
+            reasons = map_padded(features, self._scorer.explained, BATCH) if explain else scored
             for path, found, why in zip(paths, scored, reasons, strict=True):
                 if not isinstance(found, Unreadable):
                     predicted = self._prediction(*found, path)
@@ -386,8 +320,8 @@ class OODDetector:
         >>> detector.predict_features(detector.embed([image]))  # doctest: +SKIP
         """
         rows = to_numpy(features, "image features").astype(np.float32, copy=False)
-        found = self._scored([*rows]) if len(rows) else []
-        reasons = self._explained([*rows]) if len(rows) and explain else [None] * len(found)
+        found = self._scorer.scored([*rows]) if len(rows) else []
+        reasons = self._scorer.explained([*rows]) if len(rows) and explain else [None] * len(found)
         return [
             replace(self._prediction(*scored, path), why=why)
             for scored, why, path in zip(found, reasons, paths or [None] * len(found), strict=True)
@@ -482,44 +416,6 @@ class OODDetector:
             plain=backbone.reads_plainly,
         )
 
-    def _scored(self, features: Sequence[NDArray[np.float32]]) -> list[tuple[float, int]]:
-        """Return each feature's score and the row of its nearest class."""
-        plain = np.stack(features)
-        rows = self._projected(plain)
-        found, nearest = self._log_odds(plain, rows), self._nearest(plain, rows)
-        return [*zip(found.tolist(), nearest.tolist(), strict=True)]
-
-    def _log_odds(self, features: ArrayLike, projected: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores of images from their features and these as texts are compared with."""
-        if self.image_evidence is None:
-            return self._scorer.log_odds(projected)
-        text = self._scorer.log_odds(projected) if self.image_evidence.uses_text else None
-        return self.image_evidence.scores(features, text)
-
-    def _nearest(self, features: ArrayLike, projected: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the row of each image's class: (N,)."""
-        cosines = scores.cosine_similarity(projected, self.class_features)
-        if self.image_evidence is None:
-            nearest: NDArray[np.int64] = cosines.argmax(axis=1)
-            return nearest
-        text = cosines if self.image_evidence.uses_text else None
-        return self.image_evidence.labels(features, text)
-
-    def _explained(self, features: Sequence[NDArray[np.float32]]) -> list[Explanation]:
-        """Return what each image is nearest to."""
-        plain = np.stack(features)
-        rows = self._projected(plain)
-        nearest: list[str | None] = [None] * len(rows)
-        if self.image_evidence is not None:
-            nearest = [self.class_names[row] for row in self.image_evidence.labels(plain)]
-        found = zip(
-            nearest_texts(rows, self.class_features, self.class_names),
-            nearest_texts(rows, self.negative_features, self.negative_prompts),
-            nearest,
-            strict=True,
-        )
-        return [Explanation(*parts) for parts in found]
-
     def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
         found, threshold = self.calibration, self.threshold
         if found is not None and threshold == found.threshold:  # and was not set by hand since
@@ -528,21 +424,14 @@ class OODDetector:
         p_value = None if found is None else found.p_value(score, row)
         return Prediction(score, is_ood, self.class_names[row], path, p_value=p_value)
 
-    def _projected(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Return image features (N, D) as they are compared with texts."""
-        rows = to_numpy(features, "image features").astype(np.float32, copy=False)
-        dim = self.class_features.shape[1]
-        if rows.ndim != 2 or rows.shape[1] != dim:
-            raise InputError(f"image features: shape {rows.shape} is not (N, {dim})")
-        return rows if self.projection is None else self.projection.apply(rows)
-
     @cached_property
-    def _scorer(self) -> scores.NegLabelScorer:
-        chosen = self.settings
-        return scores.NegLabelScorer.from_features(
+    def _scorer(self) -> Scorer:
+        return Scorer(
+            self.class_names,
             self.class_features,
+            self.negative_prompts,
             self.negative_features,
-            chosen.temperature,
-            chosen.groups,
-            chosen.seed,
+            self.projection,
+            self.settings,
+            self.image_evidence,
         )
