@@ -123,7 +123,7 @@ class EvidenceSettings:
     the text's alone: the log odds of equation 2.
     """
 
-    text: float = 1.0  # equation 2 with the tuned projection and negatives
+    text: float = 1.0  # equation 2 with the tuned projection; with one class only if it is alone
     distance: float = 0.0  # Mahalanobis++ distance to the nearest class
     neighbour: float = 0.0  # cosine with the nearest training image
     head: float = 0.0  # largest logit of a linear head; only where there are two classes or more
@@ -141,6 +141,7 @@ class EvidenceSettings:
 PLUS_PROJECTION = ProjectionSettings(
     images_per_class=16, views=3, negatives_in_loss="all", epochs=6, weight_decay=1e-2
 )
+# Fixed weights: no judge that we tried - left-out classes, synthetic images - did better.
 PLUS_EVIDENCE = EvidenceSettings(text=0.5, distance=0.5, neighbour=0.5, head=1.0)
 
 

@@ -176,25 +176,19 @@ class ImageEvidence:
         return logits
 
     def labels(self, features: ArrayLike, text: ArrayLike | None = None) -> NDArray[np.int64]:
-        """Return each image's most probable class (N,).
+        """Return each image's class (N,): the one of most evidence.
 
-        `text` (N, C) are the cosines of the images with the class names, where they count.
-        """
-        found = self.class_scores(features)
-        if text is not None:
-            found = standardised(found) + standardised(np.asarray(text, np.float64))
-        nearest: NDArray[np.int64] = found.argmax(axis=1)
-        return nearest
-
-    def class_scores(self, features: ArrayLike) -> Doubles:
-        """Return log probabilities of the classes (N, C): of the head, or by the distances.
-
-        With one class it is 0 for every image.
+        Distances, logits of the head and, where they count, the cosines with the class names `text`
+        (N, C) are added, each standardised over the classes.
         """
         rows = scores.normalise(features, "image features")
+        found = standardised(-self.distances(rows))
         if len(self.head_bias):
-            return log_softmax(self.logits(rows))
-        return log_softmax(-self.distances(rows) / 2)
+            found += standardised(self.logits(rows).astype(np.float64))
+        if text is not None:
+            found += standardised(np.asarray(text, np.float64))
+        nearest: NDArray[np.int64] = found.argmax(axis=1)
+        return nearest
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Return the arrays by name."""
@@ -238,14 +232,6 @@ def with_text(parts: Doubles, text: ArrayLike | None) -> Doubles:
     """Put the text's log odds (N,), NaN if there are none, before the parts (N, 3): (N, 4)."""
     column = np.full(len(parts), np.nan) if text is None else np.asarray(text, np.float64)
     return np.column_stack([column, parts])
-
-
-def log_softmax(logits: ArrayLike) -> Doubles:
-    """Log of the softmax of each row."""
-    rows = np.asarray(logits, np.float64)
-    shifted = rows - rows.max(axis=1, keepdims=True)
-    result: Doubles = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
 
 
 def standardised(values: Doubles) -> Doubles:

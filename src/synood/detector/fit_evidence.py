@@ -104,10 +104,16 @@ def evenly(labels: Rows, count: int) -> Rows:
 
 
 def _weights(settings: EvidenceSettings, *, has_text: bool, n_classes: int) -> Doubles:
-    """Return the weights of the parts that there are; a single class has no head."""
+    """Return the weights of the parts that there are.
+
+    A single class has no head, and its name does not count beside its images: on validation it
+    said nothing of which of them are normal.
+    """
     weights = np.array([getattr(settings, name) for name in PARTS], np.float64)
     weights[0] *= has_text
     weights[3] *= n_classes > 1
+    if n_classes == 1 and weights[1:].any():
+        weights[0] = 0.0
     if not weights.any():
         weights[1] = 1.0  # nothing else was asked for that there is
     return weights

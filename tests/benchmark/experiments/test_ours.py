@@ -24,6 +24,7 @@ from synood.benchmark.protocol.scoring import encode_suite
 from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.results.results import Results, read_results
 from synood.benchmark.suites.suite import read_suite
+from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
 from synood.cli.app import main
 from synood.errors import InputError
 from synood.metrics import auroc
@@ -212,17 +213,19 @@ def test_the_margin_of_a_recipe_judges_the_controls_too(setup):
     assert first.energies[-1] == pytest.approx(masses[1] - masses[0], abs=1e-3)
 
 
-def test_plus_adds_each_part_and_takes_each_away(setup):
+def test_plus_takes_each_kind_of_evidence_alone_and_away(setup):
     outcome = find_experiment("plus").run(setup)
-    parts = {"images_per_class", "views", "negatives_in_loss", "epochs", "weight_decay"}
     kinds = {"plus:no-pictures", "plus:unguided", "plus:vae", "plus:jigsaw"}
-    lines = {"paper", "plus", *kinds, *(f"paper+{p}" for p in parts), *(f"plus-{p}" for p in parts)}
+    evidence = ("text", "distance", "neighbour", "head")
+    lines = {"paper", "plus", *kinds, *(f"plus{sign}{kind}" for kind in evidence for sign in ":-")}
+    baselines = {method.name for method in ENCODER_BASELINES}
     found = rows_by_method(outcome)
-    assert set(found) == {"neglabel", *lines}
+    assert set(found) == {"neglabel", *baselines, *lines}
     assert all(len(found[name]) == len(SEEDS) * 3 for name in lines)
-    assert {item.other for item in outcome.comparisons if item.method == "paper"} == {"neglabel"}
+    rivals = {item.other for item in outcome.comparisons if item.method == "paper"}
+    assert rivals == {"neglabel", *baselines}
     held = {item.other for item in outcome.comparisons if item.method == "plus"}
-    assert held == {"neglabel", *lines} - {"plus"}
+    assert held == {"neglabel", *baselines, *lines} - {"plus"}
 
 
 def test_the_parts_of_plus_are_where_it_differs_from_paper(setup):

@@ -30,7 +30,7 @@ IDEAS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 """Name -> title, and the recipe fields that it changes."""
 BASES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "paper": ("SynOOD", ()),
-    "plus": ("plus", tuple(PARTS)),
+    "plus": ("plus, text alone", tuple(PARTS)),
 }
 
 

@@ -50,5 +50,5 @@ def tell_weights(detector: OODDetector, workspace: Workspace) -> None:
         return
     shares = evidence.weights / evidence.weights.sum()
     parts = [f"{name} {share:.0%}" for name, share in zip(PARTS, shares, strict=True) if share > 0]
-    one = "" if evidence.n_classes > 1 else "; one class has no head to tell it from others"
+    one = "" if evidence.n_classes > 1 else "; of one class, images tell more than its name"
     workspace.notify("tune", f"the score weighs {', '.join(parts)}{one}")
