@@ -88,6 +88,7 @@ def test_one_option_has_one_explanation():
         "--seeds",
         "--recipe",
         "--per-class",
+        "--features",
     }
     several = {option for option, found in helps.items() if len(set(found.values())) > 1}
     assert {option for option in several if option.startswith("--")} <= own
