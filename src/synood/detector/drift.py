@@ -97,12 +97,15 @@ def _cause(known: NDArray[Any], kept: NDArray[Any], lower: bool) -> str:
         return "Few of them are out-of-distribution, or they are of another, easier kind"
     if min(len(known), len(kept)) < FEWEST:
         return (
-            "Either most are out-of-distribution, or all are of another kind, for which the "
-            "threshold does not hold: calibrate with in-distribution images of this kind"
+            "Most are out-of-distribution, or all are of another kind; if they are "
+            "in-distribution, the threshold does not hold for them: calibrate with such images"
         )
     found = compare_scores(known, kept)
     if found.p_value < LEVEL and found.lower:
-        return f"Those above it score lower too. {OTHER_KIND}"
+        return (
+            "Those above it score lower too, so the images are of another kind as a whole. If they "
+            "are in-distribution, the threshold does not hold for them: calibrate with such images"
+        )
     return "Those above it score as the calibration images do: many others are out-of-distribution"
 
 
