@@ -22,9 +22,9 @@ def counts(monkeypatch):
     decode, encode, measure = decoding.decode, ClipEncoder.encode_images, guidance.energies
     padded = {"images": 0}
 
-    def counting_decode(data, path):
+    def counting_decode(data, path, **options):
         found["decoded"][path.name] += 1
-        return decode(data, path)
+        return decode(data, path, **options)
 
     def counting_encode(self, images, *args, **options):
         distinct = {id(image) for image in images}  # padding repeats an image of the batch
