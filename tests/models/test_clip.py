@@ -94,7 +94,7 @@ def test_an_image_does_not_depend_on_its_batch(encoder, pictures, batch_size):
 
 def test_pixels_give_the_features_of_the_picture(encoder, pictures):
     for picture in pictures:
-        pixels = torch.from_numpy(np.asarray(picture)).permute(2, 0, 1)[None] / 255
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
         features = encoder.encode_pixels(pixels).numpy()
         assert cosine(features, encoder.encode_images([picture])).min() > 0.999
 

@@ -97,9 +97,8 @@ class Tower:
 
     encoded = 0
 
-    @classmethod
-    def load(cls, folder):
-        return cls()
+    def __init__(self, folder):
+        assert (folder / "model.safetensors").is_file()
 
     def encode(self, texts):
         Tower.encoded += len(texts)
