@@ -15,8 +15,10 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from synood.errors import CheckpointError
 from synood.files import sha256_file
+from synood.labels.prompts import find_prompt_set
 from synood.models.bundles import EMBEDDED, load_bundle
 from synood.models.photo import PhotoEncoder
+from tools.photo.assemble import clipped_mean
 
 pytestmark = pytest.mark.numerical
 
@@ -60,35 +62,65 @@ def sentence(text: str) -> torch.Tensor:
     return mean / mean.norm()
 
 
-def test_texts_are_mixtures_of_the_classifiers_rows(encoder, classifier):
+def test_texts_are_means_of_the_names_rows(encoder):
     """The text side, recomputed line by line from the files."""
     text = "a photo of a donkey"
     tensors = load_file(PHOTO / "encoder" / "model.safetensors")
-    sharpness = json.loads((PHOTO / "encoder" / "config.json").read_text())["sharpness"]
-    rows = tensors["classifier.weight"].double()
-    near = torch.exp(sharpness * tensors["anchors"].double() @ sentence(text).double())
-    expected = (near / near.sum()) @ (rows - rows.mean(dim=0))
-    found = encoder.encode_texts([text])[0]
-    np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
+    config = json.loads((PHOTO / "encoder" / "config.json").read_text())
+    anchors, others = (
+        tensors[f"{name}.int8"].double() / 127 * tensors[f"{name}.scale"].double()
+        for name in ("anchors", "rows")
+    )
+    weight = tensors["classifier.weight"].double()
+    own = weight - weight.mean(dim=0)
+    rows = torch.cat([own / own.norm(dim=1, keepdim=True), others @ tensors["basis"].double()])
+    cosines = anchors @ sentence(text).double()
+    near = torch.exp(config["sharpness"] * cosines) * torch.exp(tensors["log_counts"].double())
+    expected = (near / near.sum()) @ rows
+    np.testing.assert_allclose(encoder.encode_texts([text])[0], expected.numpy(), atol=1e-4)
 
 
-def test_shipped_sentences_are_close_to_the_models_own(encoder, bundle):
+def test_shipped_features_are_the_definition(encoder, bundle):
+    """A known text is read from the file, near what the text side gives for it."""
     word = next(word for word in bundle.words() if word.pos == "noun")
     text = f"a photo of a {word.text}"
-    known = (PHOTO / "known" / "sentences.txt").read_text().splitlines()
-    steps = load_file(PHOTO / "known" / "sentences.safetensors")["sentences"][known.index(text)]
-    shipped = steps.float() / steps.float().norm()
-    assert shipped @ sentence(text) > 0.9995
-    both = encoder._text.encode([text, "a photo of a donkey"])
-    assert torch.allclose(both[0], shipped, atol=1e-6)
-    assert torch.allclose(both[1], sentence("a photo of a donkey"), atol=1e-5)
+    known = (PHOTO / "known" / "texts.txt").read_text().splitlines()
+    steps = load_file(PHOTO / "known" / "rows.safetensors")["rows"][known.index(text)].float()
+    basis = load_file(PHOTO / "encoder" / "model.safetensors")["basis"].float()
+    expected = steps / steps.norm() @ basis
+    both = encoder.encode_texts([text, "a photo of a donkey"])
+    np.testing.assert_allclose(both[0], expected.numpy(), atol=1e-5)
+    np.testing.assert_array_equal(both[1], encoder.encode_texts(["a photo of a donkey"])[0])
+    made = PhotoEncoder.from_pretrained(PHOTO / "encoder", text=TEXT).encode_texts([text])[0]
+    kept = made @ basis.numpy().T @ basis.numpy()
+    assert kept @ both[0] / np.linalg.norm(kept) / np.linalg.norm(both[0]) > 0.999
 
 
 def test_every_default_prompt_ships_and_needs_no_text_tower(bundle, monkeypatch):
     encoder = bundle.encoder()
     monkeypatch.setattr(encoder._text, "pooled", None)
-    prompts = (PHOTO / "known" / "sentences.txt").read_text().splitlines()
-    assert encoder.encode_texts(prompts).shape == (len(prompts), encoder.dim)
+    prompts = find_prompt_set(bundle.prompt_set)
+    texts = [text for word in bundle.words() for text in prompts.word_prompts(word)]
+    assert encoder.encode_texts(texts).shape == (len(texts), encoder.dim)
+
+
+def test_names_that_imagenet_has_not_are_near_their_kind(encoder):
+    """From WordNet and the classifier alone: no image of these was ever shown as such."""
+    names = ["donkey", "wolverine", "trout", "oak", "limousine car"]
+    kinds = ["horse", "weasel", "fish", "tree", "car"]
+    own, theirs = (
+        encoder.encode_texts([f"a photo of a {name}" for name in some]) for some in (names, kinds)
+    )
+    own, theirs = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (own, theirs))
+    assert (own @ theirs.T).argmax(axis=1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_mean_of_clipped_normals_is_that_of_drawn_ones():
+    rng = np.random.default_rng(0)
+    centre, spread = rng.normal(size=20), rng.uniform(0.2, 4, 20)
+    drawn = np.clip(centre + spread * rng.normal(size=(200_000, 20)), 0, 6).mean(axis=0)
+    found = clipped_mean(torch.from_numpy(centre), torch.from_numpy(spread))
+    np.testing.assert_allclose(found.numpy(), drawn, atol=0.03)
 
 
 @pytest.mark.parametrize(("name", "label"), [("flower.jpg", "daisy"), ("china.jpg", "palace")])

@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from synood.files import (
@@ -24,97 +23,101 @@ from synood.files import (
     write_json,
     write_text,
 )
-from synood.images.decoding import read_image
-from synood.labels.imagenet import imagenet_classes
 from synood.labels.prompts import find_prompt_set
 from synood.models.bundles import EMBEDDED, load_bundle
-from synood.models.dual import CONFIG, MEAN, SCHEMA, STD
+from synood.models.dual import CONFIG, SCHEMA, load_towers, read_config
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
-from synood.models.photo import preprocess_of
-from synood.models.sentences import (
-    KNOWN,
-    KNOWN_TEXTS,
-    TENSORS,
-    SentenceTower,
-    pack_sentences,
-)
+from synood.models.photo import CLASSES, KNOWN, KNOWN_TEXTS, PhotoEncoder, PhotoTowers
+from synood.models.sentences import TENSORS, pack_rows
+from tools.photo.text_side import RANK, SHARPNESS, TextSide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from tools.photo.text_side import Bank
+
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 PROMPTS = "photo"
-CROPS = 64  # of each photograph, for the mean of the image features
 SETTINGS = {"image_size": 224, "resize": 256}
 
 
-def sentence_tower() -> SentenceTower:
-    """Return the sentence model that ships with the bundle `mini`."""
-    return SentenceTower(EMBEDDED["mini"] / "encoder" / "text")
-
-
-def network(weights: Path) -> tuple[EfficientNetLite0, Tensor, Tensor]:
-    """Return the authors' network, batch norms folded, and its classifier's weight and bias."""
+def network(weights: Path) -> tuple[EfficientNetLite0, Tensor, Tensor, Tensor]:
+    """Return the authors' network, its classifier's weight and bias, and the mean feature."""
     state = torch.load(weights, weights_only=True)
     tower = EfficientNetLite0()
     tower.load_state_dict(fold_batch_norms(state))
-    return tower.eval(), state["_fc.weight"], state["_fc.bias"]
+    mean = clipped_mean(state["_bn1.bias"], state["_bn1.weight"].abs())
+    return tower.eval(), state["_fc.weight"], state["_fc.bias"], mean
 
 
-@torch.inference_mode()
-def mean_features(tower: EfficientNetLite0, photographs: Path, seed: int = 0) -> Tensor:
-    """Return the mean of the network's features (1280,) over random crops of photographs."""
-    steps = preprocess_of(SETTINGS)
-    rng = np.random.default_rng(seed)
-    means = []
-    for path in sorted(photographs.iterdir()):
-        image = read_image(path)
-        crops = []
-        for _ in range(CROPS):
-            side = int(min(image.size) * rng.uniform(0.4, 1.0))
-            left, top = (int(rng.integers(0, length - side + 1)) for length in image.size)
-            crop = image.crop((left, top, left + side, top + side))
-            crops.append(torch.from_numpy(steps.pixels(crop)))
-        means.append(tower((torch.stack(crops) - MEAN) / STD).mean(dim=0))
-    return torch.stack(means).mean(dim=0)
+def clipped_mean(centre: Tensor, spread: Tensor, top: float = 6.0) -> Tensor:
+    """Return the mean of normal variables (centre, spread) that are clipped to [0, top] (ReLU6).
+
+    After a batch norm a channel has over the training images the norm's bias as mean and its weight
+    as deviation. So the network itself says what the mean of its pooled features was in training:
+    on 1,000 ImageNet photographs, one a class, the mean differs from it by a sixth of its length.
+    """
+    low, high = (-centre / spread, (top - centre) / spread)
+    below, above = torch.special.ndtr(low), 1 - torch.special.ndtr(high)
+    density = (torch.exp(-(low**2) / 2) - torch.exp(-(high**2) / 2)) / (2 * torch.pi) ** 0.5
+    mean: Tensor = centre * (1 - below - above) + spread * density + top * above
+    return mean
 
 
-def write_encoder(work: Path, folder: Path) -> None:
-    """Write network, classifier, mean and text side in float16, and the configuration."""
-    from safetensors.torch import save_file
-
-    tower, weight, bias = network(work / "efficientnet-lite0.pth")
-    names = [f"a photo of a {known.openai}" for known in imagenet_classes()]
-    tensors = {
+def packed(tower: EfficientNetLite0, weight: Tensor, bias: Tensor, mean: Tensor, bank: Bank) -> (
+    tuple[dict[str, Tensor], dict[str, object]]
+):  # fmt: skip
+    """Return the encoder's tensors, the text side as int8, and its configuration."""
+    rows = torch.from_numpy(bank.rows)
+    basis = torch.linalg.svd(rows[:CLASSES], full_matrices=False)[2][:RANK]
+    state = {
         **{f"tower.{name}": value for name, value in tower.state_dict().items()},
         "classifier.weight": weight,
         "classifier.bias": bias,
-        "image_mean": mean_features(tower, work / "photographs"),
-        "anchors": sentence_tower().encode(names),
-        "log_scale": torch.tensor(3.0),
+        "image_mean": mean,
+        "anchors": torch.from_numpy(bank.anchors),
+        "log_counts": torch.from_numpy(bank.log_counts),
+        "rows": rows[CLASSES:] @ basis.T,
+        "basis": basis,
+        "log_scale": torch.tensor(SHARPNESS).log(),
     }
+    config = {
+        "schema": SCHEMA, "name": "photo", "dim": tower.dim, **SETTINGS, "sharpness": SHARPNESS,
+        "names": len(bank.anchors), "sentence_dim": bank.anchors.shape[1], "rank": RANK,
+    }  # fmt: skip
+    return pack_rows(state, ("anchors", "rows")), config
+
+
+def write_encoder(work: Path, folder: Path) -> None:
+    """Write network, classifier, mean and text side, and the configuration."""
+    from safetensors.torch import save_file
+
+    tower, weight, bias, mean = network(work / "efficientnet-lite0.pth")
+    bank = TextSide(work / "wordnet", weight.numpy(), work).bank()
+    tensors, config = packed(tower, weight, bias, mean, bank)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / TENSORS) as part:
-        save_file({name: value.half().contiguous() for name, value in tensors.items()}, part)
-    config = {"schema": SCHEMA, "name": "photo", "dim": tower.dim, **SETTINGS, "sharpness": 20.0}
+        save_file(tensors, part)
     write_json(folder / CONFIG, config)
 
 
-def write_known(folder: Path) -> None:
-    """Write the sentence features of the default negative labels' prompts."""
+def write_known(encoder: Path, folder: Path) -> None:
+    """Write the features of the default negative labels' prompts, in int8 steps along the basis."""
     from safetensors.torch import save_file
 
-    words = load_bundle("mini").words()
-    prompts = find_prompt_set(PROMPTS)
-    texts = [text for word in words for text in prompts.word_prompts(word)]
-    texts = list(dict.fromkeys(texts))
+    words, prompts = load_bundle("mini").words(), find_prompt_set(PROMPTS)
+    texts = list(dict.fromkeys(text for word in words for text in prompts.word_prompts(word)))
+    made = PhotoEncoder.from_pretrained(encoder, text=EMBEDDED["mini"] / "encoder" / "text")
+    features = torch.from_numpy(made.encode_texts(texts, 32))
+    rows = features @ load_towers(PhotoTowers(read_config(encoder)), encoder, "cpu").basis.T
+    steps = (rows / rows.abs().amax(dim=1, keepdim=True) * 127).round().to(torch.int8)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / KNOWN_TEXTS, "".join(f"{text}\n" for text in texts))
     with replacing(folder / KNOWN) as part:
-        save_file(pack_sentences(sentence_tower().encode(texts, 32)), part)
+        save_file({"rows": steps}, part)
 
 
 def bundle_spec(folder: Path) -> dict[str, Any]:
@@ -143,7 +146,7 @@ def assemble(work: Path, out: Path) -> int:
     """Write the bundle; returns its size in bytes."""
     with replacing_directory(out) as folder:
         write_encoder(work, folder / "encoder")
-        write_known(folder / "known")
+        write_known(folder / "encoder", folder / "known")
         shutil.copyfile(HERE / "vocabulary.txt", folder / "vocabulary.txt")
         for kept in ("README.md", "scores.json"):
             if (out / kept).is_file():

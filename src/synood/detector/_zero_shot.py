@@ -49,6 +49,6 @@ def zero_shot(
         "class_features": class_rows,
         "negative_prompts": found.prompts,
         "negative_features": unit(found.features),
-        "settings": settings or ScoreSettings(temperature=bundle.score_temperature),
+        "settings": settings or bundle.score,
         "notes": tuple(notes),
     }

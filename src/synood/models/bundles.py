@@ -47,7 +47,7 @@ from synood.models._spec import (
     find_spec,
 )
 from synood.models.parts import PARTS, PartKind, import_object
-from synood.settings import MiningSettings
+from synood.settings import MiningSettings, ScoreSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,6 +124,13 @@ class Bundle:
         """Temperature of the score that suits the encoder's cosines."""
         fields = {**_CLIP_SCALE, **self._recipe_fields}
         return float(fields["score.temperature"])
+
+    @property
+    def score(self) -> ScoreSettings:
+        """Equation 2's settings with what the bundle changes, the temperature among them."""
+        fields = {"score.temperature": self.score_temperature, **self._recipe_fields}
+        own = {key.removeprefix("score."): fields[key] for key in fields if "score." in key}
+        return ScoreSettings(**own)
 
     @property
     def mining(self) -> MiningSettings:

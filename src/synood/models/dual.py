@@ -24,7 +24,7 @@ from synood.files import fingerprint, read_json, sha256_file
 from synood.images.presets import Preprocess
 from synood.models.contexts import embeddings_of, replaced_embeddings, with_placeholders
 from synood.models.efficientnet_lite import EfficientNetLite0
-from synood.models.sentences import TENSORS, SentenceTower
+from synood.models.sentences import TENSORS, SentenceTower, unpack_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -198,7 +198,7 @@ def load_towers(towers: TowersKind, path: Path, device: str) -> TowersKind:
     """
     from safetensors.torch import load_file
 
-    state = {name: value.float() for name, value in load_file(path / TENSORS).items()}
+    state = unpack_rows(load_file(path / TENSORS))
     try:
         problems = towers.load_state_dict(state, strict=False)
     except RuntimeError as error:  # of a tensor of another shape

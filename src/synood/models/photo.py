@@ -1,24 +1,30 @@
 """The bundle `photo`: a published ImageNet classifier that is an image-text encoder as well.
 
 The image side is EfficientNet-Lite0 as its authors trained it (Apache-2.0): its 1,280 pooled
-features, less their mean over photographs, and its own classifier of the 1,000 ImageNet classes.
-The text side maps a sentence's feature to a row as the classifier's rows are (as DeViSE and ConSE
-do, Frome et al. 2013, Norouzi et al. 2014): a name near the names of some classes gets the mean of
-their rows. No photograph was needed to make it, and none of the network's weights was changed.
+features, less their mean over ImageNet as its last batch norm tells it, and its own classifier of
+the 1,000 ImageNet classes. The text side holds names with a row each, a direction among the image
+features as the classifier's rows are; a sentence gets the mean of the rows of the names near it
+(softmax of the cosines of a sentence model). The rows were learnt from the classifier's rows and
+WordNet (`tools/photo/text_side.py`), without a photograph; no weight of the network was changed.
 
-Directory: `config.json`, `model.safetensors` (network, classifier, mean, text side).
+Directory: `config.json`, `model.safetensors` (network, classifier, mean, text side). Beside it a
+folder of texts that are often encoded, with their features, which are the definition: such a text
+has the same feature on any machine and takes no time.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from synood.files import fingerprint, sha256_file
+from synood.errors import CheckpointError
+from synood.files import fingerprint, read_text, sha256_file
 from synood.images.presets import Preprocess
 from synood.labels.imagenet import class_names_by_wnid
 from synood.models._pixels import PixelPreprocess
@@ -34,37 +40,62 @@ from synood.models.dual import (
 from synood.models.sentences import SentenceTower
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
 CLASSES = 1000
-_SENTENCE = 384
+KNOWN, KNOWN_TEXTS = "rows.safetensors", "texts.txt"
+_BLOCK = 1024  # sentences whose cosines with all names are in memory at once
 
 
 class PhotoTowers(Towers):
-    """The network with its classifier, and the text side (see the module's text)."""
+    """The network with its classifier, and the text side (see the module's text).
+
+    `anchors` (A, S) are the names' sentence features, `log_counts` (A,) say how many names each
+    stands for. The rows of the first 1,000 are the classifier's; those of the others are
+    `rows` (A - 1000, R) times `basis` (R, 1280).
+    """
 
     image_mean: Tensor
     anchors: Tensor
+    log_counts: Tensor
+    rows: Tensor
+    basis: Tensor
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.classifier = nn.Linear(self.tower.dim, CLASSES)
         self.sharpness = float(config["sharpness"])
-        self.register_buffer("image_mean", torch.zeros(self.tower.dim))
-        self.register_buffer("anchors", torch.zeros(CLASSES, _SENTENCE))
+        names, rank = int(config["names"]), int(config["rank"])
+        for name, shape in (
+            ("image_mean", (self.tower.dim,)),
+            ("anchors", (names, int(config["sentence_dim"]))),
+            ("log_counts", (names,)),
+            ("rows", (names - CLASSES, rank)),
+            ("basis", (rank, self.tower.dim)),
+        ):
+            self.register_buffer(name, torch.zeros(shape))
 
     def joined(self, features: Tensor) -> Tensor:
         """Centre the network's features (..., 1280)."""
         return features - self.image_mean
 
     def text_features(self, sentences: Tensor) -> Tensor:
-        """Map sentence features (N, 384) to mixtures of the classifier's centred rows (N, 1280)."""
-        rows = self.classifier.weight - self.classifier.weight.mean(dim=0)
-        near = (self.sharpness * sentences @ self.anchors.T).softmax(dim=-1)
-        mixed: Tensor = near @ rows
-        return mixed
+        """Map sentence features (N, S) to means of the names' rows (N, 1280)."""
+        return torch.cat([self._mixed(block) for block in torch.split(sentences, _BLOCK)])
+
+    def _mixed(self, sentences: Tensor) -> Tensor:
+        logits = self.sharpness * sentences @ self.anchors.T + self.log_counts
+        near = logits.softmax(dim=-1)
+        others: Tensor = (near[:, CLASSES:] @ self.rows) @ self.basis
+        return near[:, :CLASSES] @ self.class_rows + others
+
+    @property
+    def class_rows(self) -> Tensor:
+        """The classifier's centred rows at unit length: (1000, 1280)."""
+        weight = self.classifier.weight
+        return F.normalize(weight - weight.mean(dim=0), dim=-1)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Map pixels (N, 3, S, S) in [0, 1] to the logits (N, 1000) of ImageNet's classes."""
@@ -74,6 +105,8 @@ class PhotoTowers(Towers):
 
 class PhotoEncoder(DualEncoder):
     """Encodes photographs and texts into a joint space; see `models.clip.ImageTextEncoder`."""
+
+    _known_path: Path | None = None
 
     @classmethod
     def from_pretrained(
@@ -86,17 +119,60 @@ class PhotoEncoder(DualEncoder):
         """Load from a directory; missing or unknown tensors are a `CheckpointError`.
 
         `text` is the sentence model's folder, "text" in the directory if not given; `known` is the
-        folder of the features that ship (`SentenceTower`).
+        folder of the texts whose features ship.
         """
         path = Path(path)
         text = path / "text" if text is None else Path(text)
         config = read_config(path)
         towers = load_towers(PhotoTowers(config), path, device)
-        shipped = None if known is None else Path(known)
-        folders = (path, text) if shipped is None else (path, text, shipped)
+        folders = [path, text, *([] if known is None else [Path(known)])]
         mark = fingerprint([sha256_file(file) for folder in folders for file in files_of(folder)])
-        sentences = SentenceTower(text, device, shipped)
-        return cls(towers, sentences, config, mark, preprocess_of(config))
+        encoder = cls(towers, SentenceTower(text, device), config, mark, preprocess_of(config))
+        encoder._known_path = None if known is None else Path(known)
+        return encoder
+
+    def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
+        """Encode texts into (N, D) float32, not normalised; an `InputError` names one too long."""
+        places = [self._known_texts.get(text) for text in texts]
+        new = [row for row, place in enumerate(places) if place is None]
+        shipped = [row for row, place in enumerate(places) if place is not None]
+        result = np.zeros((len(texts), self.dim), np.float32)
+        if new:
+            result[new] = super().encode_texts([texts[row] for row in new], batch_size)
+        if shipped:
+            result[shipped] = self._known_rows([int(places[row] or 0) for row in shipped])
+        return result
+
+    def _known_rows(self, places: list[int]) -> NDArray[np.float32]:
+        """Return the shipped features of some of the known texts."""
+        steps = self._known_steps[places].astype(np.float32)
+        steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+        basis = self._towers.get_buffer("basis").cpu().numpy()
+        rows: NDArray[np.float32] = steps @ basis
+        return rows
+
+    @cached_property
+    def _known_texts(self) -> dict[str, int]:
+        """The row of each text whose feature ships."""
+        if self._known_path is None:
+            return {}
+        texts = read_text(self._known_path / KNOWN_TEXTS).splitlines()
+        return {text: row for row, text in enumerate(texts)}
+
+    @cached_property
+    def _known_steps(self) -> NDArray[np.int8]:
+        """The known texts' features as int8 coordinates along `basis`: (K, R)."""
+        from safetensors.numpy import load_file
+
+        assert self._known_path is not None
+        path = self._known_path / KNOWN
+        steps: NDArray[np.int8] = load_file(path)["rows"]
+        if len(steps) != len(self._known_texts):
+            raise CheckpointError(
+                f"{path}: {len(steps)} rows for the {len(self._known_texts)} texts of "
+                f"{KNOWN_TEXTS}; restore both"
+            )
+        return steps
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Encode pixels (N, 3, H, W) in [0, 1] into (N, D); differentiable.

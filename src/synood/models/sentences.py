@@ -1,4 +1,4 @@
-"""The frozen sentence model that two embedded encoders share, and sentences whose features ship.
+"""The frozen sentence model that the embedded encoders share.
 
 Directory of the model: transformers' layout of a BertModel; word embeddings may be stored as int8
 with one scale per row, which halves the file.
@@ -15,26 +15,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synood.errors import CheckpointError, InputError
-from synood.files import read_json, read_text
+from synood.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TENSORS = "model.safetensors"
-KNOWN, KNOWN_TEXTS = "sentences.safetensors", "sentences.txt"
 _ROWS = "embeddings.word_embeddings.weight"
+_STEPS, _SCALE = ".int8", ".scale"
 
 
 class SentenceTower:
     """A BERT-type sentence encoder: mean of the last hidden states, unit length.
 
-    `path` is the model's folder; nothing is read before the first text. `known` is a folder with
-    the features of texts that are encoded often (`KnownSentences`): for them the shipped features
-    are the definition, so a text has the same feature with and without the model at hand.
+    `path` is the model's folder; weights and vocabulary are read at the first text.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", known: Path | None = None) -> None:
-        self._path, self._device, self._known_path = Path(path), device, known
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        self._path, self._device = Path(path), device
         self._config = read_json(self._path / "config.json")
         self.limit = int(self._config["max_position_embeddings"])
 
@@ -44,18 +42,12 @@ class SentenceTower:
 
         Texts are sorted by length first, since padding costs as much as words.
         """
-        result = torch.empty(len(texts), int(self._config["hidden_size"]), device=self._device)
-        rows = [self._known.get(text) for text in texts] if self._known else [None] * len(texts)
-        known = [place for place, row in enumerate(rows) if row is not None]
-        if known:
-            found = torch.tensor([rows[place] for place in known])
-            result[known] = self._known_features[found].to(self._device)
-        new = [place for place, row in enumerate(rows) if row is None]
-        ids = self.token_rows([texts[place] for place in new]) if new else []
+        ids = self.token_rows(texts)
         order = sorted(range(len(ids)), key=lambda index: (len(ids[index]), index))
+        result = torch.empty(len(ids), int(self._config["hidden_size"]), device=self._device)
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            result[[new[index] for index in chosen]] = self.pooled([ids[i] for i in chosen])
+            result[chosen] = self.pooled([ids[index] for index in chosen])
         return result
 
     def token_rows(self, texts: Sequence[str]) -> list[list[int]]:
@@ -110,56 +102,23 @@ class SentenceTower:
 
         return AutoTokenizer.from_pretrained(self._path)
 
-    @cached_property
-    def _known(self) -> dict[str, int]:
-        """The row of each text whose feature ships."""
-        if self._known_path is None:
-            return {}
-        texts = read_text(self._known_path / KNOWN_TEXTS).splitlines()
-        return {text: row for row, text in enumerate(texts)}
 
-    @cached_property
-    def _known_features(self) -> Tensor:
-        """The shipped features (K, S), of unit length."""
-        from safetensors.torch import load_file
-
-        assert self._known_path is not None
-        path = self._known_path / KNOWN
-        features = unpack_sentences(load_file(path))
-        if len(features) != len(self._known):
-            raise CheckpointError(
-                f"{path}: {len(features)} features for the {len(self._known)} texts of "
-                f"{KNOWN_TEXTS}; restore both"
-            )
-        return features
-
-
-def pack_sentences(features: Tensor) -> dict[str, Tensor]:
-    """Store sentence features (K, S) as int8: a direction needs no scale."""
-    steps = features / features.abs().amax(dim=1, keepdim=True).clamp_min(1e-8) * 127
-    return {"sentences": steps.round().to(torch.int8)}
-
-
-def unpack_sentences(state: Mapping[str, Tensor]) -> Tensor:
-    """Undo `pack_sentences` but for the rounding: (K, S) of unit length."""
-    return F.normalize(state["sentences"].float(), dim=-1)
-
-
-def pack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Store word embeddings as int8 with a float16 scale per row, all else as float16."""
-    packed = {name: value.half().contiguous() for name, value in state.items() if name != _ROWS}
-    rows = state[_ROWS].float()
-    scale = rows.abs().amax(dim=1, keepdim=True).clamp_min(1e-8).half()
-    packed[f"{_ROWS}.int8"] = (rows / scale.float() * 127).round().clamp(-127, 127).to(torch.int8)
-    packed[f"{_ROWS}.scale"] = scale
+def pack_rows(state: Mapping[str, Tensor], rows: Sequence[str] = (_ROWS,)) -> dict[str, Tensor]:
+    """Store the tensors `rows` (N, D) as int8 with a float16 scale per row, all else as float16."""
+    packed = {name: value.half().contiguous() for name, value in state.items() if name not in rows}
+    for name in rows:
+        values = state[name].float()
+        scale = values.abs().amax(dim=1, keepdim=True).clamp_min(1e-8).half()
+        steps = (values / scale.float() * 127).round().clamp(-127, 127)
+        packed |= {f"{name}{_STEPS}": steps.to(torch.int8), f"{name}{_SCALE}": scale}
     return packed
 
 
 def unpack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Undo `pack_rows`; other tensors become float32."""
-    plain = {name: value.float() for name, value in state.items() if not name.startswith(_ROWS)}
-    if f"{_ROWS}.int8" in state:
-        plain[_ROWS] = state[f"{_ROWS}.int8"].float() / 127 * state[f"{_ROWS}.scale"].float()
-    elif _ROWS in state:
-        plain[_ROWS] = state[_ROWS].float()
+    packed = [name.removesuffix(_STEPS) for name in state if name.endswith(_STEPS)]
+    parts = {f"{name}{end}" for name in packed for end in (_STEPS, _SCALE)}
+    plain = {name: value.float() for name, value in state.items() if name not in parts}
+    for name in packed:
+        plain[name] = state[f"{name}{_STEPS}"].float() / 127 * state[f"{name}{_SCALE}"].float()
     return plain
