@@ -11,14 +11,13 @@ from synood.labels.lists import given_labels
 from synood.labels.negatives import listed_labels, mined_labels
 from synood.labels.prompts import find_prompt_set
 from synood.models.loaded import Models
-from synood.settings import ScoreSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synood.labels.lists import GivenNegatives
     from synood.models.bundles import Bundle
-    from synood.settings import MiningSettings
+    from synood.settings import MiningSettings, ScoreSettings
 
 
 def zero_shot(
