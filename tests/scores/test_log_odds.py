@@ -84,8 +84,8 @@ def test_log_odds_are_finite_and_rise_with_the_share(classes, negatives, groups)
     shares = scores.neglabel(classes, negatives, 1.0, groups)
     assert np.isfinite(odds).all()
     np.testing.assert_allclose(scores.share(odds), shares, rtol=1e-3, atol=1e-6)
-    by_odds = np.argsort(odds)
-    assert (np.diff(shares[by_odds]) >= 0).all()
+    in_order = shares[np.argsort(odds)]  # up to the rounding of single precision, as above
+    assert (np.diff(in_order) >= -1e-6 - 1e-3 * in_order[1:]).all()
 
 
 @settings(max_examples=100)
