@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
 from synood.cli.console import deliver, detector_text, reporter, warn, warn_of_unreadable
-from synood.cli.options import Device, Flag, MaxBad, Overwrite  # noqa: TC001
+from synood.cli.options import Device, Flag, InDistribution, MaxBad, Overwrite  # noqa: TC001
 from synood.errors import InputError
 
 
@@ -13,7 +13,7 @@ def calibrate(
     detector: Path,
     /,
     *,
-    id: Path | None = None,
+    id: InDistribution = None,
     features: Path | None = None,
     tpr: float = 0.95,
     per_class: Flag = False,
@@ -31,9 +31,6 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
     ----------
     detector
         Directory of the detector.
-    id
-        In-distribution images that the detector was not made from: a folder, a list file (.txt) \
-or a quoted pattern.
     features
         Safetensors file with a tensor "features" (N, D) of such images, in place of --id.
     tpr

@@ -10,6 +10,7 @@ from synood.cli.console import deliver, reporter, warn
 from synood.cli.options import (  # noqa: TC001
     Device,
     Flag,
+    InDistribution,
     MaxBad,
     MovedModels,
     Overwrite,
@@ -35,7 +36,7 @@ def evaluate(
     detector: Path,
     /,
     *others: Path,
-    id: Path | None = None,
+    id: InDistribution = None,
     ood: Several = (),
     near_ood: Several = (),
     baselines: Flag = False,
@@ -64,9 +65,6 @@ measured ones.
         Directory of the detector.
     others
         More detectors to measure on the same images; NAME=DETECTOR names one in the tables.
-    id
-        In-distribution images that the detector was not made from: a folder, a list file (.txt) \
-or a quoted pattern.
     ood
         OOD images as NAME=PATH, PATH as for --id; repeatable.
     near_ood

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -48,6 +48,20 @@ Models = Annotated[
 ]
 MovedModels = Annotated[
     str | None, Parameter(name="--models", help="Bundle of the detector, if it was moved.")
+]
+Images = Annotated[
+    str,
+    Parameter(
+        help='Images: files, folders, a list file (.txt, one path per line), "-" (such a list on '
+        'standard input), or a quoted pattern ("photos/**/*.jpg").'
+    ),
+]
+InDistribution = Annotated[
+    Path | None,
+    Parameter(
+        help="In-distribution images that the detector was not made from: a folder, a list file "
+        "(.txt) or a quoted pattern."
+    ),
 ]
 Device = Annotated[
     str, Parameter(help='Device to run on: "auto", "cpu" or another name that torch knows.')

@@ -15,7 +15,15 @@ from synood.cli.console import (
     warn,
 )
 from synood.cli.exits import DONE, OOD_FOUND
-from synood.cli.options import LOCAL, Device, ExecutorOptions, Flag, MovedModels, Overwrite
+from synood.cli.options import (
+    LOCAL,
+    Device,
+    ExecutorOptions,
+    Flag,
+    Images,
+    MovedModels,
+    Overwrite,
+)
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 def score(
     detector: Path,
     /,
-    *images: str,
+    *images: Images,
     features: Path | None = None,
     format: Format = "table",
     out: Path | None = None,
@@ -42,9 +50,9 @@ def score(
 ) -> int:
     """Score images: the higher, the more surely one of the classes.
 
-    The score is the log odds of the classes against the negative labels; an image below the \
-threshold is out-of-distribution (OOD). The p-value is the fraction of in-distribution images that \
-score no higher.
+    The score is the log odds of the classes against the negative labels, weighed with image \
+evidence where the detector has any; an image below the threshold is out-of-distribution (OOD). \
+The p-value is the fraction of in-distribution images that score no higher.
 
     Every image has a row; an unreadable one has its error instead of a score, and the exit code \
 is then 2, or 3 if --fail-on-ood is given and another image is out-of-distribution.
@@ -53,9 +61,6 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     ----------
     detector
         Directory of the detector.
-    images
-        Images: files, folders, a list file (.txt, one path per line), "-" (such a list on \
-standard input), or a quoted pattern ("photos/**/*.jpg").
     features
         Safetensors file with a tensor "features" (N, D), in place of images.
     format
@@ -70,7 +75,7 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
         Verdicts that hold for all images together: of those called OOD, at most this fraction is \
 in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     """
-    from synood.cli.inputs import load_detector
+    from synood.cli.inputs import load_detector, refuse_unscored
     from synood.cli.outputs import check_output_file
     from synood.detector.discoveries import check_rate, with_rate
     from synood.detector.drift import drift_warning
@@ -99,9 +104,7 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
         deliver_data(text, out)
     if fail_on_ood and any(prediction.is_ood for prediction in predictions):
         return OOD_FOUND
-    errors = [prediction.error for prediction in predictions if prediction.error]
-    if errors:
-        raise InputError(f"{len(errors)} of {len(predictions)} images have no score: {errors[0]}")
+    refuse_unscored(predictions)
     return DONE
 
 
