@@ -20,13 +20,34 @@ def test_explain_says_verdict_classes_and_labels(done, detector, images):
     blocks = text.split("\n\n")
     assert len(blocks) == len(found) == 5
     for block, one in zip(blocks, found, strict=True):
-        first, classes, negatives, *_ = block.splitlines()
+        first, label, classes, negatives = block.splitlines()
         assert first.startswith(f"{one.path}: {'OOD' if one.is_ood else 'in-distribution'} (")
         assert f"score {one.score:.2f}" in first
+        assert label.split() == ["nearest", "class", one.label]
         for line, matches in ((classes, one.why.classes), (negatives, one.why.negatives)):
             assert len(matches) == 3
             for match in matches:
                 assert f"{match.name!r} {match.cosine:.3f}" in line
+
+
+def test_the_threshold_is_that_of_the_predicted_class(done, detector, images, tmp_path):
+    """The own threshold of the class lies amid its scores, that of all images far below them."""
+    loaded = OODDetector.from_pretrained(detector)
+    found = loaded.predict(images)
+    label = found[0].label
+    assert {one.label for one in found} == {label}
+    own = np.array([one.score for one in found])
+    known = np.concatenate([own, own - 50])
+    labels = [label] * 15 + [next(name for name in loaded.class_names if name != label)] * 15
+    made = loaded.calibrate(known, tpr=0.7, per_class=True, labels=labels)
+    made.save_pretrained(tmp_path / "own")
+
+    text = done("explain", tmp_path / "own", images).out
+
+    threshold = np.sort(own)[3]  # floor(16 * 0.3) = 4 of the 15: the fourth smallest
+    assert made.threshold < threshold - 20
+    assert text.count(f", threshold {threshold:.2f})") == 15
+    assert text.count(": OOD (") == 3
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
@@ -61,7 +82,7 @@ def test_a_bad_file_is_named_in_its_place(detector, images, tmp_path, capsys):
     assert main(["explain", str(detector), good, str(tmp_path / "broken.png")]) == 2
     captured = capsys.readouterr()
     assert "error: " in captured.out
-    assert "nearest classes" in captured.out
+    assert "nearest class names" in captured.out
     assert "1 of 2 images have no score" in captured.err
     words = ["score", str(detector), good, str(tmp_path), "--explain", "--format", "csv"]
     assert main(words) == 2

@@ -6,18 +6,16 @@ from functools import partial
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
 from synood.cli.console import deliver, predictions_path, reporter
-from synood.cli.exits import DONE
-from synood.cli.options import Device, MovedModels  # noqa: TC001
-from synood.errors import InputError
+from synood.cli.options import Device, Images, MovedModels  # noqa: TC001
 
 
 def explain(
     detector: Path,
     /,
-    *images: str,
+    *images: Images,
     models: MovedModels = None,
     device: Device = "auto",
-) -> int:
+) -> None:
     """Say why images have their scores: the classes and negative labels they are nearest to.
 
     The numbers behind the names are cosines with their texts, as the score compares them. \
@@ -27,12 +25,9 @@ def explain(
     ----------
     detector
         Directory of the detector.
-    images
-        Images: files, folders, a list file (.txt, one path per line), "-" (such a list on \
-standard input), or a quoted pattern ("photos/**/*.jpg").
     """
     from synood.cli.explaining import explained_text
-    from synood.cli.inputs import load_detector, warn_of_photographs
+    from synood.cli.inputs import load_detector, refuse_unscored, warn_of_photographs
     from synood.files import printable
     from synood.images.listing import listed_images
     from synood.pipeline.executors.local import LocalExecutor
@@ -44,9 +39,6 @@ standard input), or a quoted pattern ("photos/**/*.jpg").
     with reporter() as progress:
         told = partial(progress, "explain")
         found = predict_index(loaded, index, LocalExecutor(), told, explain=True)
-    texts = (explained_text(one, predictions_path(one), loaded.threshold) for one in found)
+    texts = (explained_text(one, predictions_path(one), loaded) for one in found)
     deliver("\n".join("".join(f"{printable(x)}\n" for x in text.splitlines()) for text in texts))
-    errors = [one.error for one in found if one.error]
-    if errors:
-        raise InputError(f"{len(errors)} of {len(found)} images have no score: {errors[0]}")
-    return DONE
+    refuse_unscored(found)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synood.detector.explanation import Explanation, Match
-    from synood.detector.ood_detector import Prediction
+    from synood.detector.ood_detector import OODDetector, Prediction
 
 NEAREST = 3
 COLUMNS = (
@@ -30,21 +30,23 @@ def columns_of(why: Explanation | None) -> dict[str, Any]:
     return {**values, "image_class": why.image_class}
 
 
-def explained_text(prediction: Prediction, path: str, threshold: float | None) -> str:
+def explained_text(prediction: Prediction, path: str, detector: OODDetector) -> str:
     """Return what is said of one image: the verdict first, then what it is nearest to."""
     if prediction.error:
         return f"error: {prediction.error}\n"
     verdict = {True: "OOD", False: "in-distribution", None: "no verdict (no threshold)"}
     p_value = prediction.p_value
+    threshold = detector.threshold_of(detector.class_names.index(prediction.label))
     parts = [
         *([] if p_value is None else [f"p-value {p_value:.4f}"]),
         f"score {prediction.score:.2f}",
         *([] if threshold is None else [f"threshold {threshold:.2f}"]),
     ]
     lines = [f"{path}: {verdict[prediction.is_ood]} ({', '.join(parts)})"]
+    lines.append(f"  nearest class            {prediction.label}")
     if why := prediction.why:
         if why.classes:
-            lines.append(f"  nearest classes          {_listed(why.classes)}")
+            lines.append(f"  nearest class names      {_listed(why.classes)}")
         if why.negatives:
             lines.append(f"  nearest negative labels  {_listed(why.negatives)}")
         if why.image_class is not None:

@@ -406,6 +406,18 @@ class OODDetector:
         """Return this detector with its encoder, not yet loaded, on `device`."""
         return replace(self, encoder=self.backbone.on(device))
 
+    def threshold_of(self, label: int) -> float | None:
+        """Return the threshold for an image whose predicted class has this row in `class_names`.
+
+        It is `threshold`, unless `calibrate` gave classes their own; None where there is none yet.
+
+        >>> detector.threshold_of(detector.class_names.index("panda"))  # doctest: +SKIP
+        """
+        found = self.calibration
+        if found is None or self.threshold != found.threshold:  # which was set by hand since
+            return self.threshold
+        return found.threshold_of(label)
+
     @cached_property
     def _extractor(self) -> FeatureExtractor:
         backbone = self.backbone
@@ -417,9 +429,7 @@ class OODDetector:
         )
 
     def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
-        found, threshold = self.calibration, self.threshold
-        if found is not None and threshold == found.threshold:  # and was not set by hand since
-            threshold = found.threshold_of(row)
+        found, threshold = self.calibration, self.threshold_of(row)
         is_ood = None if threshold is None else score < threshold
         p_value = None if found is None else found.p_value(score, row)
         return Prediction(score, is_ood, self.class_names[row], path, p_value=p_value)
