@@ -135,6 +135,12 @@ def test_the_command_line_fits_scores_and_calibrates(tmp_path, capsys):
     loaded = OODDetector.from_pretrained(detector)
     np.testing.assert_allclose([row["score"] for row in rows], loaded.score_features(
         np.concatenate([NEW[:2], OTHER[:1]])), rtol=1e-4)  # fmt: skip
+    short = tmp_path / "short.safetensors"
+    save_file({"features": NEW[:, 1:].copy()}, short)
+    assert main(["score", str(detector), "--features", str(short)]) == 2
+    width = NEW.shape[1]
+    told = f"short.safetensors: its features have {width - 1} numbers each, those of the detector "
+    assert f"{told}{width};" in capsys.readouterr().err
     held = tmp_path / "held.safetensors"
     save_file({"features": NEW}, held)
     assert main(["calibrate", str(detector), "--features", str(held)]) == 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synood.errors import InputError
 from synood.executor import in_order
 from synood.features.files import read_features
 
@@ -61,7 +62,16 @@ def predict_index(
 
 
 def predict_file(detector: OODDetector, file: Path, explain: bool = False) -> list[Prediction]:
-    """Return a prediction for each row of a file of features, its name as the path."""
+    """Return a prediction for each row of a file of features, its name as the path.
+
+    Features of another length than the detector's are an `InputError` that names the file.
+    """
     given = read_features(file)
+    width, own = given.features.shape[1], detector.class_features.shape[1]
+    if width != own:
+        raise InputError(
+            f"{file}: its features have {width} numbers each, those of the detector {own}; "
+            "compute them with the encoder that the detector was made with"
+        )
     names = [Path(name) for name in given.names()]
     return detector.predict_features(given.features, names, explain=explain)
