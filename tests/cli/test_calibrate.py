@@ -22,7 +22,7 @@ def test_one_damaged_image_is_named_and_skipped(done, detector, damaged, tmp_pat
     printed = done("calibrate", detector, "--id", damaged, "--tpr", "0.9", "--out", out)
     assert OODDetector.from_pretrained(out).calibration.images == 14
     assert "dog/3.png" in printed.err
-    assert "1 unreadable images skipped" in printed.err
+    assert "1 unreadable image skipped" in printed.err
     assert "14 in-distribution images" in printed.out
 
 

@@ -26,7 +26,7 @@ def test_a_damaged_image_on_either_side_is_skipped(done, detector, images, other
 
     assert "cat/broken.png" in printed.err
     assert "empty.png" in printed.err
-    assert "id: 1 unreadable images skipped" in printed.err
+    assert "id: 1 unreadable image skipped" in printed.err
     (row,) = read_results(results).rows
     assert (row.n_id, row.n_ood) == (15, 5)
     assert read_results(results).rows == read_results(whole).rows
@@ -87,6 +87,7 @@ def test_verdicts_at_the_threshold_are_counted(measured, detector, images, other
         "15",
     ]
     assert "FPR95 with OOD positive" in printed.out
+    assert "*" not in printed.out  # alone it is the best of nothing
 
 
 def wilson(count, total):
@@ -150,6 +151,7 @@ def test_baselines_are_those_of_their_definitions(measured, detector, images, ot
     assert {item["method"] for item in results.run["comparisons"]} == {"neglabel"}
     assert {item["other"] for item in results.run["comparisons"]} == set(rows) - {"neglabel"}
     assert "Gain of NegLabel in points" in printed.out
+    assert "* is the best of a column." in printed.out
 
 
 def unit(rows):

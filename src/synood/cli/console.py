@@ -207,7 +207,7 @@ def warn_of_unreadable(reasons: Sequence[str], name: str) -> None:
     for reason in reasons:
         warn(reason)
     if reasons:
-        warn(f"{name}: {len(reasons)} unreadable images skipped")
+        warn(f"{name}: {len(reasons)} unreadable image{'s' * (len(reasons) != 1)} skipped")
 
 
 def predictions_text(predictions: Sequence[Prediction], form: Format, explain: bool = False) -> str:
@@ -276,7 +276,7 @@ def detector_text(detector: OODDetector) -> str:
     else:
         own = "" if found.groups is None else f" ({len(found.groups.own)} classes have their own)"
         threshold = (
-            f"threshold {detector.threshold:.2f}{own} keeps {found.tpr_reached:.1%} of "
+            f"threshold {detector.threshold:.2f}{own} keeps {100 * found.tpr_reached:.1f} % of "
             f"{found.images} in-distribution images"
         )
         if found.scores is not None:

@@ -9,7 +9,7 @@ from synood.benchmark.protocol.own_sets import ALL_OOD, INSIDE
 from synood.benchmark.report.records import methods_of
 from synood.benchmark.report.summary import ALL
 from synood.benchmark.results.tables import title_of
-from synood.benchmark.results.text import aligned, table_with_published, text_table
+from synood.benchmark.results.text import LEGEND, aligned, table_with_published, text_table
 from synood.detector.calibration import wilson_interval
 from synood.detector.conformal import chance_of_keeping, conformal_rank
 
@@ -37,6 +37,7 @@ def evaluation_text(
         parts = [table_with_published(results, benchmark, titled)]
     else:
         parts = [text_table(results.rows, titled, metrics=METRICS)]
+    parts += [LEGEND] if len(titled) > 1 else []
     for name in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == name]
         parts.append(operating_text(own, titled[name]))

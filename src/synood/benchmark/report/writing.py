@@ -9,7 +9,7 @@ from synood.benchmark.report.extra_tables import extra_tables_of
 from synood.benchmark.report.records import methods_of, published_of
 from synood.benchmark.results import tables
 from synood.benchmark.results.published import sources
-from synood.benchmark.results.text import text_table
+from synood.benchmark.results.text import LEGEND, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def all_tables(results: Results, form: Form) -> str:
     title, extra_tables = str(results.run.get("title") or ""), extra_tables_of(results)
     cited = [f"Published figures: {source}." for source in sources(others, named)]
     if form == "text":
-        blocks = [text_table(results.rows, named, others, METRICS)]
+        blocks = [text_table(results.rows, named, others, METRICS), *[LEGEND] * (len(named) > 1)]
         blocks += [sheet.text() for sheet in extra_tables]
         return "\n\n".join([*([title] if title else []), *blocks, *cited]) + "\n"
     if form == "md":

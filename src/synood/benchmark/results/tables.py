@@ -175,14 +175,18 @@ def table(rows: Sequence[Row], metric: str) -> dict[str, dict[str, Estimate]]:
 
 
 def best(cells: Mapping[str, Mapping[str, Estimate]], metric: str) -> dict[str, frozenset[str]]:
-    """Column key -> the methods with the best printed mean (percent, one digit) of the column."""
+    """Column key -> the methods with the best printed mean (percent, one digit) of the column.
+
+    A method alone is the best of nothing.
+    """
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     keys = list(next(iter(cells.values()))) if cells else []
     winners = {}
     for key in keys:
         shown = {method: sign * round(100 * row[key].mean, 1) for method, row in cells.items()}
         top = max(shown.values())
-        winners[key] = frozenset(method for method, value in shown.items() if value == top)
+        first = (method for method, value in shown.items() if value == top and len(cells) > 1)
+        winners[key] = frozenset(first)
     return winners
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from synood.benchmark.results.tables import Column
 
 SHOWN = ("auroc", "fpr95")
+LEGEND = "* is the best of a column."
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
