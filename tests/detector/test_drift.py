@@ -76,6 +76,9 @@ def test_the_warning_says_what_is_kept_and_what_to_do():
     higher = drift_warning(known, np.arange(200.0) + 100)
     assert "score higher" in higher
     assert "Few of them are out-of-distribution" in higher
+    easier = drift_warning(known, np.arange(200.0) + 100, in_distribution=True)
+    assert "the detector has learned from them" in easier
+    assert "calibrate" not in easier.partition(". ")[2]
     assert "Most are out-of-distribution, or all" in drift_warning(known, np.full(200, -9.0))
 
 
@@ -88,7 +91,7 @@ def test_ood_images_among_others_are_told_from_images_of_another_kind(images):
         mixed, moved = rng.normal(size=(2, images))
         mixed[: images // 3] -= 8
         told = drift_warning(known, mixed), drift_warning(known, moved - 1.0)
-        right.append("many others are out-of-distribution" in (told[0] or ""))
+        right.append("many of the others are probably out-of-distribution" in (told[0] or ""))
         right.append("score lower too, so the images are of another kind" in (told[1] or ""))
     assert np.mean(right) > 0.9
 

@@ -21,6 +21,7 @@ OTHER_KIND = (
     "They are of another kind, for which the threshold does not hold: calibrate with "
     "in-distribution images of this kind"
 )
+EASIER = "They are of an easier kind, or the detector has learned from them; more of them are kept"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ def drift_warning(
         f"{100 * wanted:g} %"
     )
     others = calibration.scores[calibration.scores >= calibration.threshold]
-    cause = OTHER_KIND if in_distribution else _cause(others, values[kept], found.lower)
+    if in_distribution:
+        cause = OTHER_KIND if found.lower else EASIER
+    else:
+        cause = _cause(others, values[kept], found.lower)
     return f"{sentence}. {cause}"
 
 
@@ -106,7 +110,10 @@ def _cause(known: NDArray[Any], kept: NDArray[Any], lower: bool) -> str:
             "Those above it score lower too, so the images are of another kind as a whole. If they "
             "are in-distribution, the threshold does not hold for them: calibrate with such images"
         )
-    return "Those above it score as the calibration images do: many others are out-of-distribution"
+    return (
+        "Those above it score as the calibration images do, so many of the others are probably "
+        "out-of-distribution"
+    )
 
 
 def _chance(distance: float, known: int, new: int) -> float:
