@@ -50,7 +50,7 @@ def test_fit_score_calibrate_evaluate(bundle, images, others, tmp_path, capsys):
     printed = capsys.readouterr()
     threshold = OODDetector.from_pretrained(moved).threshold
     assert (expected >= threshold).sum() == 13  # the third smallest of 15 is the threshold
-    assert "86.7% of 15" in printed.out
+    assert "86.7 % of 15" in printed.out
     assert "on average at least 80 % of new ones" in printed.out
     assert "warning: calibrated on only 15 images" in printed.err
 

@@ -16,7 +16,7 @@ def test_show_says_what_the_detector_is(done, detector, monkeypatch):
     for line in (
         "classes    3: cat, dog, tree",
         f"negatives  {len(loaded.negative_prompts)}, such as",
-        "keeps 53.3% of 15 in-distribution images",
+        "keeps 53.3 % of 15 in-distribution images",
         "recipe zero-shot",
     ):
         assert line in text

@@ -38,7 +38,10 @@ def test_a_sound_folder_has_no_warning(root):
 def test_a_class_with_one_image(root):
     bmp(root / "bee/0.bmp", 99)
     (warning,) = dataset_warnings(folder_per_class(root))
-    assert warning == "one image only for each of 1 classes ('bee'); add images"
+    assert warning == "class 'bee': only one image; add more"
+    bmp(root / "ant/0.bmp", 98)
+    (warning,) = dataset_warnings(folder_per_class(root))
+    assert warning == "classes 'ant', 'bee': only one image each; add more"
 
 
 def test_an_image_in_two_classes_and_one_several_times(root):

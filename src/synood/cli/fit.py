@@ -180,7 +180,8 @@ def _tell_inputs(index: ImageIndex, remarks: Sequence[str]) -> None:
 
     names, images = index.class_names, len(index.records)
     shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    tell(f"{len(names):,} classes ({shown}), {images:,} images: {readable(index.root)}")
+    counts = f"{len(names):,} class{'es' * (len(names) != 1)} ({shown}), {images:,} images"
+    tell(f"{counts}: {readable(index.root)}")
     for sentence in (*dataset_warnings(index), *remarks):
         warn(sentence)
 

@@ -198,7 +198,8 @@ def _warning(count: int, low: float, high: float, ties: int) -> str | None:
     if count < ENOUGH_IMAGES:
         found.append(
             f"calibrated on only {count} images: the fraction of in-distribution images kept may "
-            f"be anywhere from {low:.0%} to {high:.0%}; calibrate with {ENOUGH_IMAGES} or more"
+            f"be anywhere from {100 * low:.0f} % to {100 * high:.0f} %; "
+            f"calibrate with {ENOUGH_IMAGES} or more"
         )
     if ties > 1:
         found.append(

@@ -54,7 +54,10 @@ def dataset_warnings(index: ImageIndex) -> list[str]:
     warnings = class_name_warnings(index.class_names)
     if few:
         shown = ", ".join(repr(name) for name in few[:_SHOWN]) + _and_more(len(few))
-        warnings.append(f"one image only for each of {len(few):,} classes ({shown}); add images")
+        several = len(few) > 1
+        warnings.append(
+            f"class{'es' * several} {shown}: only one image{' each' * several}; add more"
+        )
     if across:
         warnings.append(
             f"{_images(len(across))} in two classes, such as {_named(across[0])}; keep each in one"
