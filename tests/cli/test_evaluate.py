@@ -98,6 +98,17 @@ def wilson(count, total):
     return (-b - root) / (2 * a), (-b + root) / (2 * a)
 
 
+def test_images_of_the_calibration_are_told_from_new_ones(
+    done, measured, bundle, images, others, tmp_path
+):
+    """The fixture is calibrated on `images`; that half of them are kept is no measurement."""
+    assert "15 of these 15 images score exactly as calibration images do" in measured()[1].err
+    made = OODDetector.from_classes(CLASSES, models=bundle, share=0.9)
+    made.calibrate(others, tpr=0.5).save_pretrained(tmp_path / "d")
+    printed = done("evaluate", tmp_path / "d", "--id", images, "--ood", f"far={others}")
+    assert "calibration images do" not in printed.err
+
+
 def test_without_a_threshold_there_is_nothing_to_count(done, bundle, images, others, tmp_path):
     OODDetector.from_classes(CLASSES, models=bundle, share=0.9).save_pretrained(tmp_path / "d")
     out = tmp_path / "r.json"

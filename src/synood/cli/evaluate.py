@@ -238,15 +238,19 @@ def _measure(
     from synood.benchmark.results.results import Results
     from synood.cli.inputs import run_of
     from synood.cli.measuring import baselines, find, measured_outside, untuned
-    from synood.detector.drift import drift_warning
+    from synood.detector.drift import drift_warning, known_warning
 
     with reporter() as progress:
         findings = find(found, sets, progress, asked.max_bad, asked.cache)
         first, detectors = findings[0], [one.measured for one in findings]
         for one in findings:
-            inside = one.measured.scores[INSIDE]
-            if told := drift_warning(one.detector.calibration, inside, in_distribution=True):
-                warn(f"{one.measured.method.title}: in-distribution: {told}")
+            inside, calibration = one.measured.scores[INSIDE], one.detector.calibration
+            for told in (
+                known_warning(calibration, inside),
+                drift_warning(calibration, inside, in_distribution=True),
+            ):
+                if told:
+                    warn(f"{one.measured.method.title}: in-distribution: {told}")
         measured = measured_outside(asked.outside, first)
         if asked.baselines:
             measured += baselines(first, found[0], asked.train, progress, asked.max_bad)

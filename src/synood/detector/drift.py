@@ -60,6 +60,25 @@ def compare_scores(calibration: ArrayLike, scores: ArrayLike) -> Drift:
     return Drift(distance, _chance(distance, len(known), len(new)), bool(more.max() >= -more.min()))
 
 
+def known_warning(calibration: Calibration | None, scores: ArrayLike) -> str | None:
+    """Return a sentence where in-distribution images seem to be those of the calibration.
+
+    They are where more than half of their scores (N,) are scores of calibration images to the last
+    bit, as an image has whenever it is scored on one machine. A threshold keeps of its own images
+    what it was set to keep, so that counting them measures nothing.
+    """
+    values = to_numpy(scores, "scores").astype(np.float32)
+    if calibration is None or calibration.scores is None:
+        return None
+    same = int(np.isin(values, calibration.scores).sum())
+    if 2 * same <= len(values):
+        return None
+    return (
+        f"{same:,} of these {len(values):,} images score exactly as calibration images do and are "
+        "probably these: that the threshold keeps them says nothing of new images"
+    )
+
+
 def drift_warning(
     calibration: Calibration | None, scores: ArrayLike, *, in_distribution: bool = False
 ) -> str | None:
