@@ -51,7 +51,8 @@ def reproduce(
 
     if name == "list":
         known = experiments().values()
-        deliver("".join(f"{item.name:<10} {item.title}. {item.asks}\n" for item in known))
+        width = max(len(item.name) for item in known)
+        deliver("".join(f"{item.name:<{width}}  {item.title}. {item.asks}\n" for item in known))
         return
     if seeds < 1:
         raise InputError(f"--seeds: must be at least 1, not {seeds}")
