@@ -91,7 +91,7 @@ def test_the_interval_holds_what_new_images_do():
 def test_few_images_are_warned_of():
     few = calibrate_threshold(range(ENOUGH_IMAGES - 1))
     assert "only 199 images" in few.warning
-    assert f"{few.tpr_low:.0%}" in few.warning
+    assert f"{100 * few.tpr_low:.0f} %" in few.warning
     assert calibrate_threshold(range(ENOUGH_IMAGES)).warning is None
 
 
