@@ -128,16 +128,17 @@ class Bundle:
     @property
     def score(self) -> ScoreSettings:
         """Equation 2's settings with what the bundle changes, the temperature among them."""
-        fields = {"score.temperature": self.score_temperature, **self._recipe_fields}
-        own = {key.removeprefix("score."): fields[key] for key in fields if "score." in key}
-        return ScoreSettings(**own)
+        return ScoreSettings(**{"temperature": self.score_temperature, **self._changed("score")})
 
     @property
     def mining(self) -> MiningSettings:
         """NegLabel's settings with what the bundle changes: how negative labels are mined."""
-        fields = self._recipe_fields
-        own = {key.removeprefix("mining."): fields[key] for key in fields if "mining." in key}
-        return MiningSettings(**own)
+        return MiningSettings(**self._changed("mining"))
+
+    def _changed(self, table: str) -> dict[str, Any]:
+        """The fields of one table of the recipe that the bundle changes."""
+        fields, start = self._recipe_fields, f"{table}."
+        return {key.removeprefix(start): fields[key] for key in fields if key.startswith(start)}
 
     @property
     def _recipe_fields(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ word embeddings may be stored as int8 with one scale per row, which halves the f
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +38,7 @@ SCHEMA = 1
 MEAN, STD = 127 / 255, 128 / 255  # of the image network: (x - 127) / 128 for bytes
 
 
-class Towers(nn.Module):
+class Towers(nn.Module, ABC):
     """An image network, and the maps that bring images and sentences into one space."""
 
     def __init__(self) -> None:
@@ -56,13 +57,13 @@ class Towers(nn.Module):
         """
         return self.joined(self.tower.cells((pixels - MEAN) / STD).flatten(2).transpose(1, 2))
 
+    @abstractmethod
     def joined(self, features: Tensor) -> Tensor:
         """Map the image network's features (..., 1280) to the joint space (..., D)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text_features(self, sentences: Tensor) -> Tensor:
         """Map the sentence model's features (N, S) to the joint space (N, D)."""
-        raise NotImplementedError
 
 
 class DualTowers(Towers):

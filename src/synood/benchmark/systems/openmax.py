@@ -29,13 +29,13 @@ def fit_openmax(inputs: FitInputs, seed: int) -> Fitted:
     """Choose how long the tails are and how many classes are revised on validation images."""
     labels, logits = class_labels(inputs.train), inputs.train.logits
 
-    def scorer(tail: int, revised: int) -> Scorer:
-        fitted = scores.OpenMax.fit(logits, labels, tail)
+    def scorer(fitted: scores.OpenMax, revised: int) -> Scorer:
         return lambda encoded: fitted.score(encoded.logits, revised)
 
     options = [
-        Option({"revised": revised, "tail": tail}, scorer(tail, revised))
+        Option({"revised": revised, "tail": tail}, scorer(fitted, revised))
         for tail in TAILS
+        for fitted in [scores.OpenMax.fit(logits, labels, tail)]
         for revised in REVISED
     ]
     classes = logits.shape[1]
