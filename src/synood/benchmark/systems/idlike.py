@@ -12,8 +12,7 @@ from synood.benchmark.protocol.baselines import TEMPERATURES, neglabel_scorer
 from synood.benchmark.protocol.methods import ENCODER, IMAGES, NAMES, Method
 from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
-from synood.benchmark.systems._learned import START, descend
-from synood.benchmark.systems._places import sorted_places
+from synood.benchmark.systems._places import learn_texts
 from synood.benchmark.systems._training import Losses
 from synood.settings import ScoreSettings
 
@@ -43,7 +42,7 @@ def fit_idlike(inputs: FitInputs, seed: int) -> Fitted:
     The score is the classes' part of one softmax over class names and OOD features.
     """
     losses = Losses()
-    names, outliers = learn_outliers(inputs, seed, losses)
+    names, outliers = learn_texts(inputs, seed, losses, OUTLIERS, 0, idlike_loss)
     options = [
         Option(
             {"temperature": t, "loss": losses.to_json()},
@@ -52,33 +51,6 @@ def fit_idlike(inputs: FitInputs, seed: int) -> Fitted:
         for t in TEMPERATURES
     ]
     return best_of(inputs, options, outliers.size + outliers.shape[1])
-
-
-def learn_outliers(inputs: FitInputs, seed: int, losses: Losses) -> tuple[Floats, Floats]:
-    """Return unit class features (C, D) and OOD features (M, D)."""
-    import torch
-    import torch.nn.functional as F
-
-    places = sorted_places(inputs, seed)
-    near, far = torch.from_numpy(places.near), torch.from_numpy(places.far)
-    labels, classes = torch.from_numpy(places.labels), torch.from_numpy(inputs.class_features)
-    generator = torch.Generator().manual_seed(seed)
-    picked = torch.randint(len(far), (OUTLIERS,), generator=generator)
-    drawn = torch.randn(OUTLIERS, classes.shape[1], generator=generator)
-    begun = F.normalize(far[picked, 0] + START * drawn)
-    learned = torch.cat([torch.zeros(1, classes.shape[1]), begun]).requires_grad_()
-    scale = inputs.encoder.logit_scale
-
-    def parts() -> tuple[torch.Tensor, torch.Tensor]:
-        return F.normalize(classes + learned[:1]), F.normalize(learned[1:])
-
-    def loss_of(rows: torch.Tensor) -> torch.Tensor:
-        return idlike_loss(near[rows], far[rows], labels[rows], *parts(), scale)
-
-    descend(loss_of, learned, len(near), seed, losses)
-    with torch.no_grad():
-        names, outliers = parts()
-        return names.numpy(), outliers.numpy()
 
 
 def idlike_loss(

@@ -16,8 +16,7 @@ from synood.benchmark.protocol.baselines import MCM_TEMPERATURES
 from synood.benchmark.protocol.methods import ENCODER, IMAGES, NAMES, Method
 from synood.benchmark.protocol.system import Fitted, System
 from synood.benchmark.systems._choosing import Option, best_of
-from synood.benchmark.systems._learned import START, descend
-from synood.benchmark.systems._places import sorted_places
+from synood.benchmark.systems._places import learn_texts
 from synood.benchmark.systems._training import Losses
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ TOP = 10  # places and classes that are averaged, of 196 places; fewer where the
 def fit_localprompt(inputs: FitInputs, seed: int) -> Fitted:
     """Learn names and negatives of places; choose the temperature on validation images."""
     losses = Losses()
-    local, negatives = learn_local(inputs, seed, losses)
+    local, negatives = learn_texts(inputs, seed, losses, NEGATIVES, -1, localprompt_loss)
     matching = LocalMatching(inputs.class_features, local, negatives)
     options = [
         Option({"temperature": t, "loss": losses.to_json()}, matching.scorer(place))
@@ -93,33 +92,6 @@ class LocalMatching:
             globally = np.stack([scores.mcm(whole, t) for t in MCM_TEMPERATURES], axis=1)
             self._seen[encoded] = globally + np.concatenate(parts)
         return self._seen[encoded]
-
-
-def learn_local(inputs: FitInputs, seed: int, losses: Losses) -> tuple[Floats, Floats]:
-    """Return unit features of names (C, D) and of negatives (M, D), for places."""
-    import torch
-    import torch.nn.functional as F
-
-    places = sorted_places(inputs, seed)
-    near, far = torch.from_numpy(places.near), torch.from_numpy(places.far)
-    labels, classes = torch.from_numpy(places.labels), torch.from_numpy(inputs.class_features)
-    generator = torch.Generator().manual_seed(seed)
-    picked = torch.randint(len(far), (NEGATIVES,), generator=generator)
-    drawn = torch.randn(NEGATIVES, classes.shape[1], generator=generator)
-    begun = F.normalize(far[picked, -1] + START * drawn)
-    learned = torch.cat([torch.zeros(1, classes.shape[1]), begun]).requires_grad_()
-    scale = inputs.encoder.logit_scale
-
-    def parts() -> tuple[torch.Tensor, torch.Tensor]:
-        return F.normalize(classes + learned[:1]), F.normalize(learned[1:])
-
-    def loss_of(rows: torch.Tensor) -> torch.Tensor:
-        return localprompt_loss(near[rows], far[rows], labels[rows], *parts(), scale)
-
-    descend(loss_of, learned, len(near), seed, losses)
-    with torch.no_grad():
-        local, negatives = parts()
-        return local.numpy(), negatives.numpy()
 
 
 def localprompt_loss(
