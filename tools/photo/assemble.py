@@ -19,7 +19,6 @@ from synood.files import (
     read_json,
     replacing,
     replacing_directory,
-    sha256_file,
     write_json,
     write_text,
 )
@@ -29,6 +28,7 @@ from synood.models.dual import CONFIG, SCHEMA, load_towers, read_config
 from synood.models.efficientnet_lite import EfficientNetLite0, fold_batch_norms
 from synood.models.photo import CLASSES, KNOWN, KNOWN_TEXTS, PhotoEncoder, PhotoTowers
 from synood.models.sentences import TENSORS, pack_rows
+from tools.mini.assemble import ABOUT, file_hashes
 from tools.photo.text_side import RANK, SHARPNESS, TextSide
 
 if TYPE_CHECKING:
@@ -122,7 +122,6 @@ def write_known(encoder: Path, folder: Path) -> None:
 
 def bundle_spec(folder: Path) -> dict[str, Any]:
     """Return bundle.json's content for the parts that lie in `folder`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         "schema": 1,
         "name": "photo",
@@ -134,11 +133,7 @@ def bundle_spec(folder: Path) -> dict[str, Any]:
         "words": "mini:words.txt",
         "prompts": PROMPTS,
         "recipe": read_json(HERE / "photo-recipe.json"),
-        "files": {
-            path.relative_to(folder).as_posix(): sha256_file(path)
-            for path in files
-            if path.name not in ("bundle.json", "README.md", "scores.json")
-        },
+        "files": file_hashes(folder),
     }  # fmt: skip
 
 
@@ -148,7 +143,7 @@ def assemble(work: Path, out: Path) -> int:
         write_encoder(work, folder / "encoder")
         write_known(folder / "encoder", folder / "known")
         shutil.copyfile(HERE / "vocabulary.txt", folder / "vocabulary.txt")
-        for kept in ("README.md", "scores.json"):
+        for kept in ABOUT:
             if (out / kept).is_file():
                 shutil.copyfile(out / kept, folder / kept)
         write_json(folder / "bundle.json", bundle_spec(folder))

@@ -64,8 +64,11 @@ def separation(own: NDArray[np.float32], others: NDArray[np.float32]) -> dict[st
     ]
     return {
         name: [
-            round(float(getattr(found, name)), 4),
-            *np.round(np.quantile([getattr(one, name) for one in drawn], (0.025, 0.975)), 4),
+            round(float(value), 4)
+            for value in (
+                getattr(found, name),
+                *np.quantile([getattr(one, name) for one in drawn], (0.025, 0.975)),
+            )
         ]
         for name in ("auroc", "fpr95")
     }

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synood.files import fingerprint, replacing
 from synood.labels.imagenet import imagenet_classes
 from synood.models.bundles import EMBEDDED
 from synood.models.sentences import SentenceTower
@@ -117,8 +118,6 @@ class TextSide:
 
     def _encoded(self, kind: str, texts: Sequence[str]) -> Array:
         """Encode texts, or read what an earlier call with the same texts left."""
-        from synood.files import fingerprint, replacing
-
         path = self.work / f"sentences-{kind}-{fingerprint(texts)}.npy"
         if not path.is_file():
             tower, blocks = sentence_tower(), []

@@ -25,7 +25,7 @@ from synood.labels.imagenet import imagenet_classes
 from synood.models.dual import MEAN, STD
 from synood.models.photo import preprocess_of
 from tools.photo.assemble import SETTINGS, network
-from tools.photo.text_side import SHARPNESS, TextSide, unit
+from tools.photo.text_side import Bank, TextSide, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,14 +90,13 @@ def by_names(side: TextSide, *, known: bool) -> Predict:
     place = {name: row for row, name in enumerate(side.names)}
 
     def predict(seen: NDArray[np.bool_], hidden: NDArray[np.int64]) -> Array:
-        logits = SHARPNESS * side.sentences[own[hidden]] @ side.sentences.T
+        counts = np.zeros(len(side.names), np.float32)  # logarithms
         if not known:
             words = {w for row in hidden for w in side.nouns.synsets[side.classes[row]].words}
-            logits[:, [place[word] for word in sorted(words) if word in place]] = -np.inf
-            logits[:, own[hidden]] = -np.inf
-        near = np.exp(logits - logits.max(axis=1, keepdims=True))
-        mixed = (near / near.sum(axis=1, keepdims=True)) @ side.name_rows(seen)
-        return np.asarray(mixed, np.float32)
+            counts[[place[word] for word in sorted(words) if word in place]] = -np.inf
+            counts[own[hidden]] = -np.inf
+        bank = Bank(side.sentences, counts, side.name_rows(seen))
+        return bank(side.sentences[own[hidden]])
 
     return predict
 
@@ -107,10 +106,9 @@ def closed_form(side: TextSide) -> Predict:
     own = np.array([side.names.index(known.openai) for known in imagenet_classes()])
 
     def predict(seen: NDArray[np.bool_], hidden: NDArray[np.int64]) -> Array:
-        logits = CLOSED * side.sentences[own[hidden]] @ side.sentences[own[seen]].T
-        near = np.exp(logits - logits.max(axis=1, keepdims=True))
-        mixed = (near / near.sum(axis=1, keepdims=True)) @ side.rows[seen]
-        return np.asarray(mixed, np.float32)
+        rows = side.rows[seen].astype(np.float32)
+        bank = Bank(side.sentences[own[seen]], np.zeros(len(rows), np.float32), rows)
+        return bank(side.sentences[own[hidden]], CLOSED)
 
     return predict
 
