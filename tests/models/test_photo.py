@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_image
 from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -18,7 +18,7 @@ from synood.files import sha256_file
 from synood.labels.prompts import find_prompt_set
 from synood.models.bundles import EMBEDDED, load_bundle
 from synood.models.photo import PhotoEncoder
-from tools.photo.assemble import clipped_mean
+from tools.photo.assemble import HERE, bundle_spec, clipped_mean
 
 pytestmark = pytest.mark.numerical
 
@@ -165,7 +165,7 @@ def test_the_mean_over_the_cells_is_the_image(encoder):
     np.testing.assert_allclose(cells.mean(axis=1), encoder.encode_images([image]), atol=1e-4)
 
 
-def test_a_missing_tensor_is_refused(tmp_path):
+def test_an_unknown_schema_is_refused(tmp_path):
     shutil.copytree(PHOTO / "encoder", tmp_path / "encoder")
     file = tmp_path / "encoder" / "config.json"
     file.write_text(file.read_text().replace('"schema": 1', '"schema": 7'))
@@ -173,11 +173,36 @@ def test_a_missing_tensor_is_refused(tmp_path):
         PhotoEncoder.from_pretrained(tmp_path / "encoder", text=TEXT)
 
 
-def test_every_file_is_listed_and_unaltered():
-    listed = json.loads((PHOTO / "bundle.json").read_text())["files"]
-    there = {p.relative_to(PHOTO).as_posix(): p for p in PHOTO.rglob("*") if p.is_file()}
-    papers = {"bundle.json", "README.md", "scores.json"}
-    assert {name: sha256_file(there[name]) for name in there.keys() - papers} == listed
+@pytest.mark.parametrize("change", ["missing", "unknown", "of another shape"])
+def test_other_tensors_are_refused_with_their_file(tmp_path, change):
+    folder = tmp_path / "encoder"
+    shutil.copytree(PHOTO / "encoder", folder)
+    state = load_file(folder / "model.safetensors")
+    if change == "missing":
+        del state["basis"]
+    elif change == "unknown":
+        state["bias"] = torch.zeros(3)
+    else:
+        state["basis"] = state["basis"][:5].clone()
+    save_file(state, folder / "model.safetensors")
+    named = "bias" if change == "unknown" else "basis"
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: (.|\n)*{named}"):
+        PhotoEncoder.from_pretrained(folder, text=TEXT)
+
+
+def test_known_texts_without_their_rows_are_refused(tmp_path):
+    shutil.copytree(PHOTO / "known", tmp_path / "known")
+    with (tmp_path / "known" / "texts.txt").open("a") as file:
+        file.write("a photo of a thing\n")
+    encoder = PhotoEncoder.from_pretrained(PHOTO / "encoder", text=TEXT, known=tmp_path / "known")
+    with pytest.raises(CheckpointError, match="12000 rows for the 12001 texts"):
+        encoder.encode_texts(["a photo of a thing"])
+
+
+def test_the_bundle_is_what_assembling_describes():
+    """Every file is listed and unaltered, and the recipe is that of the tool."""
+    assert json.loads((PHOTO / "bundle.json").read_text()) == bundle_spec(PHOTO)
+    assert (PHOTO / "vocabulary.txt").read_bytes() == (HERE / "vocabulary.txt").read_bytes()
 
 
 def test_nothing_of_mini_is_copied():
