@@ -32,7 +32,7 @@ from synood.files import write_json
 from synood.images.decoding import read_image
 from synood.labels.wordnet import shipped_words
 from synood.mini.artwork import Artwork
-from synood.mini.concepts import spoken
+from synood.mini.concepts import CONTEXT, spoken
 from synood.mini.crowd import CrowdedWorld, Crowding
 from synood.mini.suite import ARTWORK
 from synood.models.bundles import EMBEDDED, load_bundle
@@ -191,8 +191,6 @@ def photograph_scores(encoder: ImageTextEncoder, stamps: Path | None, fashion: P
             "accuracy": zero_shot(encoder, paths, labels, names),
         }  # fmt: skip
     if fashion is not None:
-        from PIL import Image
-
         from tools.mini.photographs import read_idx
 
         pixels = read_idx(fashion / "t10k-images-idx3-ubyte.gz")[:2000]
@@ -213,7 +211,6 @@ def draw_sheet(bundle: Bundle, suite: Suite, path: Path, count: int = 100) -> No
     """
     import torch
 
-    from synood.mini.concepts import CONTEXT, spoken
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import guided_inpainting
     from tools.mini.contact_sheet import contact_sheet

@@ -58,7 +58,7 @@ def clipped_mean(centre: Tensor, spread: Tensor, top: float = 6.0) -> Tensor:
 
     After a batch norm a channel has over the training images the norm's bias as mean and its weight
     as deviation. So the network itself says what the mean of its pooled features was in training:
-    on 1,000 ImageNet photographs, one a class, the mean differs from it by a sixth of its length.
+    on 998 ImageNet photographs, one a class, the mean differs from it by a sixth of its length.
     """
     low, high = (-centre / spread, (top - centre) / spread)
     below, above = torch.special.ndtr(low), 1 - torch.special.ndtr(high)

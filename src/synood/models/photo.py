@@ -133,14 +133,14 @@ class PhotoEncoder(DualEncoder):
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NDArray[np.float32]:
         """Encode texts into (N, D) float32, not normalised; an `InputError` names one too long."""
-        places = [self._known_texts.get(text) for text in texts]
-        new = [row for row, place in enumerate(places) if place is None]
-        shipped = [row for row, place in enumerate(places) if place is not None]
+        known = self._known_texts
+        shipped = [row for row, text in enumerate(texts) if text in known]
+        new = [row for row, text in enumerate(texts) if text not in known]
         result = np.zeros((len(texts), self.dim), np.float32)
         if new:
             result[new] = super().encode_texts([texts[row] for row in new], batch_size)
         if shipped:
-            result[shipped] = self._known_rows([int(places[row] or 0) for row in shipped])
+            result[shipped] = self._known_rows([known[texts[row]] for row in shipped])
         return result
 
     def _known_rows(self, places: list[int]) -> NDArray[np.float32]:

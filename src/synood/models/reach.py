@@ -28,10 +28,7 @@ DRAWINGS = (
 
 def knows_drawings_alone(bundle: Bundle) -> bool:
     """Whether a bundle's encoder is that of `mini`."""
-    spec = bundle.spec["encoder"]
-    place = str(spec.get("path", ""))
-    own = bundle.root == EMBEDDED["mini"] and place == "encoder"
-    return own or place == "mini:encoder"
+    return _home(bundle) == "mini"
 
 
 def backbone_knows_drawings_alone(name: str) -> bool:
@@ -43,10 +40,16 @@ def backbone_knows_drawings_alone(name: str) -> bool:
 
 def is_embedded(bundle: Bundle) -> bool:
     """Whether a bundle's encoder is one of the package's."""
-    place = str(bundle.spec["encoder"].get("path", ""))
-    return (bundle.root in EMBEDDED.values() and "+encoder=" not in bundle.changes) or any(
-        place == f"{name}:encoder" for name in EMBEDDED
-    )
+    return _home(bundle) is not None
+
+
+def _home(bundle: Bundle) -> str | None:
+    """Return which embedded bundle an encoder is of; None for another's."""
+    place = bundle.spec["encoder"].get("path")
+    for name, root in EMBEDDED.items():
+        if place == f"{name}:encoder" or (place == "encoder" and bundle.root == root):
+            return name
+    return None
 
 
 def name_remarks(bundle: Bundle, names: Sequence[str]) -> list[str]:

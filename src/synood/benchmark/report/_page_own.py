@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.benchmark.protocol.methods import titles
+from synood.benchmark.protocol.outside_scores import LARGEST
 from synood.benchmark.protocol.own_sets import ALL_OOD, INSIDE
 from synood.benchmark.report.own_text import kept_remark, label_text, set_title
 from synood.benchmark.report.records import comparisons_of, methods_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synood.benchmark.results.results import Results, Row
-
-LARGEST = 1e30  # a score, with room for differences
 
 
 def is_own(results: Results) -> bool:
