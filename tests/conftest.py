@@ -7,6 +7,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.pop("SYNOOD_CACHE", None)  # as set by who runs the tests: they have folders of their own
 os.environ["SYNOOD_CACHE_SIZE"] = "0"  # nobody's cache is read or filled; tests of it turn it on
 
 # how long an example takes says more about the machine than about the code
