@@ -152,6 +152,25 @@ def test_pixels_and_images_agree(encoder):
     np.testing.assert_allclose(one, other.numpy(), atol=0.02)
 
 
+def test_images_are_seen_as_the_networks_authors_show_them(encoder):
+    """The shorter side to 256, bicubic, the middle 224 pixels, (x - 127) / 128."""
+    image = photograph("flower.jpg")
+    wide = 256 * image.width // image.height
+    small = image.resize((wide, 256), Image.Resampling.BICUBIC)
+    left = (wide - 224) // 2
+    pixels = np.asarray(small.crop((left, 16, left + 224, 240)), np.float32)
+    found = encoder.preprocess.apply(image)
+    np.testing.assert_allclose(found, (pixels.transpose(2, 0, 1) - 127) / 128, atol=1e-5)
+
+
+def test_image_features_are_the_networks_less_their_mean(encoder, classifier):
+    pixels = pixels_of(photograph("china.jpg"))
+    mean = load_file(PHOTO / "encoder" / "model.safetensors")["image_mean"].float()
+    expected = classifier.penultimate(pixels) - mean
+    np.testing.assert_allclose(encoder.encode_pixels(pixels), expected, atol=1e-5)
+    assert mean.norm() > 1
+
+
 def test_gradient_passes_to_the_pixels(encoder):
     pixels = torch.rand(1, 3, 64, 64, requires_grad=True)
     encoder.encode_pixels(pixels).square().sum().backward()
