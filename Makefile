@@ -54,7 +54,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # What the demo has no use for: Ray, readers of other formats, the checkers.
 $(TESTS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[synth,ray,parquet,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[synth,ray,parquet,serve,onnx,test]"
 	touch $@
 
 clean:
