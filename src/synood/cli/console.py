@@ -213,12 +213,12 @@ def warn_of_unreadable(reasons: Sequence[str], name: str) -> None:
 def predictions_text(predictions: Sequence[Prediction], form: Format, explain: bool = False) -> str:
     """Return the verdicts in the order of the images, with a line break at the end.
 
-    With `explain`, rows of JSONL and CSV have the columns of `explaining`; the table has none.
+    With `explain`, rows of JSONL and CSV have its columns (`detector.rows`); the table has none.
     """
-    from synood.cli.explaining import columns_of
+    from synood.detector.rows import path_text, prediction_row
     from synood.files import printable
 
-    rows = [{**_row(one), **(columns_of(one.why) if explain else {})} for one in predictions]
+    rows = [prediction_row(one, explain=explain) for one in predictions]
     if form == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if form == "csv":
@@ -233,25 +233,11 @@ def predictions_text(predictions: Sequence[Prediction], form: Format, explain: b
             "-" if p.p_value is None else f"{p.p_value:.4f}",
             f"{p.score:.2f}",
             p.label,
-            printable(predictions_path(p)),
+            printable(path_text(p)),
         ]
         for p in predictions
     ]
     return table_text(cells)
-
-
-def _row(prediction: Prediction) -> dict[str, object]:
-    """Return a verdict as JSON values; `error` is there where the image could not be read."""
-    if prediction.error:
-        nothing = {"score": None, "p_value": None, "is_ood": None, "label": None}
-        return {"path": predictions_path(prediction), **nothing, "error": prediction.error}
-    return {
-        "path": predictions_path(prediction),
-        "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
-        "p_value": prediction.p_value,
-        "is_ood": prediction.is_ood,
-        "label": prediction.label,
-    }
 
 
 def table_text(cells: Sequence[Sequence[str]]) -> str:
@@ -282,13 +268,6 @@ def detector_text(detector: OODDetector) -> str:
         if found.scores is not None:
             threshold += f" and on average at least {100 * found.tpr_wanted:g} % of new ones"
     return f"{size}\n{threshold}\n"
-
-
-def predictions_path(prediction: Prediction) -> str:
-    """Return the path of a prediction's image as text."""
-    from synood.files import readable
-
-    return "" if prediction.path is None else readable(prediction.path)
 
 
 def _csv(rows: Sequence[dict[str, object]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
 
-from synood.cli.console import deliver, predictions_path, reporter
+from synood.cli.console import deliver, reporter
 from synood.cli.options import Device, Images, MovedModels  # noqa: TC001
 
 
@@ -28,6 +28,7 @@ def explain(
     """
     from synood.cli.explaining import explained_text
     from synood.cli.inputs import load_detector, refuse_unscored, warn_of_photographs
+    from synood.detector.rows import path_text
     from synood.files import printable
     from synood.images.listing import listed_images
     from synood.pipeline.executors.local import LocalExecutor
@@ -39,6 +40,6 @@ def explain(
     with reporter() as progress:
         told = partial(progress, "explain")
         found = predict_index(loaded, index, LocalExecutor(), told, explain=True)
-    texts = (explained_text(one, predictions_path(one), loaded) for one in found)
+    texts = (explained_text(one, path_text(one), loaded) for one in found)
     deliver("\n".join("".join(f"{printable(x)}\n" for x in text.splitlines()) for text in texts))
     refuse_unscored(found)

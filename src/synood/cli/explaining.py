@@ -1,33 +1,14 @@
-"""Why images have their scores, as columns of `synood score` and as the text of `explain`."""
+"""Why images have their scores, as the text of `synood explain`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synood.detector.explanation import Explanation, Match
+    from synood.detector.explanation import Match
     from synood.detector.ood_detector import OODDetector, Prediction
-
-NEAREST = 3
-COLUMNS = (
-    *(f"class_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
-    *(f"negative_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
-    "image_class",
-)
-
-
-def columns_of(why: Explanation | None) -> dict[str, Any]:
-    """Return an explanation as flat columns; what is not there is None."""
-    values: dict[str, Any] = dict.fromkeys(COLUMNS)
-    if why is None:
-        return values
-    for kind, matches in (("class", why.classes), ("negative", why.negatives)):
-        for number, match in enumerate(matches[:NEAREST], start=1):
-            values[f"{kind}_{number}"] = match.name
-            values[f"{kind}_{number}_cosine"] = match.cosine
-    return {**values, "image_class": why.image_class}
 
 
 def explained_text(prediction: Prediction, path: str, detector: OODDetector) -> str:

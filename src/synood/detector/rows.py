@@ -1,0 +1,61 @@
+"""A verdict as one flat row of JSON values: of `synood score`, of the server, of tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synood.detector.explanation import Explanation
+    from synood.detector.prediction import Prediction
+
+NEAREST = 3  # texts of each kind that a row has columns for
+EXPLANATION_COLUMNS = (
+    *(f"class_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
+    *(f"negative_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
+    "image_class",
+)
+
+
+def prediction_row(
+    prediction: Prediction, *, name: str | None = None, explain: bool = False
+) -> dict[str, Any]:
+    """Return a verdict as JSON values; `error` is there only where the image could not be read.
+
+    The image is called by its "path", or by its "name" where one is given, as an upload is. With
+    `explain`, `EXPLANATION_COLUMNS` follow.
+
+    >>> from synood.detector import Prediction
+    >>> prediction_row(Prediction(1.5, False, "panda"), name="a.jpg")
+    {'name': 'a.jpg', 'score': 1.5, 'p_value': None, 'is_ood': False, 'label': 'panda'}
+    """
+    row: dict[str, Any] = {"path": path_text(prediction)} if name is None else {"name": name}
+    if prediction.error:
+        nothing = {"score": None, "p_value": None, "is_ood": None, "label": None}
+        row |= {**nothing, "error": prediction.error}
+    else:
+        row |= {
+            "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
+            "p_value": prediction.p_value,
+            "is_ood": prediction.is_ood,
+            "label": prediction.label,
+        }
+    return {**row, **explanation_columns(prediction.why)} if explain else row
+
+
+def explanation_columns(why: Explanation | None) -> dict[str, Any]:
+    """Return an explanation as flat columns; what is not there is None."""
+    values: dict[str, Any] = dict.fromkeys(EXPLANATION_COLUMNS)
+    if why is None:
+        return values
+    for kind, matches in (("class", why.classes), ("negative", why.negatives)):
+        for number, match in enumerate(matches[:NEAREST], start=1):
+            values[f"{kind}_{number}"] = match.name
+            values[f"{kind}_{number}_cosine"] = match.cosine
+    return {**values, "image_class": why.image_class}
+
+
+def path_text(prediction: Prediction) -> str:
+    """Return the path of a prediction's image as text; "" for an image that was opened."""
+    from synood.files import readable
+
+    return "" if prediction.path is None else readable(prediction.path)
