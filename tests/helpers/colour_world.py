@@ -22,7 +22,14 @@ OTHERS = ("yellow", "cyan", "magenta")
 
 
 class PatchedEncoder(ColourEncoder):
-    """Four quarters of an image as its places."""
+    """Four quarters of an image as its places, and vectors before a text that move its colour."""
+
+    def token_embeddings(self, text):
+        return torch.zeros(len(text.split()), self.dim)
+
+    def encode_with_context(self, texts, contexts):
+        names = self.encode_texts([text.strip(".") for text in texts])
+        return torch.from_numpy(names) + contexts.sum(0)
 
     def encode_image_patches(self, images, batch_size=64):
         quarters = []

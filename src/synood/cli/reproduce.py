@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from synood.cli.console import deliver, reporter
-from synood.cli.options import Assignments, Device, Models, Overwrite, RecipeName, Whole  # noqa: TC001
+from synood.cli.options import (  # noqa: TC001
+    Assignments,
+    Device,
+    Models,
+    Overwrite,
+    RecipeName,
+    Several,
+    Whole,
+)
 from synood.errors import InputError
 
 
@@ -20,6 +28,7 @@ def reproduce(
     root: Path | None = None,
     recipe: RecipeName = "paper",
     seeds: Whole = 5,
+    systems: Several = (),
     set_: Assignments = (),
     device: Device = "auto",
 ) -> None:
@@ -39,12 +48,15 @@ def reproduce(
         Folder that holds the benchmark's image sets.
     seeds
         Number of repetitions with different seeds.
+    systems
+        The only systems of tables 1 and 2, by their names in `synood benchmark methods`.
     """
     from synood.benchmark.experiments import experiments, find_experiment
     from synood.benchmark.experiments.index import write_index
     from synood.benchmark.experiments.setup import prepare
     from synood.benchmark.experiments.writing import write_outcome
     from synood.benchmark.suites.layouts import open_benchmark
+    from synood.benchmark.systems import find_system
     from synood.cli.inputs import with_warnings
     from synood.models.bundles import load_bundle
     from synood.pipeline.recipe import resolve_recipe
@@ -56,6 +68,10 @@ def reproduce(
         return
     if seeds < 1:
         raise InputError(f"--seeds: must be at least 1, not {seeds}")
+    for one in systems:
+        find_system(one)
+    if systems and name not in ("table-1", "table-2"):
+        raise InputError(f"--systems: chooses rows of table-1 and table-2, not of {name}")
     bundle = load_bundle(models)
     resolved = resolve_recipe(recipe, bundle.recipe_defaults, with_warnings(set_))
     embedded = models.partition("+")[0] == "mini"
@@ -72,6 +88,7 @@ def reproduce(
                 images_factor=experiment.images_factor,
                 progress=progress,
                 overwrite=overwrite,
+                systems=systems,
             )
             outcome = experiment.run(stage)
         place = out / "reproduce" / experiment.name

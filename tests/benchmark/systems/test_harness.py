@@ -34,7 +34,7 @@ pytestmark = pytest.mark.numerical
 
 PICTURES = {"synood", "dreamood", "lapt"}  # tuned on the synthetic images of a run
 VECTORS = {  # vectors in place of words, and what is trained quickly on few features
-    *("coop", "locoop", "cocoop", "lsn", "clipn", "negprompt", "id-like", "local-prompt"),
+    *("coop", "locoop-style", "cocoop", "lsn", "clipn", "negprompt", "id-like", "local-prompt"),
     *("vos", "npos", "contrastive", "hvcm", "tagood"),
 }
 NAMES = [system.method.name for system in registry()]

@@ -16,7 +16,16 @@ from synood.benchmark.systems.tanl import noise_images, otsu
 
 pytestmark = pytest.mark.numerical
 
-STREAMED = ("adaneg", "adaneg-released", "tanl", "oodd", "interneg", "ants", "tins")
+STREAMED = (
+    "adaneg",
+    "adaneg-released",
+    "tanl",
+    "tanl-released",
+    "oodd",
+    "interneg",
+    "ants",
+    "tins",
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +130,17 @@ def test_the_threshold_is_one_of_least_variance(values):
         assert all(within(values, t / 100) == np.inf for t in range(100))
 
 
-def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "lasting", "batch"), [("tanl", 0.95, 1), ("tanl-released", 0.0, 8)]
+)
+def test_tanl_is_what_the_formulas_say(sets, monkeypatch, name, lasting, batch):
     """A straight-line twin, with queues and picks small enough to be full."""
     monkeypatch.setattr(tanl, "QUEUE", 5)
     monkeypatch.setattr(tanl, "PICKED", 4)
     inputs = planted_inputs(validation_ood=())
-    scorer = find_system("tanl").fit(inputs, 0).scorer
+    scorer = find_system(name).fit(inputs, 0).scorer
+    assert scorer.batch == (1 if name == "tanl" else 256)
+    scorer.batch = batch
     stream = stream_of(*sets, 3)
     texts = np.eye(DIM)[:9]
 
@@ -157,19 +171,27 @@ def test_tanl_is_what_the_formulas_say(sets, monkeypatch):
     start = best(np.mean(known, 0), np.mean(unknown, 0))
     seen = [share(x, start) for x in (*names, *noise)]
     expected = np.empty(len(stream.images))
-    for row in stream.order:
-        x = unit(stream.images.features)[row]
+    for start in range(0, len(expected), batch):
+        rows = stream.order[start : start + batch]
+        xs = unit(stream.images.features)[rows]
         inside, beyond = np.mean(known[-5:], 0), np.mean(unknown[-5:], 0)
-        first = share(x, best(inside, beyond))
-        seen.append(first)
+        picked = best(inside, beyond)
+        first = [share(x, picked) for x in xs]
+        seen += first
         threshold = otsu(seen)
-        if first > threshold + 0.5 * (1 - threshold):
-            inside = 0.95 * inside + 0.05 * activation(x)
-            known.append(activation(x))
-        if first < 0.5 * threshold:
-            beyond = 0.95 * beyond + 0.05 * activation(x)
-            unknown.append(activation(x))
-        expected[row] = share(x, best(inside, beyond))
+        sure = [
+            activation(x)
+            for x, s in zip(xs, first, strict=True)
+            if s > threshold + 0.5 * (1 - threshold)
+        ]
+        other = [activation(x) for x, s in zip(xs, first, strict=True) if s < 0.5 * threshold]
+        if sure:
+            inside = lasting * inside + (1 - lasting) * np.mean(sure, 0)
+            known += sure
+        if other:
+            beyond = lasting * beyond + (1 - lasting) * np.mean(other, 0)
+            unknown += other
+        expected[rows] = [share(x, best(inside, beyond)) for x in xs]
     assert min(len(known), len(unknown)) > 6
     np.testing.assert_allclose(
         scorer.score_stream(stream.images, stream.order), expected, atol=1e-4

@@ -32,7 +32,7 @@ from synood.progress import no_progress
 pytestmark = pytest.mark.numerical
 
 TRAINED = (
-    *("coop", "cocoop", "locoop", "lsn", "clipn", "vos", "npos"),
+    *("coop", "cocoop", "locoop-style", "lsn", "clipn", "vos", "npos"),
     *("contrastive", "hvcm", "tagood", "negprompt", "id-like", "local-prompt"),
 )
 
@@ -71,7 +71,7 @@ def test_training_images_without_labels_are_refused(inputs, name):
     [
         ("coop", {"temperature": 1.0}),
         ("cocoop", {"temperature": 1.0}),
-        ("locoop", {"temperature": 1.0, "score": "GL-MCM"}),
+        ("locoop-style", {"temperature": 1.0, "score": "GL-MCM"}),
         ("lsn", {"temperature": 0.01}),
         ("clipn", {"temperature": 0.01, "decision": "agreeing to differ"}),
         ("vos", {"length": 10.0}),
@@ -212,7 +212,7 @@ def test_prompts_are_tuned_through_a_real_text_tower(tmp_path):
     real, encoded = scoring.gather(
         read_suite(tmp_path / "suite"), models, store, recipe, no_progress
     )
-    for name in ("coop", "locoop"):
+    for name in ("coop", "locoop-style"):
         fitted = find_system(name).fit(real, 0)
         assert fitted.chosen["loss"]["last"] < fitted.chosen["loss"]["first"]
         assert fitted.added_parameters % 32 == 0  # vectors of 32 numbers

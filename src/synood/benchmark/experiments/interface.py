@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from synood.benchmark.experiments.setup import Setup
     from synood.benchmark.report.extra_tables import ExtraTable
     from synood.benchmark.results.comparisons import Comparison
+    from synood.benchmark.results.published import Published
     from synood.benchmark.results.results import Row
 
 
@@ -33,7 +34,7 @@ class Outcome:
 
     `methods` are the lines of its table in order, `comparisons` have intervals over test images and
     seeds, `details` are further values for `results.json`, and `notes` are sentences for readers
-    of the table.
+    of the table, and `published` are figures of systems that are not built here.
     """
 
     methods: tuple[Method, ...]
@@ -45,6 +46,7 @@ class Outcome:
     table: str | None = None  # instead of the usual table
     charts: tuple[Chart, ...] = ()
     images: Mapping[str, bytes] = field(default_factory=dict)  # file name -> an encoded image
+    published: tuple[Published, ...] = ()
 
 
 Run: TypeAlias = Callable[["Setup"], Outcome]

@@ -50,7 +50,8 @@ TRAIN_PER_CLASS = 50  # training images that a system may look at, of each class
 class Setup:
     """A finished run on a suite's training images, and the encoded suite.
 
-    `choices` were made on validation images, if the suite has any.
+    `choices` were made on validation images, if the suite has any. `systems` are the only ones
+    that a table of systems has; without any it has them all.
     """
 
     workspace: Workspace
@@ -61,6 +62,7 @@ class Setup:
     choices: Mapping[str, Any]
     seeds: tuple[int, ...]
     resamples: int
+    systems: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -186,6 +188,7 @@ def prepare(
     images_factor: int = 1,
     progress: Progress | None = None,
     overwrite: bool = False,
+    systems: Sequence[str] = (),
 ) -> Setup:
     """Finish the run in `out`, or find it finished, and encode the suite.
 
@@ -222,6 +225,7 @@ def prepare(
         choices.to_json() if choices else {},
         tuple(seeds),
         resamples,
+        tuple(systems),
     )
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome
+from synood.benchmark.experiments.kept_scores import kept
 from synood.benchmark.experiments.plus import SYNOOD_PLUS, scored_with
 from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
 from synood.benchmark.report.rank_chart import Ranked, in_words, rank_chart
+from synood.benchmark.results.published import published_alone
 from synood.benchmark.results.results import MethodKind
 from synood.benchmark.results.tables import table
 from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
@@ -19,7 +21,9 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synood.benchmark.experiments.kept_scores import Scored
     from synood.benchmark.protocol.methods import Method
+    from synood.benchmark.protocol.system import StreamSystem, System
     from synood.benchmark.results.comparisons import SeedScores
     from synood.benchmark.results.results import Row
 
@@ -30,39 +34,66 @@ RIVALS = (SYNOOD.name, "csp", *(method.name for method in ENCODER_BASELINES))
 def run(setup: Setup) -> Outcome:
     """Score every system of the registry, and the recipe plus next to the run's own.
 
-    A system that needs what the bundle lacks is named in a note.
+    A system that needs what the bundle lacks is named in a note, and so is one that takes hours
+    without an accelerator, unless the setup names it. Each system's scores are kept, so that an
+    interrupted table goes on.
     """
-    from synood.benchmark.systems import registry
-
     scores: dict[str, list[SeedScores]] = {}
     methods: list[Method] = []
     chosen: dict[str, object] = {}
-    absent: list[str] = []
-    systems = registry()
+    systems, absent = _systems(setup)
     advance = setup.workspace.stage("systems")
     for done, system in enumerate(systems, start=1):
         name = system.method.name
         try:
-            scores[name], chosen[name] = setup.system(name)
+            scores[name], chosen[name] = _kept_system(setup, name)
             methods.append(system.method)
         except InputError as error:
-            absent.append(f"{system.method.title} is not in the table: {error}")
+            absent.append(_absent(system, str(error)))
         advance(done, len(systems), system.method.title)
+    if not methods:
+        raise InputError("; ".join(absent))
     recipe = as_recipe(setup.recipe, "plus")
     plus = SYNOOD.name in scores and recipe != setup.recipe
     if plus:
         methods.insert(methods.index(SYNOOD) + 1, SYNOOD_PLUS)
-        title = SYNOOD_PLUS.title
-        scores[SYNOOD_PLUS.name] = scored_with(setup, title, recipe, setup.synthetic())
+
+        def tuned() -> Scored:
+            return scored_with(setup, SYNOOD_PLUS.title, recipe, setup.synthetic()), {}
+
+        scores[SYNOOD_PLUS.name], _ = kept(setup, SYNOOD_PLUS.name, tuned)
+    against = NEGLABEL.name if NEGLABEL.name in scores else None
     outcome = measured_outcome(
-        setup, methods, scores, NEGLABEL.name, details={"chosen": chosen}, notes=tuple(absent)
+        setup, methods, scores, against, details={"chosen": chosen}, notes=tuple(absent)
     )
-    outcome = replace(outcome, charts=(ranking(methods, outcome.rows),))
+    alone = () if setup.systems else published_alone(setup.suite.name)
+    outcome = replace(outcome, charts=(ranking(methods, outcome.rows),), published=alone)
     if not plus:
         return outcome
     others = [name for name in RIVALS if name in scores]
     more = setup.compared(SYNOOD_PLUS.name, others, scores, outcome.rows)
     return replace(outcome, comparisons=(*outcome.comparisons, *more))
+
+
+def _systems(setup: Setup) -> tuple[list[System | StreamSystem], list[str]]:
+    """Return the systems to score, and notes on those left out for their time."""
+    from synood.benchmark.systems import registry
+
+    if setup.systems:
+        return [one for one in registry() if one.method.name in setup.systems], []
+    on_cpu = setup.inputs.models.device == "cpu"
+    slow = [one for one in registry() if on_cpu and one.slow]
+    why = "it takes hours without an accelerator; --systems {} runs it"
+    notes = [_absent(one, why.format(one.method.name)) for one in slow]
+    return [one for one in registry() if one not in slow], notes
+
+
+def _absent(system: System | StreamSystem, why: str) -> str:
+    return f"{system.method.title} is not in the table: {why}"
+
+
+def _kept_system(setup: Setup, name: str) -> Scored:
+    return kept(setup, name, lambda: setup.system(name))
 
 
 def ranking(methods: Sequence[Method], rows: Sequence[Row]) -> Chart:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 def write_outcome(place: Path, experiment: Experiment, setup: Setup, outcome: Outcome) -> str:
     """Write everything to `place`, the page included; return the text to print."""
-    others = published(setup.suite.name, [method.name for method in outcome.methods])
+    own = published(setup.suite.name, [method.name for method in outcome.methods])
+    others = (*own, *outcome.published)
     text = outcome_text(experiment, outcome, others)
     results = Results(
         _record(experiment, setup, outcome), outcome.rows, tuple(row.to_json() for row in others)

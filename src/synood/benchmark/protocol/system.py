@@ -75,12 +75,14 @@ Fit: TypeAlias = Callable[["FitInputs", int], Fitted]
 class System:
     """An inductive system. `fit(material, seed)` gives the same scorer for the same arguments.
 
-    `seeded` is whether the seed has an effect; such systems are run with several seeds.
+    `seeded` is whether the seed has an effect; such systems are run with several seeds. `slow`
+    ones take hours without an accelerator: a table has them there only if they are asked for.
     """
 
     method: Method
     fit: Fit
     seeded: bool = False
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class StreamSystem:
     method: Method
     fit: Callable[[FitInputs, int], FittedStream]
     seeded: bool = True
+    slow: bool = False
 
 
 @dataclass(frozen=True, eq=False)

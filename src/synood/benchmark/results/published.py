@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -16,9 +16,28 @@ from synood.benchmark.suites.catalog import BENCHMARKS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from synood.benchmark.results.results import MethodKind
     from synood.benchmark.results.tables import Column
 
 Convention = Literal["id-positive", "ood-positive", "not stated"]
+
+
+NOT_BUILT: Mapping[str, tuple[str, MethodKind]] = {
+    "clipscope": ("CLIPScope", "inductive"),
+    "cover": ("CoVer", "inductive"),
+    "supreme": ("SUPREME", "inductive"),
+    "fa": ("FA", "inductive"),
+    "coevo": ("CoEvo", "test-time"),
+    "ttl": ("TTL", "test-time"),
+}
+"""Systems with published figures and no row of their own: title and kind."""
+
+AS_RELEASED = {
+    "neglabel": "neglabel-released",
+    "adaneg": "adaneg-released",
+    "tanl": "tanl-released",
+}
+"""System -> the row that runs what its authors' code does, whose figures the published ones are."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,8 @@ def published(benchmark: str, methods: Iterable[str] | None = None) -> tuple[Pub
     """Return the published rows of a benchmark, of all methods or some.
 
     Rows of single sets of the benchmarks that it shares images with (`Benchmark.figures_of`) are
-    among them, except where it has its own.
+    among them, except where it has its own. Where `methods` name a row that runs an author's code
+    as released, the figures are given to that row.
 
     >>> row = published("imagenet-4", ["synood"])[-1]
     >>> row.ood_set, row.auroc, row.fpr95
@@ -76,7 +96,24 @@ def published(benchmark: str, methods: Iterable[str] | None = None) -> tuple[Pub
         and row.ood_set in sets
         and (row.method, row.ood_set) not in own
     )
-    return tuple(row for row in found if wanted is None or row.method in wanted)
+    if wanted is None:
+        return tuple(found)
+    found = [_of_released(row, wanted) for row in found]
+    return tuple(row for row in found if row.method in wanted)
+
+
+def published_alone(benchmark: str) -> tuple[Published, ...]:
+    """Return the published rows of a benchmark of systems that are not built here.
+
+    >>> {row.method for row in published_alone("clean")}
+    set()
+    """
+    return published(benchmark, NOT_BUILT)
+
+
+def _of_released(row: Published, wanted: set[str]) -> Published:
+    released = AS_RELEASED.get(row.method)
+    return replace(row, method=released) if released in wanted else row
 
 
 def published_cell(
@@ -98,7 +135,8 @@ def sources(others: Iterable[Published], titles: Mapping[str, str]) -> list[str]
     found: dict[str, None] = {}
     for row in others:
         stated = "" if row.convention != "not stated" else " (which FPR95 is not stated)"
-        found[f"{titles.get(row.method, row.method)}: {row.source}{stated}"] = None
+        title = titles.get(row.method) or NOT_BUILT.get(row.method, (row.method,))[0]
+        found[f"{title}: {row.source}{stated}"] = None
     return list(found)
 
 

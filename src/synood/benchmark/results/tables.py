@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from synood.benchmark.results.published import published_cell
+from synood.benchmark.results.published import NOT_BUILT, published_cell
 from synood.benchmark.results.results import LOWER_IS_BETTER, MethodKind
 from synood.benchmark.suites.catalog import BENCHMARKS
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from synood.benchmark.results.published import Published
     from synood.benchmark.results.results import Row
@@ -231,7 +231,8 @@ def groups(
 ) -> tuple[MethodGroup, ...]:
     """Return the lines of a metric in percent, inductive and test-time methods separately.
 
-    `others` are published results: a line below their method's own.
+    `others` are published results: a line below their method's own, and at the end the lines of
+    systems that are not built here.
     """
     layout, found = shown_columns(rows), []
     for kind in get_args(MethodKind):
@@ -245,6 +246,7 @@ def groups(
                 for line in _lines(method, titles.get(method, method), cells, winners, layout)
                 + _published(method, titles.get(method, method), others, metric, layout)
             ]
+            lines += _not_built(kind, cells, others, metric, layout)
             found.append(MethodGroup(kind, tuple(lines), stream_note(own)))
     return tuple(found)
 
@@ -271,6 +273,21 @@ def _lines(
 ) -> list[Line]:
     texts = tuple(cells[method][column.key].percent() for column in layout)
     return [Line(method, title, texts, tuple(method in winners[c.key] for c in layout))]
+
+
+def _not_built(
+    kind: MethodKind,
+    measured: Container[str],
+    others: Sequence[Published],
+    metric: str,
+    layout: Sequence[Column],
+) -> list[Line]:
+    return [
+        line
+        for method, (title, its_kind) in NOT_BUILT.items()
+        if its_kind == kind and method not in measured
+        for line in _published(method, title, others, metric, layout)
+    ]
 
 
 def _published(

@@ -28,31 +28,51 @@ if TYPE_CHECKING:
 TANL = Method(
     "tanl",
     "TANL",
-    "CVPR 2026, arXiv 2603.25250, after its code; images one at a time, so α is 0.95 (official.sh: "
-    "batches of 256 and α 0)",
+    "Zhang et al., CVPR 2026, arXiv 2603.25250, after its code; images one at a time, so α is 0.95",
     "test-time",
     (ENCODER, NAMES, WORDS, "the stream of test images"),
+)
+RELEASED = Method(
+    "tanl-released",
+    "TANL (released)",
+    "Zhang et al., CVPR 2026, arXiv 2603.25250, as official.sh runs it: batches of 256 and α 0, so "
+    "that a batch picks its labels from its own images",
+    "test-time",
+    TANL.needs,
 )
 # OpenOOD-VLM, scripts/ood/TANL/official.sh and activated_neg_postprocessor_official.py
 PICKED = 1_000  # beta: negative labels used
 QUEUE = 300  # memleng: activations kept of each side
 GAP = 0.5
 SEEN = 20_000  # scores that the threshold is computed from
-LASTING = 0.95  # alpha: weight of the queue relative to the image. official.sh has 0 with batches
-# of 256, where a batch speaks for itself; one image does not, and 0.95 is its value for using both
+LASTING = 0.95  # alpha: weight of the queue beside the images that arrive; the value that
+# official.sh names for using both. It sets 0, with batches of 256: the sure images of a batch pick
+# the labels that the batch is scored with, and the queue only where there are none
+RELEASED_LASTING, RELEASED_BATCH = 0.0, 256
 THRESHOLDS = np.arange(100) / 100
 NOISES = 3  # images of each of five kinds of noise
 
 
 def fit_tanl(inputs: FitInputs, seed: int) -> FittedStream:
     """Take every word as a candidate; the temperature is NegLabel's choice on validation images."""
+    return _fit(inputs, seed, LASTING, 1)
+
+
+def fit_released(inputs: FitInputs, seed: int) -> FittedStream:
+    """The same with the batches and the weight of the queue that the authors' script sets."""
+    return _fit(inputs, seed, RELEASED_LASTING, RELEASED_BATCH)
+
+
+def _fit(inputs: FitInputs, seed: int, lasting: float, batch: int) -> FittedStream:
     mining = inputs.recipe.mining
     mined = mine(inputs, mining)
     words = inputs.candidates(mining)
     kept = negatives_of_share(words, inputs.class_names, mined.classes, mining, 1.0)
     encoder = inputs.encoder
     noise = encoder.encode_images(noise_images(encoder.image_size, seed))
-    scorer = Tanl(mined.classes, words.features[kept], noise, mined.score.temperature, seed)
+    scorer = Tanl(
+        mined.classes, words.features[kept], noise, mined.score.temperature, seed, lasting, batch
+    )
     return FittedStream(
         scorer,
         {
@@ -67,13 +87,22 @@ def fit_tanl(inputs: FitInputs, seed: int) -> FittedStream:
 class Tanl:
     """The classes' fraction of a softmax with the labels that OOD images activate most.
 
-    At the start, class names stand for in-distribution images and noise for OOD ones. The authors'
-    code takes 256 images at once; here each is scored before the next one arrives.
+    At the start, class names stand for in-distribution images and noise for OOD ones. `batch`
+    images arrive at once; `lasting` is alpha, the weight of the images before them beside theirs.
     """
 
     def __init__(
-        self, classes: Floats, labels: Floats, noise: Floats, temperature: float, seed: int
+        self,
+        classes: Floats,
+        labels: Floats,
+        noise: Floats,
+        temperature: float,
+        seed: int,
+        lasting: float = LASTING,
+        batch: int = 1,
     ) -> None:
+        self.batch = batch
+        self._lasting = lasting
         self._classes = len(classes)
         names = scores.normalise(classes)
         self._texts = np.concatenate([names, scores.normalise(labels)])
@@ -91,22 +120,27 @@ class Tanl:
         seen = [self._share(row, picked) for row in (*self._known, *self._unknown)]
         images = scores.normalise(stream.features)
         found = np.empty(len(images), np.float32)
-        for row in order:
-            cosines = self._cosines(images[row : row + 1])[0]
-            active = self._activation(cosines)
-            first = self._share(cosines, self._picked(unknown.mean - known.mean))
-            seen = [*seen, first][-SEEN:]
+        for start in range(0, len(order), self.batch):
+            rows = order[start : start + self.batch]
+            cosines = self._cosines(images[rows])
+            active = np.stack([self._activation(one) for one in cosines])
+            picked = self._picked(unknown.mean - known.mean)
+            first = np.array([self._share(one, picked) for one in cosines])
+            seen = [*seen, *first.tolist()][-SEEN:]
             threshold = otsu(seen)
-            surely_known = first > threshold + GAP * (1 - threshold)
-            surely_unknown = first < threshold - GAP * threshold
-            inside = _mixed(known.mean, active) if surely_known else known.mean
-            beyond = _mixed(unknown.mean, active) if surely_unknown else unknown.mean
-            found[row] = self._share(cosines, self._picked(beyond - inside))
-            if surely_known:
-                known.append(active)
-            if surely_unknown:
-                unknown.append(active)
+            inside = active[first > threshold + GAP * (1 - threshold)]
+            beyond = active[first < threshold - GAP * threshold]
+            picked = self._picked(self._mixed(unknown, beyond) - self._mixed(known, inside))
+            found[rows] = [self._share(one, picked) for one in cosines]
+            known.extend(inside)
+            unknown.extend(beyond)
         return found
+
+    def _mixed(self, queue: Queue, now: Floats) -> Doubles:
+        """Return the queue's mean activations (M,), mixed with those of images (B, M) if any."""
+        if not len(now):
+            return queue.mean
+        return self._lasting * queue.mean + (1 - self._lasting) * now.mean(axis=0)
 
     def _cosines(self, images: Floats) -> Doubles:
         cosines: Doubles = (images @ self._texts.T).astype(np.float64)
@@ -146,16 +180,13 @@ class Queue:
         mean: Doubles = self._sum / len(self._rows)
         return mean
 
-    def append(self, row: Floats) -> None:
-        """Add one; the oldest is dropped."""
-        self._rows.append(row)
-        self._sum = self._sum + row
-        if len(self._rows) > QUEUE:
-            self._sum = self._sum - self._rows.popleft()
-
-
-def _mixed(lasting: Doubles, now: Floats) -> Doubles:
-    return LASTING * lasting + (1 - LASTING) * now
+    def extend(self, rows: Floats) -> None:
+        """Add activations (B, M), in their order; the oldest are dropped."""
+        for row in rows:
+            self._rows.append(row)
+            self._sum = self._sum + row
+            if len(self._rows) > QUEUE:
+                self._sum = self._sum - self._rows.popleft()
 
 
 def otsu(values: Sequence[float]) -> float:
@@ -193,4 +224,4 @@ def noise_images(size: int, seed: int) -> list[Image.Image]:
     return images
 
 
-SYSTEMS = (StreamSystem(TANL, fit_tanl),)
+SYSTEMS = (StreamSystem(TANL, fit_tanl), StreamSystem(RELEASED, fit_released))
