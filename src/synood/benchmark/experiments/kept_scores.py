@@ -62,7 +62,7 @@ def inputs_of(setup: Setup) -> str:
 
 
 def _fingerprint(encoded: EncodedSet) -> str:
-    arrays = [encoded.features, encoded.logits]
+    arrays: list[NDArray[Any]] = [encoded.features, encoded.logits]
     arrays += [] if encoded.labels is None else [encoded.labels]
     hashes = [sha256_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
     return fingerprint(encoded.name, encoded.group, hashes)

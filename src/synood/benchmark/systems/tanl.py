@@ -140,7 +140,8 @@ class Tanl:
         """Return the queue's mean activations (M,), mixed with those of images (B, M) if any."""
         if not len(now):
             return queue.mean
-        return self._lasting * queue.mean + (1 - self._lasting) * now.mean(axis=0)
+        mixed: Doubles = self._lasting * queue.mean + (1 - self._lasting) * now.mean(axis=0)
+        return mixed
 
     def _cosines(self, images: Floats) -> Doubles:
         cosines: Doubles = (images @ self._texts.T).astype(np.float64)
