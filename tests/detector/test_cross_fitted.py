@@ -30,9 +30,9 @@ def test_new_images_are_kept_as_often_as_promised(classes, images, width, head):
             return (means[labels] + noise + 2.0).astype(np.float32), labels
 
         rows, labels = draw(images)
-        evidence, scores = fit_evidence(rows, labels, classes, settings=settings)
+        evidence, unseen = fit_evidence(rows, labels, classes, settings=settings)
         new = evidence.scores(draw(400 // classes)[0])
-        for found, values in ((held_out, scores), (learned, evidence.scores(rows))):
+        for found, values in ((held_out, unseen.scores), (learned, evidence.scores(rows))):
             found.append(np.mean(new >= calibrate_threshold(values).threshold))
     assert np.mean(held_out) > 0.94  # its deviation is about 0.01
     assert np.mean(learned) < np.mean(held_out)

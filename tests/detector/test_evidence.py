@@ -82,23 +82,25 @@ def test_a_value_of_an_image_comes_from_evidence_that_has_not_seen_it():
         rest, out = fold != number, fold == number
         part = ImageEvidence.fit(features[rest], labels[rest], 3, settings=plain)
         values = np.column_stack([np.zeros(out.sum()), part.parts(features[out])])
-        np.testing.assert_allclose(held_out[out], evidence.fuse(values), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(
+            held_out.scores[out], evidence.fuse(values), rtol=1e-4, atol=1e-3
+        )
 
 
 def test_held_out_scores_are_standardised():
     features, labels = images(per_class=30)
     text = np.random.default_rng(3).normal(7, 2, len(labels))
     _, held_out = fit_evidence(features, labels, 3, text=text, settings=ALL)
-    assert abs(float(held_out.mean()) - 2 * 1.6448536**2) < 0.01
-    assert abs(float(held_out.std()) - 2 * 1.6448536) < 0.01
-    assert 0.9 < float((held_out > 0).mean()) < 0.99
+    assert abs(float(held_out.scores.mean()) - 2 * 1.6448536**2) < 0.01
+    assert abs(float(held_out.scores.std()) - 2 * 1.6448536) < 0.01
+    assert 0.9 < float((held_out.scores > 0).mean()) < 0.99
 
 
 def test_new_images_of_the_classes_score_as_held_out_ones_and_others_lower():
     features, labels = images(per_class=40)
     evidence, held_out = fit_evidence(features, labels, 3, settings=ALL)
     new = evidence.scores(images(per_class=100, seed=5)[0])
-    assert abs(float(np.median(new) - np.median(held_out))) < 1.0
+    assert abs(float(np.median(new) - np.median(held_out.scores))) < 1.0
     assert ood_metrics(new, evidence.scores(elsewhere(300))).auroc > 0.95
 
 
@@ -112,7 +114,7 @@ def test_it_is_defined_for_every_shape_of_data(per_class, classes, dim):
     other = evidence.scores(elsewhere(50, dim=dim))
     assert np.isfinite(new).all()
     assert np.isfinite(other).all()
-    assert np.isfinite(held_out).all() == (per_class > 1)
+    assert np.isfinite(held_out.scores).all() == (per_class > 1)
     assert len(np.unique(new)) == len(new)  # nothing saturates
     assert ood_metrics(new, other).auroc > 0.9
     assert (evidence.labels(features) == labels).mean() > 0.9

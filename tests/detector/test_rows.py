@@ -19,6 +19,7 @@ def test_an_image_that_cannot_be_read_has_its_reason_and_no_verdict():
         "p_value": None,
         "is_ood": None,
         "label": None,
+        "image_evidence": None,
         "error": "a.jpg: is empty",
     }
 

@@ -48,6 +48,7 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
     )
     from synood.cli.outputs import check_detector_directory, check_output_directory
     from synood.detector.conformal import check_enough, images_needed
+    from synood.detector.prediction import image_evidence_of
     from synood.images.listing import listed_images
     from synood.pipeline.scoring import predict_file
 
@@ -67,11 +68,18 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
         with reporter() as progress:
             scored = score_images(loaded, index, "calibrate", progress, max_bad)
         warn_of_unreadable(scored.unreadable, "calibrate")
-        loaded = loaded.calibrate(scored.scores, tpr, per_class, scored.labels)
+        loaded = loaded.calibrate(
+            scored.scores, tpr, per_class, scored.labels, scored.image_evidence
+        )
     elif features is not None:
         found = predict_file(loaded, features)
-        labels = [one.label for one in found]
-        loaded = loaded.calibrate([one.score for one in found], tpr, per_class, labels)
+        loaded = loaded.calibrate(
+            [one.score for one in found],
+            tpr,
+            per_class,
+            [one.label for one in found],
+            image_evidence_of(found),
+        )
     loaded.save_pretrained(out or detector)
     deliver(detector_text(loaded))
     if loaded.calibration and loaded.calibration.warning:

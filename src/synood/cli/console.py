@@ -272,7 +272,7 @@ def detector_text(detector: OODDetector) -> str:
 
 def _csv(rows: Sequence[dict[str, object]]) -> str:
     text = io.StringIO()
-    columns = ["path", "score", "p_value", "is_ood", "label", "error"]
+    columns = ["path", "score", "p_value", "is_ood", "label", "image_evidence", "error"]
     more = [name for name in (rows[0] if rows else ()) if name not in columns]
     writer = csv.DictWriter(text, [*columns, *more], lineterminator="\n")
     writer.writeheader()

@@ -239,15 +239,17 @@ def _measure(
     from synood.cli.inputs import run_of
     from synood.cli.measuring import baselines, find, measured_outside, untuned
     from synood.detector.drift import drift_warning, known_warning
+    from synood.detector.prediction import image_evidence_of
 
     with reporter() as progress:
         findings = find(found, sets, progress, asked.max_bad, asked.cache)
         first, detectors = findings[0], [one.measured for one in findings]
         for one in findings:
             inside, calibration = one.measured.scores[INSIDE], one.detector.calibration
+            looks = image_evidence_of(one.predicted[INSIDE])
             for told in (
                 known_warning(calibration, inside),
-                drift_warning(calibration, inside, in_distribution=True),
+                drift_warning(calibration, inside, looks, in_distribution=True),
             ):
                 if told:
                     warn(f"{one.measured.method.title}: in-distribution: {told}")

@@ -143,19 +143,21 @@ def ood_sets(far: Sequence[str], near: Sequence[str]) -> list[tuple[str, ImageIn
 class Scored:
     """The readable images of an index, their scores (N,), and why others are unreadable.
 
-    `labels` (N,) are the predicted classes.
+    `labels` (N,) are the predicted classes, `image_evidence` (N,) as in `Prediction`.
     """
 
     index: ImageIndex
     scores: NDArray[np.float32]
     unreadable: tuple[str, ...]
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...]
+    image_evidence: list[float] | None
 
 
 def score_images(
     detector: OODDetector, index: ImageIndex, name: str, progress: Progress, max_bad: float
 ) -> Scored:
     """Score the images of an index; more unreadable ones than `max_bad` are an `InputError`."""
+    from synood.detector.prediction import image_evidence_of
     from synood.pipeline.executors.local import LocalExecutor
     from synood.pipeline.scoring import predict_index
 
@@ -168,7 +170,8 @@ def score_images(
         index = replace(index, records=tuple(kept))
     good = [prediction for prediction in found if not prediction.error]
     scores = np.array([prediction.score for prediction in good], np.float32)
-    return Scored(index, scores, unreadable, tuple(prediction.label for prediction in good))
+    labels = tuple(prediction.label for prediction in good)
+    return Scored(index, scores, unreadable, labels, image_evidence_of(good))
 
 
 def refuse_unscored(predictions: Sequence[Prediction]) -> None:

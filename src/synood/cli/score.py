@@ -79,6 +79,7 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     from synood.cli.outputs import check_output_file
     from synood.detector.discoveries import check_rate, with_rate
     from synood.detector.drift import drift_warning
+    from synood.detector.prediction import image_evidence_of
 
     if explain and format == "table":
         raise InputError("score: --explain needs --format jsonl or csv; or use `synood explain`")
@@ -90,8 +91,9 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     if fail_on_ood and calibration is None and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     predictions = _predict(loaded, index, executor, explain)
-    readable = [prediction.score for prediction in predictions if not prediction.error]
-    if sentence := drift_warning(loaded.calibration, readable):
+    readable = [prediction for prediction in predictions if not prediction.error]
+    values = [prediction.score for prediction in readable]
+    if sentence := drift_warning(loaded.calibration, values, image_evidence_of(readable)):
         warn(sentence)
     if fdr is not None and calibration is not None:
         predictions, remark = with_rate(predictions, calibration, fdr)

@@ -51,6 +51,7 @@ _CALIBRATION: _Kinds = {
     "warning": (str, _NONE),
 }
 _KEPT: _Kinds = {"scores": bool, "per_class": bool}  # which arrays of calibration images there are
+_LATER: _Kinds = {"image_evidence": bool, "cross_fitted": bool}  # in schema 2 not from the start
 _FIELDS: _Kinds = {
     "synood": str,
     "recipe": str,
@@ -116,13 +117,22 @@ def _read_config(path: Path) -> dict[str, Any]:
         if key not in config or not isinstance(config[key], kind):
             raise CheckpointError(f"{path}: `{key}` is missing or of the wrong kind")
     if config["calibration"] is not None:
-        kinds = _CALIBRATION if config["schema"] == SHARES else _CALIBRATION | _KEPT
-        _checked(config["calibration"], kinds, path)
+        _check_calibration(config["calibration"], config["schema"], path)
     check_evidence_config(config, path)
     for key in ("class_names", "notes"):
         if not all(isinstance(entry, str) for entry in config[key]):
             raise CheckpointError(f"{path}: `{key}` must hold texts")
     return config
+
+
+def _check_calibration(found: dict[str, Any], schema: int, path: Path) -> None:
+    """Refuse other fields than those of the schema; those that came later are filled in."""
+    if schema == SHARES:
+        _checked(found, _CALIBRATION, path)
+        return
+    for name in _LATER:
+        found.setdefault(name, False)
+    _checked(found, _CALIBRATION | _KEPT | _LATER, path)
 
 
 def _no_detector(directory: Path) -> str:
@@ -177,7 +187,7 @@ def _model_bytes(config: Mapping[str, Any]) -> int:
     negatives: int = config["negatives"]
     rows = len(config["class_names"]) + negatives + dim + 3  # names, negatives, the projection
     images = _calibration_images(config)
-    return 4 * dim * rows + 8 * negatives + 12 * images + evidence_bytes(config) + SMALL
+    return 4 * dim * rows + 8 * negatives + 16 * images + evidence_bytes(config) + SMALL
 
 
 def _calibration_images(config: Mapping[str, Any]) -> int:
@@ -227,6 +237,8 @@ def _check_shapes(
         expected[CALIBRATION + "scores"] = ((images,), "float32")
         if config["calibration"]["per_class"]:
             expected[CALIBRATION + "labels"] = ((images,), "int64")
+        if config["calibration"]["image_evidence"]:
+            expected[CALIBRATION + "image_evidence"] = ((images,), "float32")
     expected |= evidence_shapes(config)
     unknown = sorted(set(tensors) - set(expected))
     if unknown:
@@ -277,9 +289,12 @@ def _calibration(
     """Return the record with the arrays that it announces."""
     if found is None:
         return None
-    plain = {name: value for name, value in found.items() if name not in _KEPT}
-    scores, labels = (tensors.get(CALIBRATION + name) for name in ("scores", "labels"))
-    return Calibration(**plain, scores=scores, labels=labels)
+    arrays = (*_KEPT, "image_evidence")
+    plain = {name: value for name, value in found.items() if name not in arrays}
+    scores, labels, looks = (
+        tensors.get(CALIBRATION + name) for name in ("scores", "labels", "image_evidence")
+    )
+    return Calibration(**plain, scores=scores, labels=labels, image_evidence=looks)
 
 
 def _backbone(found: Mapping[str, Any] | None, path: Path) -> Backbone:

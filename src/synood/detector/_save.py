@@ -93,10 +93,10 @@ def _tensors_to_bytes(detector: OODDetector) -> bytes:
         for name, tensor in detector.projection.to_tensors().items():
             tensors[PROJECTION + name] = tensor
     found = detector.calibration
-    if found is not None and found.scores is not None:
-        tensors[CALIBRATION + "scores"] = found.scores
-        if found.labels is not None:
-            tensors[CALIBRATION + "labels"] = found.labels
+    for name in ("scores", "labels", "image_evidence"):
+        array = None if found is None or found.scores is None else getattr(found, name)
+        if array is not None:
+            tensors[CALIBRATION + name] = array
     tensors |= evidence_to_tensors(detector.image_evidence)
     # No metadata: safetensors writes it in an order that changes from run to run.
     data: bytes = save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from synood import scores
 from synood.arrays import to_numpy
+from synood.detector.evidence import with_text
 from synood.detector.explanation import Explanation, nearest_texts
 from synood.errors import InputError
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from synood.detector.evidence import ImageEvidence
     from synood.settings import ScoreSettings
     from synood.tuning.projection import Projection
+
+
+class Scored(NamedTuple):
+    """One image's score, the row of its class, and what images alone say (see `Prediction`)."""
+
+    score: float
+    row: int
+    image_evidence: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +46,30 @@ class Scorer:
 
     def log_odds(self, features: ArrayLike) -> NDArray[np.float32]:
         """Score image features (N, D): (N,)."""
-        return self._log_odds(features, self._projected(features))
+        return self._scores(features, self._projected(features))[0]
 
-    def scored(self, features: Sequence[NDArray[np.float32]]) -> list[tuple[float, int]]:
-        """Return each feature's score and the row of its nearest class."""
+    def scored(self, features: Sequence[NDArray[np.float32]]) -> list[Scored]:
+        """Return each feature's score, the row of its nearest class and its image evidence."""
         plain = np.stack(features)
         rows = self._projected(plain)
-        found, nearest = self._log_odds(plain, rows), self._nearest(plain, rows)
-        return [*zip(found.tolist(), nearest.tolist(), strict=True)]
+        found, apart = self._scores(plain, rows)
+        nearest = self._nearest(plain, rows)
+        looks = [None] * len(rows) if apart is None else apart.tolist()
+        return [*map(Scored, found.tolist(), nearest.tolist(), looks)]
 
-    def _log_odds(self, features: ArrayLike, projected: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores of images from their features and these as texts are compared with."""
-        if self.image_evidence is None:
-            return self._texts.log_odds(projected)
-        text = self._texts.log_odds(projected) if self.image_evidence.uses_text else None
-        return self.image_evidence.scores(features, text)
+    def _scores(
+        self, features: ArrayLike, projected: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return scores (N,) and what images alone say (N,), if that is another thing.
+
+        `projected` (N, D) are the features as texts are compared with.
+        """
+        evidence = self.image_evidence
+        if evidence is None:
+            return self._texts.log_odds(projected), None
+        text = self._texts.log_odds(projected) if evidence.uses_text else None
+        values = with_text(evidence.parts(features), text)
+        return evidence.fuse(values), evidence.apart_from_text(values)
 
     def _nearest(self, features: ArrayLike, projected: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the row of each image's class: (N,)."""

@@ -46,7 +46,10 @@ class Calibration:
     one keeps between `tpr_low` and `tpr_high` of them, a 95 % interval. `warning` says what makes
     it hard to rely on, else None. `scores` (images,) ascend; they are None in a detector of an
     earlier version, which did not keep them. `labels` (images,) are the rows of the images'
-    predicted classes where each class has a threshold of its own.
+    predicted classes where each class has a threshold of its own. `image_evidence` (images,) is
+    what images alone say of these images, ascending by itself, for tests of drift; None where the
+    detector has none beside the text. `cross_fitted` says that the images were scored fold by fold,
+    by what the others teach: new images then score a little higher, never lower.
     """
 
     threshold: float
@@ -56,20 +59,26 @@ class Calibration:
     tpr_low: float
     tpr_high: float
     warning: str | None
+    cross_fitted: bool = False
     scores: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     labels: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+    image_evidence: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse scores and labels, which may come from a file, that do not fit."""
         if self.scores is None:
             return
-        ascending = np.isfinite(self.scores).all() and (np.diff(self.scores) >= 0).all()
-        if self.scores.shape != (self.images,) or not ascending:
-            raise InputError(f"calibration: scores must be {self.images} ascending numbers")
+        for name, values in (("scores", self.scores), ("image_evidence", self.image_evidence)):
+            if values is not None and not self._fits(values):
+                raise InputError(f"calibration: {name} must be {self.images} ascending numbers")
         if self.labels is not None and (
             self.labels.shape != (self.images,) or self.labels.min(initial=0) < 0
         ):
             raise InputError(f"calibration: labels must be {self.images} rows of classes")
+
+    def _fits(self, values: NDArray[np.float32]) -> bool:
+        right_size = values.shape == (self.images,) and bool(np.isfinite(values).all())
+        return right_size and bool((np.diff(values) >= 0).all())
 
     @cached_property
     def groups(self) -> ClassGroups | None:
@@ -114,27 +123,31 @@ class Calibration:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values; of scores and labels only whether there are any."""
+        """Return the record as JSON values; of arrays only whether there are any."""
         plain = {name: value for name, value in vars(self).items() if name not in _ARRAYS}
         return {
             **plain,
             "scores": self.scores is not None,
             "per_class": self.labels is not None,
+            "image_evidence": self.image_evidence is not None,
         }
 
 
-_ARRAYS = ("scores", "labels", "groups")
+_ARRAYS = ("scores", "labels", "image_evidence", "groups")
 
 
 def calibrate_threshold(
-    scores: ArrayLike, tpr: float = 0.95, labels: ArrayLike | None = None
+    scores: ArrayLike,
+    tpr: float = 0.95,
+    labels: ArrayLike | None = None,
+    image_evidence: ArrayLike | None = None,
 ) -> Calibration:
     """Return the threshold that keeps at least `tpr` of new in-distribution images on average.
 
     It is the k-th smallest of `scores` (N,), k = floor((N + 1)(1 - tpr)), so that what it promises
     holds for every N and every kind of score. A score counts as in-distribution when it is >= the
     threshold, so ties are kept together. With the predicted classes `labels` (N,), every class with
-    enough images has a threshold of its own.
+    enough images has a threshold of its own. `image_evidence` (N,) is kept with the scores.
 
     Raises `InputError` for too few scores, saying how many are needed, for NaN, for a `tpr` outside
     (0, 1), and where more than half of the scores are equal to the threshold.
@@ -163,6 +176,7 @@ def calibrate_threshold(
         warning=_warning(count, low, high, int(np.count_nonzero(values == threshold))),
         scores=values,
         labels=None if labels is None else _rows(labels, count)[order],
+        image_evidence=None if image_evidence is None else _ascending(image_evidence, count),
     )
 
 
@@ -171,6 +185,13 @@ def _rows(labels: ArrayLike, count: int) -> NDArray[np.int64]:
     if rows.shape != (count,) or rows.dtype.kind not in "iu":
         raise InputError(f"labels: must be rows of classes, one for each of {count} scores")
     return rows.astype(np.int64)
+
+
+def _ascending(values: ArrayLike, count: int) -> NDArray[np.float32]:
+    found = to_numpy(values, "image evidence").astype(np.float32)
+    if found.shape != (count,) or not np.isfinite(found).all():
+        raise InputError(f"image evidence: must be a finite number for each of {count} scores")
+    return np.sort(found)
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Whether new images score as the calibration images do: a threshold holds only where they do."""
+"""Whether new images score and look as the calibration images do, for which a threshold holds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
     from synood.detector.calibration import Calibration
 
-LEVEL = 0.01  # of the test: so often is a warning wrong where nothing has changed
+LEVEL = 0.01  # of all tests together: so often is a warning wrong where nothing has changed
 FEWEST = 20  # images on either side; fewer say too little to warn of
 OTHER_KIND = (
     "They are of another kind, for which the threshold does not hold: calibrate with "
     "in-distribution images of this kind"
 )
 EASIER = "They are of an easier kind, or the detector has learned from them; more of them are kept"
+UNLIKE = (
+    "So far the threshold takes them as it takes those; see that this is right, or calibrate with "
+    "images of this kind"
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class Drift:
     distance: float
     p_value: float
     lower: bool
+
+    @property
+    def how(self) -> str:
+        """ "lower" or "higher"."""
+        return "lower" if self.lower else "higher"
 
 
 def compare_scores(calibration: ArrayLike, scores: ArrayLike) -> Drift:
@@ -80,35 +89,70 @@ def known_warning(calibration: Calibration | None, scores: ArrayLike) -> str | N
 
 
 def drift_warning(
-    calibration: Calibration | None, scores: ArrayLike, *, in_distribution: bool = False
+    calibration: Calibration | None,
+    scores: ArrayLike,
+    image_evidence: ArrayLike | None = None,
+    *,
+    in_distribution: bool = False,
 ) -> str | None:
-    """Return a sentence where new images score otherwise than the calibration images, else None.
+    """Return a sentence where new images are unlike the calibration images, else None.
 
-    Tests at the level 1 %, with at least 20 images on either side. `in_distribution` says that the
-    new images are known to be so; otherwise the images above the threshold tell whether all of them
-    have changed alike, or some are out-of-distribution and the others as before.
+    Tests scores (N,) and, where there is any on both sides, what images alone say (N,), together at
+    the level 1 %: each of two tests at half of it. Needs at least 20 images on either side.
+    `in_distribution` says that the new images are known to be so; otherwise the images above the
+    threshold tell whether all of them have changed alike, or some are out-of-distribution and the
+    others as before. Values higher than those of a `cross_fitted` calibration are to be expected
+    and are not told.
     """
     values = to_numpy(scores, "scores")
     if calibration is None or calibration.scores is None:
         return None
     if min(len(values), calibration.images) < FEWEST:
         return None
+    own = None if image_evidence is None else calibration.image_evidence
+    level = LEVEL if own is None else LEVEL / 2
+    told = None
+    if own is not None and image_evidence is not None:
+        looks = compare_scores(own, image_evidence)
+        if _is_told(looks, level, calibration):
+            told = f"image evidence {looks.how}, p = {looks.p_value:.1g}"
     found = compare_scores(calibration.scores, values)
-    if found.p_value >= LEVEL:
+    if _is_told(found, level, calibration):
+        sentence = _by_score(calibration, values, found, level, in_distribution)
+        return f"{sentence}. They look unlike these too ({told})" if told else sentence
+    if told is None:
         return None
-    kept, wanted = values >= calibration.threshold, calibration.tpr_wanted
-    sentence = (
-        f"these {len(values):,} images score {'lower' if found.lower else 'higher'} than the "
-        f"{calibration.images:,} calibration images (Kolmogorov-Smirnov, p = {found.p_value:.1g}; "
-        f"told below {LEVEL:g}): {100 * np.mean(kept):.1f} % of them are above the threshold for "
-        f"{100 * wanted:g} %"
+    return (
+        f"these {len(values):,} images look unlike the {calibration.images:,} calibration images, "
+        f"though they score as these do (Kolmogorov-Smirnov, {told}; told below {level:g}). "
+        f"{UNLIKE}"
     )
-    others = calibration.scores[calibration.scores >= calibration.threshold]
+
+
+def _is_told(found: Drift, level: float, calibration: Calibration) -> bool:
+    return found.p_value < level and (found.lower or not calibration.cross_fitted)
+
+
+def _by_score(
+    calibration: Calibration,
+    values: NDArray[Any],
+    found: Drift,
+    level: float,
+    in_distribution: bool,
+) -> str:
+    """Say how scores (N,) differ from those of the calibration images, and of what that tells."""
+    kept = values >= calibration.threshold
+    sentence = (
+        f"these {len(values):,} images score {found.how} than the {calibration.images:,} "
+        f"calibration images (Kolmogorov-Smirnov, p = {found.p_value:.1g}; told below {level:g}): "
+        f"{100 * np.mean(kept):.1f} % of them are above the threshold for "
+        f"{100 * calibration.tpr_wanted:g} %"
+    )
     if in_distribution:
-        cause = OTHER_KIND if found.lower else EASIER
-    else:
-        cause = _cause(others, values[kept], found.lower)
-    return f"{sentence}. {cause}"
+        return f"{sentence}. {OTHER_KIND if found.lower else EASIER}"
+    # calibration.scores were there to be compared with
+    known: NDArray[Any] = calibration.scores  # type: ignore[assignment]
+    return f"{sentence}. {_cause(known[known >= calibration.threshold], values[kept], found.lower)}"
 
 
 def _cause(known: NDArray[Any], kept: NDArray[Any], lower: bool) -> str:

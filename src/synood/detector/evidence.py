@@ -154,12 +154,23 @@ class ImageEvidence:
 
     def fuse(self, values: Doubles) -> Floats:
         """Weigh values (N, 4) of `PARTS`: (N,) float32 log odds."""
-        standard = (values - self.location) / self.scale
-        # a part without weight may be NaN
-        total = np.where(self.weights > 0, standard, 0.0) @ self.weights.astype(np.float64)
+        total = self._weighed(values, self.weights.astype(np.float64))
         value = (total - float(self.fused[0])) / float(self.fused[1])
         odds: Floats = (2 * TAIL * (value + TAIL)).astype(np.float32)
         return odds
+
+    def apart_from_text(self, values: Doubles) -> Floats | None:
+        """Return what images alone say, of values (N, 4) of `PARTS`: (N,) float32, or None.
+
+        The weighted mean of the standardised parts but the text: 0 for the average in-distribution
+        image, higher = more in-distribution. None where the text does not count, since the score
+        says the same then, and where nothing else does.
+        """
+        weights = self.weights.astype(np.float64)
+        weights[0] = 0.0
+        if not self.uses_text or not weights.any():
+            return None
+        return self._weighed(values, weights / weights.sum()).astype(np.float32)
 
     def distances(self, rows: Floats) -> Doubles:
         """Squared Mahalanobis distances of unit rows (N, D) to the class means: (N, C)."""
@@ -202,6 +213,12 @@ class ImageEvidence:
         if missing:
             raise InputError(f"image evidence: {missing[0]} is missing")
         return cls(**{name: tensors[name] for name in names})
+
+    def _weighed(self, values: Doubles, weights: Doubles) -> Doubles:
+        """Add standardised values (N, 4) by their weights (4,); one without may be NaN."""
+        standard = (values - self.location) / self.scale
+        total: Doubles = np.where(weights > 0, standard, 0.0) @ weights
+        return total
 
     @cached_property
     def _whitening(self) -> Doubles:

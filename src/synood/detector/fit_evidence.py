@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,35 @@ ENOUGH = 4  # images with values of evidence that has not seen them, to take mea
 LEAST = 1e-3  # deviation as a fraction of what is put in its place without such images
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What images (N,) are given by a detector that has not seen them, float32, for calibration.
+
+    `image_evidence` is what images alone say (see `Prediction`), None where that is nothing apart.
+    `cross_fitted` is whether it was another detector for each fold, made from the other images.
+    """
+
+    scores: Floats
+    image_evidence: Floats | None = None
+    cross_fitted: bool = False
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def only(self, kept: NDArray[np.bool_]) -> HeldOut:
+        """Return those of the images that the mask (N,) keeps."""
+        looks = self.image_evidence
+        return replace(
+            self,
+            scores=self.scores[kept],
+            image_evidence=None if looks is None else looks[kept],
+        )
+
+    def finite(self) -> HeldOut:
+        """Return those of the images that have a score."""
+        return self.only(np.isfinite(self.scores))
+
+
 def fit_evidence(
     features: ArrayLike,
     labels: ArrayLike,
@@ -31,11 +61,11 @@ def fit_evidence(
     *,
     text: ArrayLike | None = None,
     settings: EvidenceSettings | None = None,
-) -> tuple[ImageEvidence, Floats]:
+) -> tuple[ImageEvidence, HeldOut]:
     """Fit image evidence, as `ImageEvidence.fit` says; also return the images' held-out scores.
 
-    These are (N,) float32 from evidence fitted without the image, fold by fold, and fit for
-    calibration: NaN for the only image of its class and where the text has no value.
+    These are from evidence fitted without the image, fold by fold, and fit for calibration: NaN for
+    the only image of its class and where the text has no value.
     """
     chosen = settings or EvidenceSettings(distance=1.0, head=1.0)
     rows, which = checked_images(features, labels, n_classes)
@@ -61,7 +91,8 @@ def fit_evidence(
         weights=weights.astype(np.float32),
         fused=np.array([centre, spread], np.float32),
     )
-    return evidence, evidence.fuse(held_out)
+    looks = evidence.apart_from_text(held_out)
+    return evidence, HeldOut(evidence.fuse(held_out), looks, cross_fitted=True)
 
 
 def checked_images(features: ArrayLike, labels: ArrayLike, n_classes: int) -> tuple[Floats, Rows]:

@@ -11,7 +11,7 @@ from synood import scores
 from synood.arrays import is_real, to_numpy
 from synood.detector.backbone import Backbone
 from synood.detector.fit_evidence import checked_images, evenly, fit_evidence
-from synood.detector.fused import EvidenceImages, with_evidence
+from synood.detector.fused import EvidenceImages, calibrated, with_evidence
 from synood.detector.ood_detector import OODDetector
 from synood.errors import InputError
 from synood.labels.class_names import checked_class_names
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from synood.detector.fit_evidence import HeldOut
     from synood.settings import EvidenceSettings
     from synood.tuning.projection import Projection
 
@@ -54,7 +55,7 @@ def detector_from_features(
         raise InputError(f"logit_scale: must be a number above 0, not {logit_scale!r}")
     if texts is None:
         evidence, held_out = fit_evidence(rows, which, len(names), settings=settings)
-        held_out = held_out[np.isfinite(held_out)]
+        held_out = held_out.finite()
         texts = _means(rows, which), np.zeros((0, rows.shape[1]), np.float32)
     else:
         evidence = None
@@ -72,12 +73,12 @@ def detector_from_features(
     )
     if evidence is None:
         detector, held_out = _with_texts(detector, rows, which, settings, seed)
-    return _calibrated(detector, held_out, tpr)
+    return _with_threshold(detector, held_out, tpr)
 
 
 def _with_texts(
     detector: OODDetector, rows: Floats, which: Rows, settings: EvidenceSettings, seed: int
-) -> tuple[OODDetector, Floats]:
+) -> tuple[OODDetector, HeldOut]:
     """Tune a projection on some images of each class, and weigh text and images on the others."""
     first = evenly(which, PLUS_PROJECTION.images_per_class or len(which))
     order = np.concatenate([first, np.setdiff1d(np.arange(len(which)), first)])
@@ -109,7 +110,7 @@ def _with_texts(
     return with_evidence(detector, images, settings, tuned)
 
 
-def _calibrated(detector: OODDetector, held_out: Floats, tpr: float) -> OODDetector:
+def _with_threshold(detector: OODDetector, held_out: HeldOut, tpr: float) -> OODDetector:
     """Set the threshold from scores that images have held out, if there are enough."""
     from synood.detector.conformal import images_needed
 
@@ -119,7 +120,7 @@ def _calibrated(detector: OODDetector, held_out: Floats, tpr: float) -> OODDetec
             f"{tpr:.0%}; calibrate it with {images_needed(tpr)} or more."
         )
         return replace(detector, notes=(*detector.notes, note))
-    return detector.calibrate(held_out, tpr)
+    return calibrated(detector, held_out, tpr)
 
 
 def _rows_of(labels: ArrayLike, names: Sequence[str]) -> Rows:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from synood.detector.fit_evidence import HeldOut
     from synood.detector.ood_detector import OODDetector
     from synood.settings import EvidenceSettings
     from synood.tuning.projection import Projection
@@ -61,7 +62,7 @@ def with_evidence(
     images: EvidenceImages,
     settings: EvidenceSettings,
     tune_again: TuneAgain | None,
-) -> tuple[OODDetector, NDArray[np.float32]]:
+) -> tuple[OODDetector, HeldOut]:
     """Return the detector with image evidence, and scores for calibration.
 
     These are of the images that the projection has not learned from, from evidence that has not
@@ -76,15 +77,24 @@ def with_evidence(
             text[images.rest] = detector.score_features(images.features[images.rest])
         if not images.enough_left:
             text[: images.learnt] = _held_out_text(detector, images, settings.folds, tune_again)
-    evidence, scores = fit_evidence(
+    evidence, held_out = fit_evidence(
         images.features, images.targets, len(detector.class_names), text=text, settings=settings
     )
     fused = replace(detector, image_evidence=evidence)
-    usable = np.isfinite(scores)
+    usable = np.isfinite(held_out.scores)
     if text is not None and images.enough_left:
         usable[: images.learnt] = False
         usable &= True if images.calibrate is None else images.calibrate
-    return fused, scores[usable]
+    return fused, held_out.only(usable)
+
+
+def calibrated(detector: OODDetector, held_out: HeldOut, tpr: float) -> OODDetector:
+    """Return the detector with the threshold that keeps at least `tpr` of new images."""
+    looks = held_out.image_evidence
+    detector = detector.calibrate(held_out.scores, tpr, image_evidence=looks)
+    if detector.calibration is None or not held_out.cross_fitted:
+        return detector
+    return replace(detector, calibration=replace(detector.calibration, cross_fitted=True))
 
 
 def _held_out_text(

@@ -15,12 +15,12 @@ from synood.arrays import to_numpy
 from synood.detector._checks import as_scores, check_parts, class_rows, readable
 from synood.detector._load import read_detector
 from synood.detector._save import write_detector
-from synood.detector._scoring import Scorer
+from synood.detector._scoring import Scored, Scorer
 from synood.detector._zero_shot import zero_shot
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration, calibrate_threshold
 from synood.detector.explanation import Explanation
-from synood.detector.prediction import Prediction
+from synood.detector.prediction import Prediction, image_evidence_of
 from synood.errors import InputError
 from synood.features.extractor import BATCH, FeatureExtractor
 from synood.features.unreadable import Unreadable, map_padded
@@ -299,7 +299,7 @@ class OODDetector:
             reasons = map_padded(features, self._scorer.explained, BATCH) if explain else scored
             for path, found, why in zip(paths, scored, reasons, strict=True):
                 if not isinstance(found, Unreadable):
-                    predicted = self._prediction(*found, path)
+                    predicted = self._prediction(found, path)
                     yield replace(predicted, why=why) if isinstance(why, Explanation) else predicted
                 elif report_unreadable:
                     yield Prediction(math.nan, None, "", path, found.reason)
@@ -323,8 +323,8 @@ class OODDetector:
         found = self._scorer.scored([*rows]) if len(rows) else []
         reasons = self._scorer.explained([*rows]) if len(rows) and explain else [None] * len(found)
         return [
-            replace(self._prediction(*scored, path), why=why)
-            for scored, why, path in zip(found, reasons, paths or [None] * len(found), strict=True)
+            replace(self._prediction(one, path), why=why)
+            for one, why, path in zip(found, reasons, paths or [None] * len(found), strict=True)
         ]
 
     def calibrate(
@@ -333,6 +333,7 @@ class OODDetector:
         tpr: float = 0.95,
         per_class: bool = False,
         labels: Sequence[str] | None = None,
+        image_evidence: ArrayLike | None = None,
     ) -> OODDetector:
         """Return this detector with the threshold that keeps at least `tpr` of new images.
 
@@ -341,7 +342,9 @@ class OODDetector:
         new detector's `calibration` says how many there were and how certain the fraction is. With
         `per_class`, every predicted class that has enough images has a threshold of its own, and
         the others have one together; beside scores this needs the `labels` predicted with them.
-        Raises `InputError` for too few images, saying how many are needed.
+        `image_evidence` (N,) of the predictions may stand beside scores too: it is kept to tell
+        whether new images look as these do. Raises `InputError` for too few images, saying how many
+        are needed.
 
         >>> detector.calibrate("validation/", tpr=0.95).threshold  # doctest: +SKIP
         0.92
@@ -351,10 +354,11 @@ class OODDetector:
             found = [*self.iter_predict(images)]  # type: ignore[arg-type]
             values = np.array([one.score for one in found], np.float32)
             labels = [one.label for one in found]
+            image_evidence = image_evidence_of(found)
         elif per_class and labels is None:
             raise InputError("calibration: per_class needs the predicted labels beside scores")
         rows = class_rows(labels, self.class_names) if per_class and labels is not None else None
-        calibration = calibrate_threshold(values, tpr, rows)
+        calibration = calibrate_threshold(values, tpr, rows, image_evidence)
         return replace(self, threshold=calibration.threshold, calibration=calibration)
 
     def p_values(
@@ -428,11 +432,16 @@ class OODDetector:
             plain=backbone.reads_plainly,
         )
 
-    def _prediction(self, score: float, row: int, path: Path | None) -> Prediction:
-        found, threshold = self.calibration, self.threshold_of(row)
-        is_ood = None if threshold is None else score < threshold
-        p_value = None if found is None else found.p_value(score, row)
-        return Prediction(score, is_ood, self.class_names[row], path, p_value=p_value)
+    def _prediction(self, one: Scored, path: Path | None) -> Prediction:
+        found, threshold = self.calibration, self.threshold_of(one.row)
+        return Prediction(
+            score=one.score,
+            is_ood=None if threshold is None else one.score < threshold,
+            label=self.class_names[one.row],
+            path=path,
+            p_value=None if found is None else found.p_value(one.score, one.row),
+            image_evidence=one.image_evidence,
+        )
 
     @cached_property
     def _scorer(self) -> Scorer:

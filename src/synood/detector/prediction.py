@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from synood.detector.explanation import Explanation
@@ -21,6 +22,9 @@ class Prediction:
     `p_value` is the part of in-distribution images, this one included, that score no higher: of
     new in-distribution images at most the fraction a has one of a or less. None where the detector
     keeps no calibration scores.
+    `image_evidence` is what the images of the classes say of this one without the text: 0 for the
+    average in-distribution image, higher = more in-distribution. None where the detector has no
+    image evidence, or nothing else, so that the score says it already.
     """
 
     score: float
@@ -30,3 +34,11 @@ class Prediction:
     error: str | None = None
     why: Explanation | None = None
     p_value: float | None = None
+    image_evidence: float | None = None
+
+
+def image_evidence_of(predictions: Iterable[Prediction]) -> list[float] | None:
+    """Return the image evidence of each, None unless all of them have some."""
+    values = [one.image_evidence for one in predictions]
+    found = [value for value in values if value is not None]
+    return found if found and len(found) == len(values) else None

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from synood.detector.explanation import Explanation
     from synood.detector.prediction import Prediction
 
+COLUMNS = ("score", "p_value", "is_ood", "label", "image_evidence")
 NEAREST = 3  # texts of each kind that a row has columns for
 EXPLANATION_COLUMNS = (
     *(f"class_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
@@ -25,20 +26,23 @@ def prediction_row(
     `explain`, `EXPLANATION_COLUMNS` follow.
 
     >>> from synood.detector import Prediction
-    >>> prediction_row(Prediction(1.5, False, "panda"), name="a.jpg")
-    {'name': 'a.jpg', 'score': 1.5, 'p_value': None, 'is_ood': False, 'label': 'panda'}
+    >>> row = prediction_row(Prediction(1.5, False, "panda", p_value=0.9), name="a.jpg")
+    >>> {name: value for name, value in row.items() if value is not None}
+    {'name': 'a.jpg', 'score': 1.5, 'p_value': 0.9, 'is_ood': False, 'label': 'panda'}
     """
     row: dict[str, Any] = {"path": path_text(prediction)} if name is None else {"name": name}
     if prediction.error:
-        nothing = {"score": None, "p_value": None, "is_ood": None, "label": None}
-        row |= {**nothing, "error": prediction.error}
+        row |= {**dict.fromkeys(COLUMNS), "error": prediction.error}
     else:
-        row |= {
-            "score": float(f"{prediction.score:.9g}"),  # as many digits as a float32 has
-            "p_value": prediction.p_value,
-            "is_ood": prediction.is_ood,
-            "label": prediction.label,
-        }
+        looks = prediction.image_evidence
+        values = (
+            _number(prediction.score),
+            prediction.p_value,
+            prediction.is_ood,
+            prediction.label,
+            None if looks is None else _number(looks),
+        )
+        row |= dict(zip(COLUMNS, values, strict=True))
     return {**row, **explanation_columns(prediction.why)} if explain else row
 
 
@@ -59,3 +63,7 @@ def path_text(prediction: Prediction) -> str:
     from synood.files import readable
 
     return "" if prediction.path is None else readable(prediction.path)
+
+
+def _number(value: float) -> float:
+    return float(f"{value:.9g}")  # as many digits as a float32 has

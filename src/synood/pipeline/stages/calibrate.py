@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synood.detector.conformal import check_enough
+from synood.detector.fused import calibrated
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from synood.detector import OODDetector
+    from synood.detector.fit_evidence import HeldOut
     from synood.pipeline.rundir.workspace import Workspace
     from synood.settings import Recipe
 
@@ -21,13 +20,13 @@ ADVICE = "set one with `synood calibrate` and images that the detector was not m
 
 def calibrate(
     detector: OODDetector,
-    scores: NDArray[np.float32],
+    held_out: HeldOut,
     recipe: Recipe,
     workspace: Workspace,
     *,
     seen: bool,
 ) -> OODDetector:
-    """Set the threshold from the scores (N,) of images that nothing was learned from.
+    """Set the threshold from the scores of images that nothing was learned from.
 
     Where there are too few of them, or an earlier version chose images that were learned from
     (`seen`), the detector has no threshold, and the run says so.
@@ -36,8 +35,8 @@ def calibrate(
         workspace.notify("calibrate", f"no threshold: no image was kept out of learning; {ADVICE}")
         return detector
     try:
-        check_enough(len(scores), recipe.calibration.tpr)
-        detector = detector.calibrate(scores, recipe.calibration.tpr)
+        check_enough(len(held_out), recipe.calibration.tpr)
+        detector = calibrated(detector, held_out, recipe.calibration.tpr)
     except InputError as error:
         workspace.notify("calibrate", f"no threshold: {error}; {ADVICE}")
         return detector

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from synood.detector import OODDetector
 from synood.detector.backbone import Backbone
+from synood.detector.fit_evidence import HeldOut
 from synood.detector.fused import with_evidence
 from synood.errors import InputError
 from synood.features.texts import class_features, unit
@@ -132,15 +133,15 @@ def tune(
     )
     detector = _finished(run, inputs)
     if detector is None:
-        detector, scores = detector_and_scores(
+        detector, unseen = detector_and_scores(
             data, run.recipe, run.seed, run.models, run.class_names, run.workspace
         )
-        seen = scores is None and any(image.teaches_its_class for image in held_out)
-        if scores is None:
+        seen = unseen is None and any(image.teaches_its_class for image in held_out)
+        if unseen is None:
             rows = selection.rows(held_out)
-            scores = detector.score_features(rows) if held_out else np.zeros(0, np.float32)
+            unseen = HeldOut(detector.score_features(rows) if held_out else np.zeros(0, np.float32))
         tell_weights(detector, run.workspace)
-        detector = calibrate(detector, scores, run.recipe, run.workspace, seen=seen)
+        detector = calibrate(detector, unseen, run.recipe, run.workspace, seen=seen)
         detector.save_pretrained(run.root / "detector")
         tuned = len(assignment.used)
         write_json(run.root / "tune.json", {"inputs": inputs, "tuned_negatives": tuned})
@@ -229,7 +230,7 @@ def detector_and_scores(
     class_names: tuple[str, ...],
     workspace: Workspace,
     tune_weights: TuneWeights = tune_weights,
-) -> tuple[OODDetector, NDArray[np.float32] | None]:
+) -> tuple[OODDetector, HeldOut | None]:
     """Return what `tuned_detector` does, and scores for calibration.
 
     They are of images that the detector has not learned from, or was left without; None for a
