@@ -26,7 +26,7 @@ import full_size
 from synood.models._autoencoder import Autoencoder
 from synood.models.memory import peak_memory
 from synood.settings import GuidanceSettings
-from synood.synthesis.guidance import guide_output
+from synood.synthesis.guide_output import guide_output
 
 WAYS = ("none", "plain", "slice", "checkpoint")
 MEGABYTE = 1e6

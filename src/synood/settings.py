@@ -2,13 +2,14 @@
 
 Sources: [P] the paper's text, arXiv 2507.10225; [C] the authors' code at commit e13114e, file:line;
 [N] NegLabel, ICLR 2024, and its code at commit 3253db6; [CSP] CSP's code, NeurIPS 2024, at commit
-3a7bdab; [ours] a choice where all are silent.
+3a7bdab; [GOOD] Gao et al., NeurIPS 2025, arXiv 2510.17131, and its code at commit f93295e; [ours] a
+choice where all are silent.
 Nothing here imports anything heavy, so `synood --help` can list recipes in no time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 
@@ -43,20 +44,48 @@ class GuidanceSettings:
     """Energy-guided in-painting (paper §3.3, equations 5 to 10).
 
     With the objective "margin" the encoder guides in the classifier's place: E is then the log odds
-    of the negative labels against the class names, at `score.temperature`.
+    of the negative labels against the class names, at `score.temperature`. With the method "step"
+    the gradient acts in each denoising step of one rendering, with "rounds" on the noise of the
+    next of several renderings (docs/guidance.md).
     """
+
+    method: Literal["rounds", "step"] = "rounds"  # [P] eq. 10; "step" [GOOD]
 
     strength: float = 0.6  # [P] §4.1
     num_inference_steps: int = 20  # [P] §4.1
     guidance_scale: float = 8.0  # [C] generate_near_ood_sample.py, default; not in the paper
     rounds: int = 3  # [P] §4.1; the last round's gradient is never used
-    step_size: float = 10.0  # [P] r * rho = 10, per image
+    step_size: float = 10.0  # [P] r * rho = 10, per image; of "rounds"
+    mu: float = 0.5  # [GOOD] of "step": the largest change of a predicted latent, as its RMS
+    sigma: float = 0.1  # [GOOD] of "step": noise on that latent while it is judged
+    guided_steps: int | None = None  # [ours] of "step": only the last so many; None: all [GOOD]
     objective: Literal["energy", "uniformity", "margin"] = "energy"  # [P] eq. 7; "margin" [ours]
     target: float = -5.0  # m_out; [C] generate_near_ood_sample.py:73
     target_quantile: float | None = None  # [ours] target = this quantile of the images' energies
     temperature: float = 1.0  # tau of eq. 7; "margin" has score.temperature
     renormalise: bool = False  # [ours] rescale the noise to unit deviation after each update
     stop_at_target: bool = False  # [ours] an image that has reached the target is left alone
+
+    @property
+    def uses_gradient(self) -> bool:
+        """Whether any gradient changes an image."""
+        if self.method == "step":
+            return self.mu != 0
+        return self.step_size != 0 and self.rounds > 1
+
+    def unguided(self) -> GuidanceSettings:
+        """Return the settings of the same in-painting without any gradient."""
+        return replace(self, method="rounds", step_size=0.0, rounds=1)
+
+    def effective(self) -> dict[str, object]:
+        """Return the fields that an image depends on, by name.
+
+        Those of the other method are left out, and with "rounds" its name too, so that images of
+        versions without "step" are found again.
+        """
+        of_rounds, of_step = {"rounds", "step_size", "renormalise"}, {"mu", "sigma", "guided_steps"}
+        unused = of_rounds if self.method == "step" else {"method", *of_step}
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
 
 @dataclass(frozen=True)

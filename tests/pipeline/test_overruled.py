@@ -17,6 +17,10 @@ SIZES = [20] * 56
         (["probe.per_class=2", "guidance.objective=margin"], ["probe.per_class"]),
         (["guidance.step_size=2", "guidance.rounds=1"], ["guidance.step_size"]),
         (["guidance.step_size=2"], []),
+        (["guidance.step_size=2", "guidance.method=step"], ["guidance.step_size"]),
+        (["guidance.rounds=1", "guidance.method=step"], ["guidance.rounds"]),
+        (["guidance.mu=1", "guidance.sigma=0"], ["guidance.mu", "guidance.sigma"]),
+        (["guidance.mu=1", "guidance.sigma=0", "guidance.method=step"], []),
         (["negatives.epochs=2"], []),
         (["negatives.epochs=2", "negatives.min_steps=100"], ["negatives.epochs"]),
         # 56 classes of 20 images in batches of 128 are 9 steps an epoch: 12 epochs make 108

@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from synood.errors import InputError
+from synood.models._levels import transitions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synood.models._levels import Transition, Transitions
     from synood.models._prompting import Embedding
 
 
@@ -35,6 +38,21 @@ class Conditioning:
         return replace(self, prompted=prompted, masked_latents=masked)
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """The clean images as one denoising step predicts them."""
+
+    latents: torch.Tensor  # (B, c, h, w), scaled
+    step: int  # from 0, among the steps that a change reaches
+    steps: int
+    weight: float  # of a change, 1 on average over the steps: GOOD's schedule, a_t / a_(t-1)
+    noise: float  # deviation of the noise that is left in a sample of unit variance
+
+
+Steer: TypeAlias = Callable[[Forecast], "torch.Tensor | None"]
+"""What to add to the predicted clean latents (B, c, h, w); None for nothing."""
+
+
 def denoised(
     unet: Any,  # noqa: ANN401 - diffusers is untyped here
     scheduler: Any,  # noqa: ANN401
@@ -46,11 +64,14 @@ def denoised(
     num_inference_steps: int,
     guidance_scale: float,
     generators: Sequence[torch.Generator] | None,
+    steer: Steer | None = None,
 ) -> torch.Tensor:
     """Noise scaled latents to `strength` and denoise them: (B, c, h, w) -> z0 of the same shape.
 
-    `scheduler` is copied, so the result does not depend on earlier calls. Raises `InputError` when
-    `strength` leaves no step or the scheduler cannot take so many.
+    `scheduler` is copied, so the result does not depend on earlier calls. `steer` sees the clean
+    latents that each step predicts; what it adds to them is added to the next sample in proportion
+    to what that has of the clean latents. Raises `InputError` when `strength` leaves no step or the
+    scheduler cannot take so many, or none with `steer`.
     """
     scheduler = copy.deepcopy(scheduler)
     timesteps = last_timesteps(scheduler, num_inference_steps, strength, noise.device)
@@ -59,10 +80,44 @@ def denoised(
     extra: dict[str, Any] = {}
     if "generator" in inspect.signature(scheduler.step).parameters:
         extra["generator"] = None if generators is None else list(generators)
-    for step in timesteps:
+    steering = None if steer is None else _Steering(steer, scheduler, timesteps)
+    for number, step in enumerate(timesteps):
         prediction = predict(scheduler.scale_model_input(latents, step), step)
+        change = None if steering is None else steering(number, latents, prediction)
         latents = scheduler.step(prediction, step, latents, return_dict=False, **extra)[0]
+        if change is not None:
+            latents = latents + change
     return latents
+
+
+class _Steering:
+    """Turns what `steer` adds to predicted clean latents into what is added to the next sample."""
+
+    def __init__(self, steer: Steer, scheduler: Any, timesteps: torch.Tensor) -> None:  # noqa: ANN401
+        self._steer = steer
+        self._kind = str(getattr(scheduler.config, "prediction_type", "flow"))
+        self._transitions: Transitions = transitions(scheduler, timesteps)
+        found = [one for one in self._transitions if one is not None]
+        self._steps = len(found)
+        self._mean = sum(map(_falling, found)) / self._steps or 1.0
+
+    def __call__(
+        self, call: int, sample: torch.Tensor, prediction: torch.Tensor
+    ) -> torch.Tensor | None:
+        transition = self._transitions[call]
+        if transition is None:
+            return None
+        done = sum(one is not None for one in self._transitions[:call])
+        latents = transition.before.clean(sample, prediction, self._kind)
+        weight = _falling(transition) / self._mean
+        noise = transition.before.noise_deviation
+        change = self._steer(Forecast(latents, done, self._steps, weight, noise))
+        return None if change is None else transition.after.signal * change
+
+
+def _falling(transition: Transition) -> float:
+    """Return a_t / a_(t-1), which is least where a step takes off the most noise."""
+    return transition.before.clean_share / transition.after.clean_share
 
 
 def last_timesteps(

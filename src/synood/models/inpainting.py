@@ -21,6 +21,7 @@ from synood.models._diffusers_layout import (
     load_scheduler,
     read_layout,
 )
+from synood.models._levels import check_known
 from synood.models._prompting import PromptEncoder
 from synood.models.checkpoints import load_model
 from synood.models.denoising import Conditioning, denoised
@@ -29,6 +30,8 @@ from synood.models.precision import chosen_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from synood.models.denoising import Steer
 
 __all__ = ["Conditioning", "Inpainter"]
 
@@ -162,13 +165,15 @@ class Inpainter:
         num_inference_steps: int,
         guidance_scale: float,
         generators: Sequence[torch.Generator] | None = None,
+        steer: Steer | None = None,
     ) -> torch.Tensor:
         """Noise the latents to `strength` and denoise them: (B, c, h, w) as `decode` takes them.
 
         The result is z0 / scaling_factor, the latent that the authors' code differentiates by.
         The steps are the last int(num_inference_steps * strength) of the schedule, and strength 1
         starts from noise alone, both as in diffusers. A `guidance_scale` of at most 1 turns
-        guidance off. `generators` are for schedulers that draw noise in a step.
+        guidance off. `generators` are for schedulers that draw noise in a step; `steer` changes the
+        clean latents that each step predicts.
         """
         latents = denoised(
             self._unet,
@@ -180,8 +185,13 @@ class Inpainter:
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             generators=generators,
+            steer=steer,
         )
         return self.unscaled(latents)
+
+    def check_steerable(self) -> None:
+        """Raise an `InputError` if the scheduler's steps cannot be guided one by one."""
+        check_known(self._scheduler)
 
     def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
         """Convert latents (B, c, h, w) of `encode` to those that `decode` takes."""

@@ -64,6 +64,14 @@ def _learnt(recipe: Recipe, class_sizes: Sequence[int]) -> int:
     return images * (1 + recipe.projection.views) + _redrawn(recipe, class_sizes)
 
 
+def _is_of_other(method: str) -> Callable[[Recipe, Sequence[int]], bool]:
+    return lambda recipe, _: recipe.guidance.method != method
+
+
+_OF_METHOD = {
+    "rounds": ("rounds", "step_size", "renormalise"),
+    "step": ("mu", "sigma", "guided_steps"),
+}
 # field, the field that overrules it, and when
 _OVERRULED: tuple[tuple[str, str, Callable[[Recipe, Sequence[int]], bool]], ...] = (
     (
@@ -79,7 +87,12 @@ _OVERRULED: tuple[tuple[str, str, Callable[[Recipe, Sequence[int]], bool]], ...]
     (
         "guidance.step_size",
         "guidance.rounds",
-        lambda recipe, _: recipe.guidance.rounds == 1,
+        lambda recipe, _: recipe.guidance.rounds == 1 and recipe.guidance.method == "rounds",
+    ),
+    *(
+        (f"guidance.{field}", "guidance.method", _is_of_other(method))
+        for method, fields in _OF_METHOD.items()
+        for field in fields
     ),
     (
         "probe.per_class",

@@ -65,6 +65,9 @@ _LIMITS: dict[str, _Check] = {
     "guidance.guidance_scale": _NOT_NEGATIVE,
     "guidance.rounds": _COUNT,
     "guidance.step_size": _NOT_NEGATIVE,
+    "guidance.mu": _NOT_NEGATIVE,
+    "guidance.sigma": _NOT_NEGATIVE,
+    "guidance.guided_steps": _COUNT,
     "guidance.target_quantile": _OPEN_SHARE,
     "guidance.temperature": _POSITIVE,
     "mining.share": _SHARE,
@@ -137,10 +140,16 @@ def assigned_fields(assignments: Iterable[str]) -> set[str]:
 def _checked_together(recipe: Recipe) -> Recipe:
     """Return `recipe`, or raise an `InputError` where fields that are fine alone do not fit."""
     guidance = recipe.guidance
-    if int(guidance.num_inference_steps * guidance.strength) < 1:
+    steps = int(guidance.num_inference_steps * guidance.strength)
+    if steps < 1:
         raise InputError(
             f"guidance.strength = {guidance.strength} of guidance.num_inference_steps = "
             f"{guidance.num_inference_steps} leaves no denoising step; raise one of them"
+        )
+    if guidance.method == "step" and (guidance.guided_steps or 1) > steps:
+        raise InputError(
+            f"guidance.guided_steps = {guidance.guided_steps} is more than the {steps} steps that "
+            f"guidance.strength = {guidance.strength} leaves; lower it, or none for all"
         )
     return recipe
 

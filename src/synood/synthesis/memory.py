@@ -153,6 +153,8 @@ def largest_tried(inpainter: Inpainter, guide: Guide, settings: GuidanceSettings
         strength=1.0,
         rounds=2,
         step_size=1.0,
+        mu=1.0,
+        guided_steps=None,
         stop_at_target=False,
     )
 

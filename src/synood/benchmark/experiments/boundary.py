@@ -133,7 +133,7 @@ def _kinds(setup: Setup) -> Iterator[ImageKind]:
         for strength in SMALL_STRENGTHS:
             yield _guided(setup, f"{guide} in small steps", replace(small, strength=strength))
     for strength in strengths:
-        unguided = replace(by_energy, strength=strength, step_size=0.0, rounds=1)
+        unguided = replace(by_energy, strength=strength).unguided()
         yield _guided(setup, UNGUIDED.name, unguided)
     for control in (VAE, JIGSAW, NEG_IMAGE):
         yield ImageKind(control, setup.paint(control), guidance)

@@ -100,7 +100,7 @@ def paint(setup: Setup, name: str) -> Images:
     if name in (NEAR, NEAR_UNGUIDED):
         guidance = replace(guidance, strength=NEARER)
     if name in (UNGUIDED, NEAR_UNGUIDED):
-        guidance = replace(guidance, step_size=0.0, rounds=1)
+        guidance = guidance.unguided()
     return {seed: setup.repaint(name, guidance, seed) for seed in setup.seeds}
 
 

@@ -84,7 +84,7 @@ def control_synthesizer(
     Models and settings are those of the run that it is compared with.
     """
     inpainter = models.inpainter
-    unguided = replace(guidance, step_size=0.0, rounds=1)
+    unguided = guidance.unguided()
     if control == NEG_IMAGE:  # at full strength nothing of the source is left
         whole = replace(unguided, strength=1.0)
         return _LabelSynthesizer(inpainter, guide, whole, batch_size)

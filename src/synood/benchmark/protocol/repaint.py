@@ -62,6 +62,6 @@ def repaint_requests(
     recipe, mark = inputs.recipe, inputs.models.bundle.fingerprint
     by_margin = settings.objective == "margin"
     labels = (asdict(recipe.mining), recipe.score.temperature, mark) if by_margin else ()
-    stamp = fingerprint("repaint", asdict(settings), labels)
+    stamp = fingerprint("repaint", settings.effective(), labels)
     requests = [item.request(seed) for item in pairs]
     return [replace(request, inputs=fingerprint(stamp, request.inputs)) for request in requests]

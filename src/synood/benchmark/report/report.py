@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FINDINGS = 12  # shown at once, the others behind a fold
 _STOPS = {
     "rounds": "all rounds done",
+    "steps": "all steps done",
     "target": "target energy reached",
     "jigsaw": "pieces shuffled",
 }

@@ -44,9 +44,9 @@ of an energy (SynOOD, Li et al., ICCV 2025, arXiv 2507.10225).
 | `class`, `class_number` | class of the source image, which this image is meant not to show |
 | `negative_label` | prompt of the negative label that is nearest to the image |
 | `prompt` | the prompt of the diffusion model |
-| `energies`, `losses` | the energy, higher = further out, and the objective after each round |
+| `energies`, `losses` | the energy, higher = further out, and the objective, by round or step |
 | `source_energy` | energy of the source image |
-| `stop` | `target` where the objective was met early, else `rounds` |
+| `stop` | `target` where the objective was met early, else `rounds` (or `steps`) |
 | `seed` | random seed of the image |
 | `source`, `source_sha256` | path in the source folder and hash of the source image |
 | `sha256` | of the PNG file |

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -70,6 +69,8 @@ def synthesize(
         missing = [request for request in requests if request.inputs not in found]
         if not missing:
             break
+        if guidance.method == "step":
+            run.models.inpainter.check_steerable()
         run.models.inpainter.check_prompts(sorted({request.prompt for request in missing}))
         spec = guide.make()
         sources = _source_images(run, requests, spec)
@@ -169,7 +170,14 @@ def synthesis_requests(
     requests, copies = [], Counter[str]()
     for image in described:
         prompt, own_seed = prompts[image.id], image_seed(seed, image.sha256)
-        inputs = image.sha256, prompt, own_seed, asdict(settings), [*model_fingerprints], all_images
+        inputs = (
+            image.sha256,
+            prompt,
+            own_seed,
+            settings.effective(),
+            [*model_fingerprints],
+            all_images,
+        )
         key = fingerprint("synthesize", *inputs)
         copies[key] += 1
         if copies[key] > 1:

@@ -74,9 +74,9 @@ def notify_if_idle(
     settings: GuidanceSettings, images: Sequence[SyntheticImage], workspace: Workspace
 ) -> None:
     """Say so when most images had reached the target before any guidance: none was done then."""
-    guided = settings.step_size != 0 and settings.rounds > 1
-    idle = sum(image.losses[:1] == (0.0,) for image in images)
-    if guided and settings.objective != "uniformity" and 2 * idle > len(images):
+    judged = slice(0, -1 if settings.method == "step" else 1)  # before anything was moved
+    idle = sum(not any(image.losses[judged]) for image in images if image.losses)
+    if settings.uses_gradient and settings.objective != "uniformity" and 2 * idle > len(images):
         workspace.notify(
             "synthesize",
             f"{idle} of {len(images)} images were beyond guidance.target from the start and so "
