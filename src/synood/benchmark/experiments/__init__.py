@@ -20,13 +20,14 @@ def experiments() -> dict[str, Experiment]:
     from synood.benchmark.experiments.ideas import IDEAS_EXPERIMENT
     from synood.benchmark.experiments.imagenet_near import IMAGENET_NEAR
     from synood.benchmark.experiments.plus import PLUS
+    from synood.benchmark.experiments.steps import STEPS
     from synood.benchmark.experiments.table_1 import TABLE_1, TABLE_2
     from synood.benchmark.experiments.table_3 import TABLE_3
     from synood.benchmark.experiments.table_4 import TABLE_4
     from synood.benchmark.experiments.table_5 import TABLE_5
 
     paper = (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, FIGURE_3, FIGURE_4, COST)
-    ours = (PLUS, BOUNDARY, IDEAS_EXPERIMENT, CLAIMS_EXPERIMENT, IMAGENET_NEAR)
+    ours = (PLUS, BOUNDARY, IDEAS_EXPERIMENT, CLAIMS_EXPERIMENT, STEPS, IMAGENET_NEAR)
     return {item.name: item for item in (*paper, *ours)}
 
 
