@@ -80,7 +80,7 @@ def detector(tmp_path):
 
 
 def test_a_detector_with_a_file_of_a_terabyte_is_refused_before_it_is_read(detector, tmp_path):
-    names = ["config.json", "model.safetensors", "negatives.txt", "README.md"]
+    names = ["config.json", "model.safetensors", "negatives.txt"]
     for name in names:
         shutil.copytree(detector, tmp_path / name)
         sparse(tmp_path / name / name)

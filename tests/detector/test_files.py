@@ -23,6 +23,7 @@ from synood.tuning.projection import Projection
 
 FILES = ["README.md", "config.json", "model.safetensors", "negatives.txt"]
 HASHED = ["README.md", "model.safetensors", "negatives.txt"]
+READ = ["config.json", "model.safetensors", "negatives.txt"]
 
 
 @pytest.fixture(scope="module")
@@ -245,14 +246,22 @@ def test_a_failure_while_replacing_leaves_the_old_detector_and_no_rubbish(
     assert [path.name for path in sorted(directory.parent.iterdir())] == ["detector"]
 
 
-@pytest.mark.parametrize("name", FILES)
+def test_the_card_is_for_people_and_may_be_edited_or_absent(directory):
+    expected = OODDetector.from_pretrained(directory).threshold
+    (directory / "README.md").write_text("# Mine")
+    assert OODDetector.from_pretrained(directory).threshold == expected
+    (directory / "README.md").unlink()
+    assert OODDetector.from_pretrained(directory).threshold == expected
+
+
+@pytest.mark.parametrize("name", READ)
 def test_a_missing_file_is_named(directory, name):
     (directory / name).unlink()
     with pytest.raises(CheckpointError, match=f"{name}: missing; restore"):
         OODDetector.from_pretrained(directory)
 
 
-@pytest.mark.parametrize("name", HASHED)
+@pytest.mark.parametrize("name", READ[1:])
 def test_an_altered_file_is_named(directory, name):
     data = bytearray((directory / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -261,7 +270,7 @@ def test_an_altered_file_is_named(directory, name):
         OODDetector.from_pretrained(directory)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", READ)
 def test_a_link_out_of_the_directory_is_named(directory, tmp_path, name):
     shutil.move(directory / name, tmp_path / "elsewhere")
     (directory / name).symlink_to(tmp_path / "elsewhere")

@@ -22,6 +22,7 @@ from synood.cli.explain import explain
 from synood.cli.fit import fit
 from synood.cli.mine import mine
 from synood.cli.models import models
+from synood.cli.push import push
 from synood.cli.report import report
 from synood.cli.reproduce import reproduce
 from synood.cli.score import score
@@ -59,7 +60,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _ORDER: tuple[Callable[..., int | None], ...] = (
-    demo, fit, zero_shot, show, score, explain, calibrate, evaluate, mine, synthesize, report,
+    demo, fit, zero_shot, show, score, explain, calibrate, evaluate, mine, synthesize, push, report,
     reproduce, status, models,
 )  # fmt: skip
 for _place, _command in enumerate(_ORDER):

@@ -30,7 +30,7 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
     Parameters
     ----------
     detector
-        Directory of the detector.
+        Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
     features
         Safetensors file with a tensor "features" (N, D) of such images, in place of --id.
     tpr
@@ -61,6 +61,8 @@ they are of the same kind as these. The scores are kept for the p-values of `syn
     else:
         check_output_directory(detector, overwrite=True)
     loaded = load_detector(detector, device)
+    if out is None and not detector.exists():
+        raise InputError(f"{detector}: lies on the hub; give a directory to write to as --out")
     if id is not None:
         index = listed_images([id])
         check_enough(len(index.records), tpr)  # before they are encoded

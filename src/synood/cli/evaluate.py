@@ -62,7 +62,7 @@ measured ones.
     Parameters
     ----------
     detector
-        Directory of the detector.
+        Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
     others
         More detectors to measure on the same images; NAME=DETECTOR names one in the tables.
     ood

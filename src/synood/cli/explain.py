@@ -24,7 +24,7 @@ def explain(
     Parameters
     ----------
     detector
-        Directory of the detector.
+        Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
     """
     from synood.cli.explaining import explained_text
     from synood.cli.inputs import load_detector, refuse_unscored, warn_of_photographs

@@ -60,7 +60,7 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     Parameters
     ----------
     detector
-        Directory of the detector.
+        Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
     features
         Safetensors file with a tensor "features" (N, D), in place of images.
     format

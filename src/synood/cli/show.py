@@ -25,18 +25,20 @@ def show(detector: Path, /, *, as_json: Annotated[Flag, Parameter(name="--json")
     Parameters
     ----------
     detector
-        Directory of the detector.
+        Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
     as_json
         Print JSON, with every class name.
     """
     from synood.cli.inputs import run_of
     from synood.detector.description import describe
+    from synood.detector.from_hub import located
     from synood.detector.ood_detector import OODDetector
     from synood.files import read_json, readable
 
     loaded = OODDetector.from_pretrained(detector, device="cpu")
-    config, run = read_json(detector / "config.json"), run_of(detector)
-    files = sorted(path for path in detector.iterdir() if path.is_file())
+    place = located(detector).directory
+    config, run = read_json(place / "config.json"), run_of(detector)
+    files = sorted(path for path in place.iterdir() if path.is_file())
     found = {
         "path": readable(detector),
         "run": run and readable(run),

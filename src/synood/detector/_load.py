@@ -1,6 +1,7 @@
 """Reading a detector directory, trusting nothing in it: hashes, shapes and links are checked.
 
 `config.json` names the SHA-256 of the other three files; `model.safetensors` holds every array.
+The card is for people: it may be edited or absent, and is not read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FORMAT, SCHEMA = "synood-detector", 2
 SHARES = 1  # the schema whose scores were shares in [0, 1]
 CONFIG, MODEL, NEGATIVES, CARD = "config.json", "model.safetensors", "negatives.txt", "README.md"
 HASHED = (MODEL, NEGATIVES, CARD)
-SMALL = 2**24  # bytes: of a card, and of a safetensors header
+SMALL = 2**24  # bytes of a safetensors header
 PROJECTION = "projection."  # start of the names of the projection's arrays
 CALIBRATION = "calibration."  # start of the names of the arrays of calibration images
 _NUMBER, _NONE = (float, int), type(None)
@@ -70,19 +71,23 @@ _FIELDS: _Kinds = {
 }
 
 
-def read_detector(directory: Path) -> dict[str, Any]:
+def read_detector(directory: Path, root: Path | None = None) -> dict[str, Any]:
     """Read and check a detector directory; return the arguments of `OODDetector`.
 
     Whatever is missing, altered, of another schema, inconsistent in shape or a link out of the
-    directory is a `CheckpointError` that names the file and says what to do.
+    directory is a `CheckpointError` that names the file and says what to do. Links may lead to
+    anywhere below `root`: in the hub's cache they lead to its blobs.
     """
-    config_path = directory / CONFIG
-    config = _read_config(config_path)
+    config_path, root = directory / CONFIG, root or directory
+    config = _read_config(config_path, root)
     files = config["files"]
     if sorted(files) != sorted(HASHED):
         raise CheckpointError(f"{config_path}: `files` must name {', '.join(HASHED)} and no other")
-    limits = {MODEL: _model_bytes(config), NEGATIVES: MAX_TEXT, CARD: SMALL}
-    data = {name: _read_checked(directory, name, files[name], limits[name]) for name in HASHED}
+    limits = {MODEL: _model_bytes(config), NEGATIVES: MAX_TEXT}
+    data = {
+        name: _read_checked(directory / name, root, files[name], limit)
+        for name, limit in limits.items()
+    }
     try:
         prompts = data[NEGATIVES].decode().split("\n")[:-1]
     except UnicodeDecodeError:
@@ -97,10 +102,10 @@ def read_detector(directory: Path) -> dict[str, Any]:
     return _arguments(config, prompts, tensors, config_path)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path, root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(_no_detector(path.parent))
-    text = _read_inside(path.parent, CONFIG, MAX_TEXT)
+    text = _read_inside(path, root, MAX_TEXT)
     try:
         config = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -169,11 +174,10 @@ def _unfinished(run: Path) -> str:
     )
 
 
-def _read_inside(directory: Path, name: str, limit: int) -> bytes:
-    path = directory / name
+def _read_inside(path: Path, root: Path, limit: int) -> bytes:
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; restore the detector directory or save it again")
-    if not path.resolve().is_relative_to(directory.resolve()):
+    if not path.resolve().is_relative_to(root.resolve()):
         raise CheckpointError(f"{path}: is a link out of the directory; put the file itself there")
     try:
         return read_bounded(path, limit)
@@ -197,11 +201,11 @@ def _calibration_images(config: Mapping[str, Any]) -> int:
     return images
 
 
-def _read_checked(directory: Path, name: str, expected: object, limit: int) -> bytes:
-    data = _read_inside(directory, name, limit)
+def _read_checked(path: Path, root: Path, expected: object, limit: int) -> bytes:
+    data = _read_inside(path, root, limit)
     if sha256_bytes(data) != expected:
         raise CheckpointError(
-            f"{directory / name}: altered (its SHA-256 is not the one in config.json); "
+            f"{path}: altered (its SHA-256 is not the one in config.json); "
             "restore the file or save the detector again"
         )
     return data

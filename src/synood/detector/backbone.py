@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synood.errors import CheckpointError, InputError
@@ -52,6 +54,37 @@ class Backbone:
     def is_absent(self) -> bool:
         """Whether there is no encoder, so that only features can be scored."""
         return not self.fingerprint
+
+    @property
+    def hub_id(self) -> str | None:
+        """Id of the encoder on the model hub; None for one that lies elsewhere."""
+        from synood.models.bundles import load_bundle
+
+        if self.is_absent:
+            return None
+        try:
+            spec = load_bundle(self.path or self.bundle).spec
+        except CheckpointError:  # a bundle that is no longer there
+            return None
+        place = spec["encoder"].get("id")
+        return None if place is None or _is_folder(place) else str(place)
+
+    def published(self) -> Backbone:
+        """Return the record for other machines: without places on this one, and nothing loaded.
+
+        >>> Backbone("paper+encoder=/home/me/clip", "01ab").published().bundle
+        'paper+encoder=clip'
+        """
+        name, *changes = re.split(r"\+(?=\w+(?:\.\w+)?=)", self.bundle)
+        for number, change in enumerate(changes):
+            part, _, place = change.partition("=")
+            changes[number] = f"{part}={Path(place).name}" if _is_folder(place) else change
+        return Backbone("+".join((name, *changes)), self.fingerprint)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the encoder is found elsewhere by the name of its bundle alone."""
+        return self.path is None and self.published().bundle == self.bundle
 
     def load(self) -> ImageTextEncoder:
         """Return the encoder; one with other weights than recorded is a `CheckpointError`.
@@ -132,3 +165,8 @@ class Backbone:
         A detector made when presets read them upright goes on to do so; its encoder tells.
         """
         return reads_plainly(PREPROCESS.get(self.preprocess)) and reads_plainly(self.load())
+
+
+def _is_folder(place: str) -> bool:
+    """Whether a part of a bundle is a folder, which is recorded by its whole path, and no id."""
+    return Path(place).is_absolute()

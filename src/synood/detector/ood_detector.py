@@ -14,13 +14,14 @@ import numpy as np
 from synood.arrays import to_numpy
 from synood.detector._checks import as_scores, check_parts, class_rows, readable
 from synood.detector._load import read_detector
-from synood.detector._save import write_detector
 from synood.detector._scoring import Scored, Scorer
 from synood.detector._zero_shot import zero_shot
 from synood.detector.backbone import Backbone
 from synood.detector.calibration import Calibration, calibrate_threshold
 from synood.detector.explanation import Explanation
+from synood.detector.from_hub import located
 from synood.detector.prediction import Prediction, image_evidence_of
+from synood.detector.saving import write_detector
 from synood.errors import InputError
 from synood.features.extractor import BATCH, FeatureExtractor
 from synood.features.unreadable import Unreadable, map_padded
@@ -388,23 +389,76 @@ class OODDetector:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, models: str | Path | Bundle | None = None, device: str = "auto"
+        cls,
+        path: str | Path,
+        models: str | Path | Bundle | None = None,
+        device: str = "auto",
+        revision: str | None = None,
     ) -> OODDetector:
         """Read a detector directory, refusing a damaged one with a `CheckpointError`.
 
-        The encoder is loaded when the first image is scored, from the recorded bundle or from
-        `models`, and must be the one the detector was made with. `device` is as for
+        `path` may be the id of one on the Hugging Face hub: "owner/name", at a `revision` (branch,
+        tag or commit), also written "owner/name@revision". It is fetched once, into the hub's
+        cache. The encoder is loaded when the first image is scored, from the recorded bundle or
+        from `models`, and must be the one the detector was made with. `device` is as for
         `from_classes`.
 
         >>> OODDetector.from_pretrained("my-detector").class_names  # doctest: +SKIP
         ('panda', 'lighthouse')
         """
-        arguments = read_detector(Path(path))
+        place = located(path, revision)
+        arguments = read_detector(place.directory, place.root)
         backbone: Backbone = arguments["encoder"]
         backbone.device = device
+        if place.is_fetched:
+            backbone.path = None  # of the machine that it was made on
         if models is not None:
             backbone.use(load_bundle(models))
         return cls(**arguments)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        commit_message: str | None = None,
+        license: str | None = None,
+        results: str | Path | None = None,
+        dataset: str | None = None,
+        overwrite: bool = False,
+    ) -> str:
+        """Publish the detector on the Hugging Face hub; return the address of the commit.
+
+        The repository `repo_id` ("owner/name") is made if need be, as `private` where asked for;
+        in one that holds files already, a detector is replaced with `overwrite` and anything else
+        refused. Everything goes up in one commit to `revision` ("main", or a branch that is made),
+        so that a connection that breaks leaves the repository as it was. `token` is that of
+        `hf auth login` or HF_TOKEN if not given. `license` (such as "apache-2.0") goes into the
+        card, and so does a table of `results`, a file of `synood evaluate`; with `dataset`, the hub
+        id of a benchmark, they become `.eval_results` too. See `synood.deploy.hub.push`.
+
+        Raises `InputError` for what the hub refuses, saying what to do.
+
+        >>> detector.push_to_hub("me/my-detector", private=True)  # doctest: +SKIP
+        'https://huggingface.co/me/my-detector/commit/0f5a...'
+        """
+        # by its name, since publishing is built on detectors and not the other way round
+        push = import_module("synood.deploy.hub").push
+        address: str = push(
+            self,
+            repo_id,
+            private=private,
+            revision=revision,
+            token=token,
+            commit_message=commit_message,
+            license=license,
+            results=results,
+            dataset=dataset,
+            overwrite=overwrite,
+        )
+        return address
 
     def on(self, device: str) -> OODDetector:
         """Return this detector with its encoder, not yet loaded, on `device`."""

@@ -1,4 +1,7 @@
-"""The card of a saved detector: what it is, how it was made, how to use it, what it cannot do."""
+"""The card of a saved detector: what it is, how it was made, how to use it, what it cannot do.
+
+Its front matter is what the Hugging Face hub reads; `synood push` publishes it.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,14 @@ _NEEDS = (
     "features of the very model and preprocessing that its own were made with",
 )
 _SHOWN = 40  # class names printed before "and ... more"
+_HERE, _BUNDLE = "path/to/this/directory", "path/to/its/bundle"
+_TAGS = ("out-of-distribution-detection", "ood-detection", "open-set-recognition")
 
 _CARD = """\
+---
+{front}
+---
+
 # Out-of-distribution detector for {classes} classes
 
 Says for an image whether it shows one of the classes below. The score is a log odds: higher means
@@ -45,13 +54,13 @@ more in-distribution{meaning}.
 ```python
 from synood import OODDetector
 
-detector = OODDetector.from_pretrained("path/to/this/directory")
+detector = OODDetector.from_pretrained({call})
 for prediction in detector.{predict}:
     print(prediction.path, prediction.score, prediction.is_ood, prediction.label)
 ```
 
-or `synood score path/to/this/directory {what}`.
-
+or `synood score {place} {what}`.
+{results}
 ## Limits
 
 - It needs {needs}.
@@ -64,13 +73,29 @@ or `synood score path/to/this/directory {what}`.
 """
 
 
-def detector_card(detector: OODDetector, version: str) -> str:
-    """Return the Markdown text of `README.md`; the same detector gives the same text."""
+def detector_card(
+    detector: OODDetector,
+    version: str,
+    place: str = _HERE,
+    license: str | None = None,
+    results: str = "",
+    needs_models: bool = False,
+) -> str:
+    """Return the Markdown text of `README.md`; the same detector gives the same text.
+
+    `place` is what loads it, a directory or a hub id; `results` is a section of the text.
+    `needs_models` is whether who loads it must have its encoder and say where.
+    """
+    backbone = detector.backbone
     shown = [f"- {name}" for name in detector.class_names[:_SHOWN]]
     rest = len(detector.class_names) - len(shown)
     if rest:
         shown.append(f"- and {rest} more, all in `config.json`")
     return _CARD.format(
+        front=_front_matter(detector, license),
+        place=f"{place} --models {_BUNDLE}" if needs_models else place,
+        call=f'"{place}", models="{_BUNDLE}"' if needs_models else f'"{place}"',
+        results=f"\n{results}" if results else "",
         classes=len(detector.class_names),
         names="\n".join(shown),
         recipe=detector.recipe,
@@ -81,12 +106,27 @@ def detector_card(detector: OODDetector, version: str) -> str:
         tuned=len(detector.tuned_rows),
         projection=_projection(detector),
         score=_score(detector),
-        predict=_PREDICT[detector.backbone.is_absent],
-        what=_WHAT[detector.backbone.is_absent],
-        needs=_NEEDS[detector.backbone.is_absent],
+        predict=_PREDICT[backbone.is_absent],
+        what=_WHAT[backbone.is_absent],
+        needs=_NEEDS[backbone.is_absent],
         notes="".join(f"- {note}\n" for note in detector.notes),
         threshold=_threshold(detector),
     )
+
+
+def _front_matter(detector: OODDetector, license: str | None) -> str:
+    """Return the metadata that the hub reads, as YAML without the lines around it."""
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(
+        library_name="synood",
+        pipeline_tag="image-classification",
+        base_model=detector.backbone.hub_id,
+        license=license,
+        tags=[*_TAGS],
+        num_classes=len(detector.class_names),
+    )
+    return str(data.to_yaml()).strip()
 
 
 def _encoder(detector: OODDetector) -> str:
@@ -94,7 +134,8 @@ def _encoder(detector: OODDetector) -> str:
     if backbone.is_absent:
         return "Features that were computed elsewhere; it has no encoder for images."
     return (
-        f"Image and text features of the encoder of bundle `{backbone.bundle}` (fingerprint\n"
+        f"Image and text features of the encoder of bundle `{backbone.published().bundle}` "
+        "(fingerprint\n"
         f"  `{backbone.fingerprint}`), prompt set `{detector.prompt_set}`."
     )
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import synood
-from synood.detector._card import detector_card
 from synood.detector._evidence_files import evidence_config, evidence_to_tensors
 from synood.detector._load import (
     CALIBRATION,
@@ -21,9 +20,12 @@ from synood.detector._load import (
     PROJECTION,
     SCHEMA,
 )
+from synood.detector.card import detector_card
 from synood.detector.place import checked_place
 from synood.errors import InputError
 from synood.files import replacing_directory, sha256_bytes
+
+__all__ = ["CONFIG", "MODEL", "detector_files", "is_config", "write_detector"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,20 +43,30 @@ def write_detector(detector: OODDetector, path: Path) -> None:
     a negative prompt with a line break is an `InputError`, and nothing is changed.
     """
     target = checked_place(path)
-    contents = {
-        MODEL: _tensors_to_bytes(detector),
-        NEGATIVES: _lines_to_bytes(detector.negative_prompts),
-        CARD: detector_card(detector, synood.__version__).encode(),
-    }
-    config = _config(detector, {name: sha256_bytes(data) for name, data in contents.items()})
-    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    contents[CONFIG] = text.encode()
+    contents = detector_files(detector, detector_card(detector, synood.__version__))
     try:
         with replacing_directory(target) as part:
             for name, data in contents.items():
                 (part / name).write_bytes(data)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from error
+
+
+def is_config(value: object) -> bool:
+    """Whether a JSON value is the `config.json` of a detector."""
+    return isinstance(value, dict) and value.get("format") == FORMAT
+
+
+def detector_files(detector: OODDetector, card: str) -> dict[str, bytes]:
+    """Return the files of a detector by name; `card` is the text of its `README.md`."""
+    contents = {
+        MODEL: _tensors_to_bytes(detector),
+        NEGATIVES: _lines_to_bytes(detector.negative_prompts),
+        CARD: card.encode(),
+    }
+    config = _config(detector, {name: sha256_bytes(data) for name, data in contents.items()})
+    text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return {**contents, CONFIG: text.encode()}
 
 
 def _config(detector: OODDetector, files: Mapping[str, str]) -> dict[str, Any]:
