@@ -138,21 +138,35 @@ def test_other_modes_become_rgb():
     assert (found == np.asarray(grey, dtype=np.float32) / np.float32(255)).all()
 
 
+CROP = {"height": 24, "width": 24}
+
+
 @pytest.mark.parametrize("size", [(24, 24), (61, 40), (40, 61), (37, 90), (25, 24), (24, 27)])
 @pytest.mark.parametrize(
-    "changes",
+    ("kind", "changes"),
     [
-        {},
-        {"size": {"shortest_edge": 28}, "crop_size": {"height": 24, "width": 24}, "resample": 2},
-        {"size": {"height": 24, "width": 24}, "do_center_crop": False},
+        ("CLIP", {}),
+        ("CLIP", {"size": {"shortest_edge": 28}, "crop_size": CROP, "resample": 2}),
+        ("CLIP", {"size": CROP, "do_center_crop": False}),
+        ("CLIP", {"size": CROP}),
+        ("CLIP", {"do_normalize": False}),
+        ("CLIP", {"rescale_factor": 1 / 127.5}),
+        ("DeiT", {"size": {"height": 29, "width": 29}, "crop_size": CROP}),
+        (
+            "EfficientNet",  # ALIGN's: squashed, cut, then bytes in [-1, 1]
+            {"size": {"height": 31, "width": 31}, "crop_size": CROP, "rescale_factor": 1 / 127.5,
+             "rescale_offset": True, "do_normalize": False, "include_top": False, "resample": 2},
+        ),
+        ("ConvNext", {"size": {"shortest_edge": 24}, "crop_pct": 0.875}),
+        ("ConvNext", {"size": {"shortest_edge": 384}, "crop_pct": 0.875, "do_center_crop": False}),
     ],
-)
-def test_equals_the_processor_of_transformers(tmp_path, size, changes):
-    from transformers import CLIPImageProcessorPil
+)  # fmt: skip
+def test_equals_the_processor_of_transformers(tmp_path, size, kind, changes):
+    import transformers
 
     config = {**CONFIG, **changes}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
-    processor = CLIPImageProcessorPil.from_pretrained(tmp_path)
+    processor = getattr(transformers, f"{kind}ImageProcessorPil").from_pretrained(tmp_path)
     image = picture(*size)
 
     found = from_processor_config(config).apply(image)
@@ -165,12 +179,18 @@ def test_equals_the_processor_of_transformers(tmp_path, size, changes):
     ("changes", "message"),
     [
         ({"do_resize": False}, "do_resize False is not supported"),
-        ({"do_pad": True}, "padding"),
-        ({"rescale_factor": 1 / 127.5}, "rescale_factor"),
+        ({"do_pad": True}, "do_pad is not supported"),
+        ({"do_flip_channel_order": True}, "do_flip_channel_order is not supported"),
+        ({"rescale_factor": -1}, "rescale_factor must be above 0"),
+        ({"image_std": [0.5, 0.5]}, "three colours"),
         ({"image_mean": None}, "image_mean"),
         ({"resample": 17}, "17 is not a valid Resampling"),
         ({"size": {"height": 24, "width": 30}, "do_center_crop": False}, "not a square"),
-        ({"size": {"height": 24, "width": 24}}, "needs a shortest_edge"),
+        ({"size": {"longest_edge": 24}}, "needs a shortest_edge"),
+        ({"size": 24, "crop_pct": 0.9, "resample": None}, "resample is wrong"),
+        ({"size": {"height": 24}, "crop_pct": 0.9}, "needs a shortest_edge"),
+        ({"size": 30, "crop_pct": 0.9}, "a second crop, to 24"),
+        ({"size": 20_000, "crop_size": 20_000}, "20000 is too large"),
         ({"size": 20}, "cannot cut 24 pixels out of 20"),
     ],
 )

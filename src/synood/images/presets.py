@@ -26,11 +26,12 @@ class Preprocess:
 
     The shorter side becomes `resize` (`size` when None) and the middle `size` x `size` is cut out:
     with `crop` "center" as torchvision does it, with "center_floor" as transformers does it,
-    half a pixel further up and left where the margin is odd. "squash" resizes the whole image
-    whatever its shape. `interpolation` is a filter of Pillow, by name; `mean` and `std` are for
-    red, green, blue in [0, 1]. Pixels are bit for bit those of torchvision and transformers on the
-    same Pillow, but for strips that resize to more than `MAX_PIXELS` (over 1,700:1 for 224).
-    `plain` is whether files are read as published benchmarks do: `images.decoding.read_image`.
+    half a pixel further up and left where the margin is odd. With "squash" both sides become
+    `resize` whatever the image's shape, before the middle is cut out. `interpolation` is a filter
+    of Pillow, by name; `mean` and `std` are for red, green, blue in [0, 1]. Pixels are bit for bit
+    those of torchvision and transformers on the same Pillow, but for strips that resize to more
+    than `MAX_PIXELS` (over 1,700:1 for 224). `plain` is whether files are read as published
+    benchmarks do: `images.decoding.read_image`.
 
     >>> PREPROCESS["clip"].apply(Image.new("RGB", (640, 480))).shape
     (3, 224, 224)
@@ -55,6 +56,8 @@ class Preprocess:
             raise InputError(
                 f"preprocess {self.name!r}: cannot cut {self.size} pixels out of {self.resize}"
             )
+        if (self.resize or self.size) ** 2 > MAX_PIXELS:
+            raise InputError(f"preprocess {self.name!r}: {self.resize or self.size} is too large")
 
     def pixels(self, image: Image.Image) -> NDArray[np.float32]:
         """Return (3, size, size) float32 in [0, 1], not normalised."""
@@ -72,9 +75,11 @@ class Preprocess:
     def _resized(self, image: Image.Image) -> Image.Image:
         """Return the image at `size` x `size`."""
         square, filter_ = (self.size, self.size), _FILTERS[self.interpolation]
-        if self.crop == "squash":
-            return image.resize(square, filter_)
         edge, short = self.resize or self.size, min(image.size)
+        if self.crop == "squash":
+            start = (edge - self.size) // 2
+            end = start + self.size
+            return image.resize((edge, edge), filter_).crop((start, start, end, end))
         width, height = (int(edge * side / short) for side in image.size)
         left, top = (self._start(side - self.size) for side in (width, height))
         right, bottom = left + self.size, top + self.size
@@ -113,44 +118,77 @@ def reads_plainly(encoder: object) -> bool:
 def from_processor_config(
     config: Mapping[str, Any], source: str = "preprocessor_config.json"
 ) -> Preprocess:
-    """Read the `preprocessor_config.json` of a CLIP-like checkpoint, old or new layout.
+    """Read the `preprocessor_config.json` of an image encoder, old or new layout.
 
     `source` names the file in errors. Raises `InputError` for a field that is missing and for
-    steps that a `Preprocess` does not know: padding, other rescaling, results that are not square.
+    steps that a `Preprocess` does not know: padding, other orders of the colours, results that are
+    not square.
     """
-    for step in ("do_resize", "do_rescale", "do_normalize"):
+    for step in ("do_resize", "do_rescale"):
         if config.get(step, True) is not True:
             raise InputError(f"{source}: {step} {config[step]!r} is not supported")
-    if config.get("do_pad") or abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
-        raise InputError(f"{source}: padding or a rescale_factor other than 1/255 is not supported")
+    for step in ("do_pad", "include_top", "do_flip_channel_order"):
+        if config.get(step):
+            raise InputError(f"{source}: {step} is not supported")
     try:
         resample = Image.Resampling(config.get("resample", Image.Resampling.BICUBIC))
-        mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
+        mean, std = _normalisation(config)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{source}: image_mean, image_std or resample is wrong ({error})"
+            f"{source}: image_mean, image_std, rescale_factor or resample is wrong ({error})"
         ) from None
-    resize, size = _geometry(config, source)
+    resize, size, squash = _geometry(config, source)
     return Preprocess(
         source,
         size,
         resample.name.lower(),
-        "squash" if resize is None else "center_floor",
+        "squash" if squash else "center_floor",
         mean,
         std,
         resize,
     )
 
 
-def _geometry(config: Mapping[str, Any], source: str) -> tuple[int | None, int]:
-    """Return (shorter side before the crop, side after it); no shorter side = squashed."""
+def _normalisation(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of colours in [0, 1].
+
+    Values of bytes times `rescale_factor`, less 1 with `rescale_offset`, are what `image_mean` and
+    `image_std` are of; a file without normalisation leaves them as they are.
+    """
+    mean, std = (0.0,) * 3, (1.0,) * 3
+    if config.get("do_normalize", True):
+        mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError("need three colours, and deviations above 0")
+    factor = config.get("rescale_factor", 1 / 255) * 255
+    offset = 1.0 if config.get("rescale_offset") else 0.0
+    if not factor > 0:
+        raise ValueError("rescale_factor must be above 0")
+    if abs(factor - 1) < 1e-6 and not offset:
+        return mean, std
+    return tuple((one + offset) / factor for one in mean), tuple(one / factor for one in std)
+
+
+def _geometry(config: Mapping[str, Any], source: str) -> tuple[int | None, int, bool]:
+    """Return the side before the crop, the side after it, and whether images are squashed.
+
+    A `crop_pct` is ConvNeXT's rule: below 384 the shorter side becomes `size` / `crop_pct`.
+    """
     size, crop = config.get("size"), config.get("crop_size")
-    if not config.get("do_center_crop", crop is not None):
-        return None, _square(size, "size", source)
     shortest = size.get("shortest_edge") if isinstance(size, Mapping) else size
+    if fraction := config.get("crop_pct"):
+        edge = _whole(shortest, "size", source)
+        if config.get("do_center_crop") and _square(crop, "crop_size", source) != edge:
+            raise InputError(f"{source}: a second crop, to {crop!r}, is not supported")
+        return (None, edge, True) if edge >= 384 else (int(edge / fraction), edge, False)
+    if not config.get("do_center_crop", crop is not None):
+        return None, _square(size, "size", source), True
+    cut = _square(crop, "crop_size", source)
+    if isinstance(size, Mapping) and "height" in size:
+        return _square(size, "size", source), cut, True
     if not isinstance(shortest, int):
         raise InputError(f"{source}: size {size!r} beside a crop needs a shortest_edge")
-    return shortest, _square(crop, "crop_size", source)
+    return shortest, cut, False
 
 
 def _square(value: object, field: str, source: str) -> int:
@@ -160,3 +198,9 @@ def _square(value: object, field: str, source: str) -> int:
     if not isinstance(sides[0], int) or sides[0] != sides[1]:
         raise InputError(f"{source}: {field} {value!r} is not a square of whole pixels")
     return sides[0]
+
+
+def _whole(value: object, field: str, source: str) -> int:
+    if not isinstance(value, int):
+        raise InputError(f"{source}: {field} {value!r} needs a shortest_edge")
+    return value

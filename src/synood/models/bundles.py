@@ -46,6 +46,7 @@ from synood.models._spec import (
     embedded_place,
     find_spec,
 )
+from synood.models.families import REFUSED
 from synood.models.parts import PARTS, PartKind, import_object
 from synood.settings import MiningSettings, ScoreSettings
 
@@ -264,6 +265,8 @@ class Bundle:
         for kind in kinds.values():
             if kind.recognises(config):
                 return kind
+        if key == "encoder" and (reason := REFUSED.get(str(config.get("model_type")))):
+            raise CheckpointError(f"{source}: cannot be an encoder here: {reason}")
         raise CheckpointError(
             f"{source}: its configuration matches no kind of {key}; give a `type`, "
             f"one of {', '.join(kinds)}"

@@ -21,6 +21,7 @@ class Entry:
     part: str
     licence: str
     source: str
+    kind: str = ""
     revision: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 

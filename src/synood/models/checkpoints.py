@@ -8,6 +8,7 @@ is hashed first and read with torch's weights-only loader.
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ from synood.files import fingerprint, read_json, sha256_file
 from synood.models.catalog import known_files, pinned
 from synood.models.hub import (
     PICKLE,
+    HubError,
     MissingFileError,
     NotCachedError,
     cached_commit,
@@ -31,7 +33,12 @@ from synood.models.hub import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+NO_SAFETENSORS = (
+    "no complete checkpoint there: no weights as safetensors, and a pickle is not opened; name a "
+    "revision that has them (often refs/pr/1), or convert them as docs/models.md shows"
+)
 FINGERPRINTED = frozenset({".json", ".txt", ".safetensors"})
+_WITHOUT = re.compile("(no|have a) file named [^ ]*safetensors")  # as both libraries say it
 
 
 def load_model(
@@ -52,15 +59,20 @@ def load_model(
     """
     _refuse_strays(source, subfolder)
     pickled = subfolder == "" and PICKLE in known_files(source, revision)
-    model, gaps = load_part(
-        model_class.from_pretrained,
-        _checked_pickle(source, revision) if pickled else source,
-        subfolder=subfolder,
-        revision=revision,
-        use_safetensors=not pickled,
-        output_loading_info=True,
-        **options,
-    )
+    try:
+        model, gaps = load_part(
+            model_class.from_pretrained,
+            _checked_pickle(source, revision) if pickled else source,
+            subfolder=subfolder,
+            revision=revision,
+            use_safetensors=not pickled,
+            output_loading_info=True,
+            **options,
+        )
+    except CheckpointError as error:
+        if not isinstance(error, HubError) and _WITHOUT.search(str(error)):
+            raise CheckpointError(f"{_place(source, subfolder)}: {NO_SAFETENSORS}") from error
+        raise
     _refuse_altered(source, subfolder, revision)
     _refuse_gaps(_place(source, subfolder), gaps)
     return model.to(device).requires_grad_(False).eval()
@@ -178,12 +190,16 @@ def load_part(
 
 
 def checkpoint_fingerprint(
-    source: str | Path, subfolders: tuple[str, ...] = ("",), revision: str | None = None
+    source: str | Path,
+    subfolders: tuple[str, ...] = ("",),
+    revision: str | None = None,
+    suffixes: frozenset[str] = FINGERPRINTED,
 ) -> str:
     """Return 16 hex digits that change with a checkpoint's files.
 
     A directory is hashed file by file (weights, configurations, vocabularies directly inside
-    `subfolders`); a hub model that was loaded is its id and the commit of `revision`.
+    `subfolders`, by their `suffixes`); a hub model that was loaded is its id and the commit of
+    `revision`.
     """
     root = Path(source)
     if not root.is_dir():
@@ -192,7 +208,7 @@ def checkpoint_fingerprint(
         (path.relative_to(root).as_posix(), sha256_file(path))
         for folder in subfolders
         for path in sorted((root / folder).iterdir())
-        if path.suffix in FINGERPRINTED
+        if path.suffix in suffixes
     ]
     return fingerprint(files)
 

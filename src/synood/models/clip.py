@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from synood.errors import CheckpointError
-from synood.models.checkpoints import load_model, load_part
+from synood.models.checkpoints import load_model
 from synood.models.contexts import ContextTowerEncoder
+from synood.models.image_processors import load_preprocess
 from synood.models.precision import chosen_dtype
-from synood.models.tokens import load_tokenizer, padded
+from synood.models.tokens import check_end, load_tokenizer, padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synood.images.presets import Preprocess
-
-
-LEGACY_END = 2  # in old configurations, whatever the tokenizer; it stands for the largest id
 
 
 class ImageTextEncoder(Protocol):
@@ -94,11 +91,7 @@ class ClipEncoder(ContextTowerEncoder):
         model = load_model(CLIPModel, dtype=precision, device=device, **where)
         tower = model.config.text_config
         tokenizer = load_tokenizer(vocabulary=tower.vocab_size, **where)
-        if tower.eos_token_id not in (LEGACY_END, tokenizer.eos_token_id):
-            raise CheckpointError(
-                f"{path_or_id}: eos_token_id is {tower.eos_token_id} in config.json and "
-                f"{tokenizer.eos_token_id} in the tokenizer; text features are read at that token"
-            )
+        check_end(tower.eos_token_id, tokenizer, str(path_or_id))
         return cls(model, tokenizer, preprocess, path_or_id, revision)
 
     def _token_embedding(self) -> torch.nn.Embedding:
@@ -131,14 +124,3 @@ class ClipEncoder(ContextTowerEncoder):
             input_ids=ids.to(self.device), attention_mask=mask.to(self.device)
         ).pooler_output
         return features
-
-
-def load_preprocess(source: str | Path, revision: str | None = None) -> Preprocess:
-    """Read the preprocessing of a transformers checkpoint."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    from synood.images.presets import from_processor_config
-
-    read = ImageProcessingMixin.get_image_processor_dict
-    config, _ = load_part(read, source, revision=revision)
-    return from_processor_config(config, f"{source}/preprocessor_config.json")

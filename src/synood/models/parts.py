@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
 from synood.files import read_json
+from synood.models.families import NAFLEX, family_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +100,18 @@ PARTS: dict[str, dict[str, PartKind]] = {
             "synood.models.siglip:SiglipEncoder.from_pretrained",
             options=("revision", "dtype"),
             recognises=lambda config: config.get("model_type") == "siglip",
+            recipe="synood.models.scale:recipe_defaults",
+        ),
+        "siglip2-naflex": PartKind(
+            "synood.models.naflex:NaFlexEncoder.from_pretrained",
+            options=("revision", "dtype", "max_num_patches"),
+            recognises=lambda config: config.get("model_type") == NAFLEX,
+            recipe="synood.models.scale:recipe_defaults",
+        ),
+        "transformers": PartKind(
+            "synood.models.transformers_encoder:TransformersEncoder.from_pretrained",
+            options=("revision", "dtype"),
+            recognises=lambda config: family_of(config) is not None,
             recipe="synood.models.scale:recipe_defaults",
         ),
         "resnet-clip": PartKind(

@@ -13,12 +13,14 @@ from safetensors import SafetensorError, safe_open
 
 from synood.errors import CheckpointError
 from synood.files import read_json
-from synood.models.checkpoints import first_file, load_file
+from synood.models._spec import configuration
+from synood.models.checkpoints import NO_SAFETENSORS, first_file, load_file
+from synood.models.families import family_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAME = "logit_scale"
+SCALE, TEMPERATURE = "logit_scale", "temperature"
 FILES = ("model.safetensors", "open_clip_model.safetensors")
 INDEX = "model.safetensors.index.json"
 
@@ -28,7 +30,7 @@ def recipe_defaults(source: str | Path, revision: str | None = None) -> dict[str
 
     Raises `CheckpointError` where the weights have no scale.
     """
-    scale = math.exp(_log_scale(source, revision))
+    scale = _scale(source, revision)
     return {
         "score.temperature": 1 / scale,
         "projection.logit_scale": scale,
@@ -36,19 +38,39 @@ def recipe_defaults(source: str | Path, revision: str | None = None) -> dict[str
     }
 
 
-def _log_scale(source: str | Path, revision: str | None) -> float:
-    path = _scale_file(source, revision)
-    try:
+def _scale(source: str | Path, revision: str | None) -> float:
+    """Return the factor of the cosines: exp(logit_scale), or one over a temperature."""
+    path, name = _scale_tensor(source, revision)
+    if name is not None:
         with safe_open(path, "pt") as tensors:
-            return float(tensors.get_tensor(NAME))
-    except SafetensorError as error:
-        raise CheckpointError(f"{source}/{path.name}: holds no {NAME} ({error})") from None
+            value = float(tensors.get_tensor(name))
+        return math.exp(value) if _last(name) == SCALE else 1 / value
+    config = configuration(str(source), revision)
+    family, start = family_of(config), config.get("temperature_init_value")
+    if family and family.is_temperature and isinstance(start, float) and start > 0:
+        return 1 / start  # TIPSv2 is published without its temperature; transformers does so too
+    raise CheckpointError(f"{source}/{path.name}: holds no {SCALE}")
 
 
-def _scale_file(source: str | Path, revision: str | None) -> Path:
-    """Return the weights file that holds the scale, of one file or several shards."""
+def _scale_tensor(source: str | Path, revision: str | None) -> tuple[Path, str | None]:
+    """Return the weights file that holds the scale, of one file or several shards, and its name."""
     if index := first_file(source, (INDEX,), revision):
         shards = read_json(index).get("weight_map", {})
-        if NAME in shards:
-            return load_file(source, shards[NAME], revision)
-    return first_file(source, FILES[:1], revision) or load_file(source, FILES[1], revision)
+        name = next(filter(_is_scale, sorted(shards)), None)
+        return (index if name is None else load_file(source, shards[name], revision)), name
+    path = first_file(source, FILES, revision)
+    if path is None:
+        raise CheckpointError(f"{source}: {NO_SAFETENSORS}")
+    try:
+        with safe_open(path, "pt") as tensors:
+            return path, next(filter(_is_scale, sorted(tensors.keys())), None)
+    except SafetensorError as error:
+        raise CheckpointError(f"{source}/{path.name}: is damaged ({error})") from None
+
+
+def _is_scale(name: str) -> bool:
+    return _last(name) in (SCALE, TEMPERATURE)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]  # models with a head on top name it after their part

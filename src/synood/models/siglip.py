@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from synood.errors import CheckpointError, InputError
-from synood.models.checkpoints import first_file, load_file, load_model, load_part
-from synood.models.clip import load_preprocess
+from synood.models.checkpoints import load_model
+from synood.models.image_processors import load_preprocess
 from synood.models.precision import chosen_dtype
-from synood.models.tokens import check_vocabulary
+from synood.models.tokens import check_vocabulary, siglip_tokenizer
 from synood.models.towers import TowerEncoder
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     import torch
 
     from synood.images.presets import Preprocess
-
-SENTENCEPIECE = "spiece.model"
 
 
 class SiglipEncoder(TowerEncoder):
@@ -68,7 +65,7 @@ class SiglipEncoder(TowerEncoder):
 
         where: dict[str, Any] = {"source": path_or_id, "revision": revision}
         preprocess = load_preprocess(**where)
-        tokenizer = _load_tokenizer(**where)
+        tokenizer = siglip_tokenizer(**where)
         precision = chosen_dtype(dtype, device)
         model = load_model(SiglipModel, dtype=precision, device=device, **where)
         check_vocabulary(tokenizer, model.config.text_config.vocab_size, str(path_or_id))
@@ -79,37 +76,22 @@ class SiglipEncoder(TowerEncoder):
         return features
 
     def _text_features(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        # trained without an attention mask and pooled at the last position: the padding matters, so
-        # its length is fixed
-        ids = self._tokenizer.pad(
-            {"input_ids": rows},
-            padding="max_length",
-            max_length=self._context,
-            return_tensors="pt",
-        )["input_ids"]
-        features: torch.Tensor = self._model.get_text_features(
-            input_ids=ids.to(self.device)
-        ).pooler_output
+        ids = padded_fully(self._tokenizer, rows, self._context).to(self.device)
+        features: torch.Tensor = self._model.get_text_features(input_ids=ids).pooler_output
         return features
 
 
-def _load_tokenizer(source: str | Path, revision: str | None) -> Any:  # noqa: ANN401
-    """Load the tokenizer of SigLIP (a sentencepiece model) or of SigLIP 2 (a tokenizer.json).
+def padded_fully(
+    tokenizer: Any,  # noqa: ANN401 - transformers is untyped here
+    rows: Sequence[Sequence[int]],
+    length: int,
+) -> torch.Tensor:
+    """Return token ids (N, length).
 
-    The files of SigLIP 2 name Gemma's tokenizer, which keeps capitals; the towers were trained on
-    lower-case text (SigLIP 2, §2), which transformers' Siglip2Tokenizer respects.
+    The text towers of SigLIP were trained without an attention mask and are pooled at the last
+    position: the padding matters, so its length is fixed.
     """
-    import transformers
-
-    if first_file(source, (SENTENCEPIECE,), revision) is None:
-        load_file(source, "tokenizer.json", revision)  # without it a tokenizer of five tokens loads
-        return load_part(transformers.Siglip2Tokenizer.from_pretrained, source, revision=revision)
-    try:
-        loader = transformers.SiglipTokenizer.from_pretrained
-        return load_part(loader, source, revision=revision)
-    except CheckpointError as error:
-        if isinstance(error.__cause__, ImportError):
-            raise InputError(
-                "the tokenizer of SigLIP needs sentencepiece: pip install 'synood[siglip]'"
-            ) from None
-        raise
+    ids: torch.Tensor = tokenizer.pad(
+        {"input_ids": rows}, padding="max_length", max_length=length, return_tensors="pt"
+    )["input_ids"]
+    return ids

@@ -1,0 +1,72 @@
+"""Which image-text models of transformers one adapter takes, and what differs between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is to be known of the models of one `model_type`.
+
+    Attributes:
+        model: class of transformers with `get_image_features` and `get_text_features`.
+        tokens: length of the longest text in training; None: as many as the tower has positions.
+        reads_end: a text's feature is read at its end token.
+        is_temperature: the cosines are divided by `temperature`, in place of a `logit_scale`.
+        legacy_end: an `eos_token_id` of 2 in the configuration stands for the largest id.
+        first_position: how many positions the text tower leaves unused.
+        any_size: the image tower takes images of other sizes than its configuration's.
+    """
+
+    model: str
+    tokens: int | None = None
+    reads_end: bool = False
+    legacy_end: bool = False
+    first_position: int = 0
+    is_temperature: bool = False
+    any_size: bool = False
+
+    @property
+    def scale_tensor(self) -> str:
+        """Name of the weight that holds the scale of the cosines."""
+        return "temperature" if self.is_temperature else "logit_scale"
+
+
+# Lengths: ALIGN's and TIPSv2's from their processors, AltCLIP's from FlagAI's `context_length`,
+# Chinese-CLIP's from OFA-Sys's `context_length`.
+FAMILIES = {
+    "align": Family("AlignModel", tokens=64, is_temperature=True, any_size=True),
+    "altclip": Family("AltCLIPModel", tokens=77, first_position=2),
+    "blip": Family("BlipModel"),
+    "chinese_clip": Family("ChineseCLIPModel", tokens=52),
+    "clipseg": Family("CLIPSegModel", reads_end=True, legacy_end=True, any_size=True),
+    "metaclip_2": Family("MetaClip2Model", reads_end=True),
+    "siglip2": Family("Siglip2Model"),
+    "tipsv2": Family("Tipsv2Model", tokens=64, is_temperature=True, any_size=True),
+}
+NAFLEX = "siglip2"  # SigLIP 2 of a fixed size has the `model_type` of SigLIP
+
+REFUSED = {
+    "blip-2": (
+        "BLIP-2 gives an image many features, of which each text is compared with the best, where "
+        "one feature an image is needed; choose CLIP, SigLIP or another of docs/models.md"
+    ),
+    "videoprism": (
+        "VideoPrism reads videos, not images; choose CLIP, SigLIP or another of docs/models.md"
+    ),
+}
+"""Models that transformers maps under zero-shot image classification, and why they cannot work."""
+
+
+def family_of(config: Mapping[str, Any]) -> Family | None:
+    """Return the family that a checkpoint's `config.json` is of; None for another model.
+
+    >>> family_of({"model_type": "metaclip_2"}).model
+    'MetaClip2Model'
+    """
+    return FAMILIES.get(str(config.get("model_type")))
