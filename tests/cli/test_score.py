@@ -13,7 +13,9 @@ from bundling import CLASSES
 from small_run import make_pictures
 from synood import OODDetector
 from synood.cli import main
+from synood.detector import Prediction
 from synood.detector.calibration import benjamini_hochberg
+from synood.detector.rows import cleanvision_row
 from synood.errors import CheckpointError
 
 
@@ -33,6 +35,38 @@ def test_verdicts_as_table_csv_and_file(detector, images, tmp_path, capsys):
         assert row["is_ood"] == str(np.float32(row["score"]) < np.float32(threshold)).lower()
         assert line.split()[1:3] == [f"{float(row['p_value']):.4f}", f"{float(row['score']):.2f}"]
         assert ("OOD" in line) == (row["is_ood"] == "true")
+
+
+def test_the_columns_of_cleanvision_join_its_table_and_sort_the_worst_first(
+    detector, images, tmp_path, capsys, refused, bundle
+):
+    pandas = pytest.importorskip("pandas")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    words = ["score", str(detector), str(images), str(tmp_path / "broken.png"), "--format"]
+    assert main([*words, "cleanvision"]) == 2  # the broken one has a row as well
+    found = pandas.read_csv(io.StringIO(capsys.readouterr().out), index_col="path")
+    assert main([*words, "jsonl"]) == 2
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [*found.columns] == ["is_ood_issue", "ood_score"]
+    assert [*found.index] == [row["path"] for row in rows]
+    broken = found.loc[str(tmp_path / "broken.png")]
+    assert broken.isna().all()
+    read = found.drop(broken.name).astype({"is_ood_issue": bool})
+    good = [row for row in rows if row["score"] is not None]
+    assert read.is_ood_issue.tolist() == [row["is_ood"] for row in good]
+    log_odds = np.log(read.ood_score / (1 - read.ood_score))
+    np.testing.assert_allclose(log_odds, [row["score"] for row in good], rtol=1e-6, atol=1e-8)
+    assert "--explain needs --format" in refused(*words, "cleanvision", "--explain")
+    OODDetector.from_classes(CLASSES, models=bundle, share=0.9).save_pretrained(tmp_path / "d")
+    line = refused("score", tmp_path / "d", images, "--format", "cleanvision")
+    assert "has no threshold yet" in line
+
+
+@pytest.mark.parametrize("score", [-800.0, -300.0, -40.0, 0.0, 40.0, 800.0])
+def test_a_share_is_one_of_any_score(score):
+    found = cleanvision_row(Prediction(score, None, "cat"))["ood_score"]
+    assert 0 <= found <= 1
+    assert (found > 0) == (score > -745)
 
 
 def test_p_values_are_those_of_the_calibration_images(detector, images, capsys):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from synood.detector.ood_detector import OODDetector, Prediction
 
-Format = Literal["table", "jsonl", "csv"]
+Format = Literal["table", "jsonl", "csv", "cleanvision"]
 SILENCE = 10.0  # seconds after which a line of progress is due even if little was done
 MESSAGE = 48  # characters of a message beside a bar
 
@@ -215,8 +215,20 @@ def predictions_text(predictions: Sequence[Prediction], form: Format, explain: b
 
     With `explain`, rows of JSONL and CSV have its columns (`detector.rows`); the table has none.
     """
-    from synood.detector.rows import path_text, prediction_row
+    from synood.detector.rows import (
+        CLEANVISION_COLUMNS,
+        cleanvision_row,
+        path_text,
+        prediction_row,
+    )
     from synood.files import printable
+
+    if form == "cleanvision":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, CLEANVISION_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(cleanvision_row(one) for one in predictions)
+        return text.getvalue()
 
     rows = [prediction_row(one, explain=explain) for one in predictions]
     if form == "jsonl":

@@ -64,7 +64,8 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     features
         Safetensors file with a tensor "features" (N, D), in place of images.
     format
-        Format of the output.
+        Format of the output; cleanvision is CSV with the columns is_ood_issue and ood_score \
+(0 to 1, low is worse).
     out
         File to write instead of printing.
     fail_on_ood
@@ -81,14 +82,15 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     from synood.detector.drift import drift_warning
     from synood.detector.prediction import image_evidence_of
 
-    if explain and format == "table":
+    if explain and format in ("table", "cleanvision"):
         raise InputError("score: --explain needs --format jsonl or csv; or use `synood explain`")
     if out is not None:
         check_output_file(out, overwrite, images)
     index = _listed(images, features)
     loaded = load_detector(detector, device, models)
     calibration = None if fdr is None else check_rate(loaded.calibration, fdr, str(detector))
-    if fail_on_ood and calibration is None and loaded.threshold is None:
+    needs_verdicts = fail_on_ood or format == "cleanvision"
+    if needs_verdicts and calibration is None and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
     predictions = _predict(loaded, index, executor, explain)
     readable = [prediction for prediction in predictions if not prediction.error]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ EXPLANATION_COLUMNS = (
     *(f"negative_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
     "image_class",
 )
+CLEANVISION_COLUMNS = ("path", "is_ood_issue", "ood_score")
 
 
 def prediction_row(
@@ -44,6 +46,24 @@ def prediction_row(
         )
         row |= dict(zip(COLUMNS, values, strict=True))
     return {**row, **explanation_columns(prediction.why)} if explain else row
+
+
+def cleanvision_row(prediction: Prediction) -> dict[str, Any]:
+    """Return a verdict in the columns that cleanvision and cleanlab name, by path.
+
+    `ood_score` is the share in [0, 1] that the score is the log odds of: low is worse, and no two
+    images tie that the score tells apart. Both are None where the image could not be read.
+
+    >>> from synood.detector import Prediction
+    >>> cleanvision_row(Prediction(0.0, True, "panda"))
+    {'path': '', 'is_ood_issue': True, 'ood_score': 0.5}
+    """
+    score = None
+    if not prediction.error:
+        odds = math.exp(min(prediction.score, 700.0))  # of more, a share of 1 in any case
+        score = odds / (1.0 + odds)
+    values = (path_text(prediction), prediction.is_ood, score)
+    return dict(zip(CLEANVISION_COLUMNS, values, strict=True))
 
 
 def explanation_columns(why: Explanation | None) -> dict[str, Any]:
