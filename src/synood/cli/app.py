@@ -26,6 +26,7 @@ from synood.cli.push import push
 from synood.cli.report import report
 from synood.cli.reproduce import reproduce
 from synood.cli.score import score
+from synood.cli.serve import serve
 from synood.cli.show import show
 from synood.cli.signals import Terminated, terminable
 from synood.cli.status import status
@@ -60,8 +61,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _ORDER: tuple[Callable[..., int | None], ...] = (
-    demo, fit, zero_shot, show, score, explain, calibrate, evaluate, mine, synthesize, push, report,
-    reproduce, status, models,
+    demo, fit, zero_shot, show, score, explain, serve, calibrate, evaluate, mine, synthesize, push,
+    report, reproduce, status, models,
 )  # fmt: skip
 for _place, _command in enumerate(_ORDER):
     app.command(_command, sort_key=_place)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synood.errors import CheckpointError, InputError
+from synood.features.extractor import FeatureExtractor
 from synood.images.presets import PREPROCESS, reads_plainly
 from synood.models.device import pick_device
 
@@ -102,6 +103,12 @@ class Backbone:
 
             self.encoder = self._checked(load_bundle(self.found or self.path or self.bundle))
         return self.encoder
+
+    def extractor(self) -> FeatureExtractor:
+        """Return what turns images into this encoder's features."""
+        return FeatureExtractor(
+            self.fingerprint, self.load, self.chosen_device, plain=self.reads_plainly
+        )
 
     def use(self, bundle: Bundle) -> None:
         """Take the encoder from `bundle`, wherever that lies, if it is the recorded one."""

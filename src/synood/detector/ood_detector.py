@@ -23,7 +23,7 @@ from synood.detector.from_hub import located
 from synood.detector.prediction import Prediction, image_evidence_of
 from synood.detector.saving import write_detector
 from synood.errors import InputError
-from synood.features.extractor import BATCH, FeatureExtractor
+from synood.features.extractor import BATCH
 from synood.features.unreadable import Unreadable, map_padded
 from synood.images.inputs import batches, is_one_image, path_of
 from synood.labels.class_names import checked_class_names
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from synood.detector.evidence import ImageEvidence
     from synood.executor import Executor
+    from synood.features.extractor import FeatureExtractor
     from synood.images.inputs import Images
     from synood.images.sources import ImageIndex
     from synood.labels.lists import GivenNegatives
@@ -478,13 +479,7 @@ class OODDetector:
 
     @cached_property
     def _extractor(self) -> FeatureExtractor:
-        backbone = self.backbone
-        return FeatureExtractor(
-            backbone.fingerprint,
-            backbone.load,
-            backbone.chosen_device,
-            plain=backbone.reads_plainly,
-        )
+        return self.backbone.extractor()
 
     def _prediction(self, one: Scored, path: Path | None) -> Prediction:
         found, threshold = self.calibration, self.threshold_of(one.row)

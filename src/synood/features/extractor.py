@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from synood.features.cache import EncoderCache
 from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
 from synood.files import sha256_bytes
-from synood.images.decoding import decode, image_bytes, read_image
+from synood.images.decoding import MAX_PIXELS, decode, image_bytes, read_image
 from synood.images.inputs import as_image, path_of
-from synood.images.presets import reads_plainly
+from synood.images.presets import Preprocess, reads_plainly
 from synood.images.views import view_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,24 @@ class FeatureExtractor:
         for start in range(0, len(images), BATCH):
             found += self._extract_batch(images[start : start + BATCH])
         return found
+
+    def decoded(
+        self, data: bytes, path: Path, max_pixels: int = MAX_PIXELS, seconds: float | None = None
+    ) -> Image.Image:
+        """Return what `encoded` takes for the bytes of a file, as small as the encoder allows.
+
+        Threads may share it. The arguments are those of `images.decoding.decode`, the refusals too.
+        """
+        image = decode(data, path, plain=self._plain, max_pixels=max_pixels, seconds=seconds)
+        steps = getattr(self._load(), "preprocess", None)
+        return steps.shrunk(image) if isinstance(steps, Preprocess) else image
+
+    def encoded(self, images: Sequence[Image.Image]) -> list[Feature]:
+        """Return the features of at most `BATCH` images of `decoded`: those that `extract` gives.
+
+        The cache is neither read nor filled.
+        """
+        return [row for row in encode_images(self._load, images) if not isinstance(row, Unreadable)]
 
     def _extract_batch(self, images: Sequence[ImageInput]) -> list[Feature | Unreadable]:
         sources = map_or_unreadable(lambda item: _Source.of(item, self._plain), images)

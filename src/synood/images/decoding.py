@@ -15,6 +15,7 @@ import io
 import os
 import stat
 import struct
+import time
 import warnings
 import zlib
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of decompression bombs
+MAX_SCANS = 100  # of a JPEG; progressive ones have about ten
 MAX_BYTES = 2**30  # more than MAX_PIXELS take uncompressed with 16 bits and transparency
 
 # What Pillow's decoders raise on damaged files: the first three under random changes of bytes,
@@ -67,11 +69,47 @@ def read_image(path: Path, sha256: str | None = None, *, plain: bool = False) ->
     return decode(data, path, plain=plain)
 
 
-def decode(data: bytes, path: Path, *, plain: bool = False) -> Image.Image:
-    """Decode the bytes of an image file, as `read_image`; `path` is for what errors say."""
+def decode(
+    data: bytes,
+    path: Path,
+    *,
+    plain: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    seconds: float | None = None,
+) -> Image.Image:
+    """Decode the bytes of an image file, as `read_image`; `path` is for what errors say.
+
+    Bytes of strangers may be given less than `MAX_PIXELS`, and `seconds`, after which a decoder is
+    stopped when it asks for more of them. That and a JPEG of more than `MAX_SCANS`, which takes
+    long without asking, are then an `InputError`.
+    """
     name, data = readable(path), without_large_texts(data)
-    with _header(io.BytesIO(data), len(data), name) as image:
+    file = io.BytesIO(data)
+    if seconds is not None:
+        _refuse_many_scans(data, name)
+        file = _Timed(data, seconds, name)
+    with _header(file, len(data), name, max_pixels) as image:
         return _pixels(image, name, plain)
+
+
+class _Timed(io.BytesIO):
+    """Bytes that can be read for some seconds; Pillow's decoders read 64 kB at a time."""
+
+    def __init__(self, data: bytes, seconds: float, name: str) -> None:
+        super().__init__(data)
+        self._end, self._seconds, self._name = time.monotonic() + seconds, seconds, name
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._end:
+            raise InputError(f"{self._name}: takes more than {self._seconds:g} s to decode")
+        return super().read(size)
+
+
+def _refuse_many_scans(data: bytes, name: str) -> None:
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise InputError(
+            f"{name}: more than {MAX_SCANS} scans, which no camera writes; save it anew"
+        )
 
 
 def from_opened(image: Image.Image, *, plain: bool = False) -> Image.Image:
@@ -140,20 +178,22 @@ def _bounded(size: int, name: str) -> int:
 
 
 @contextmanager
-def _header(file: BinaryIO, size: int, name: str) -> Iterator[Image.Image]:
+def _header(
+    file: BinaryIO, size: int, name: str, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
     """Yield the opened image; what goes wrong in the block is the file's damage."""
     try:
         # Pillow warns of odd metadata, which do not matter here, and of sizes, refused below.
         with warnings.catch_warnings(action="ignore"), Image.open(file, formats=READ) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(name, f"{image.width} x {image.height}")
+            if image.width * image.height > max_pixels:
+                raise _too_large(name, f"{image.width} x {image.height}", max_pixels)
             yield image
     except UnidentifiedImageError:
         if size == 0:
             raise InputError(f"{name}: the file is empty (0 bytes)") from None
         raise InputError(f"{name}: {_not_read(file)}") from None
     except Image.DecompressionBombError:
-        raise _too_large(name, f"over {2 * MAX_PIXELS}") from None
+        raise _too_large(name, f"over {2 * MAX_PIXELS}", max_pixels) from None
     except InputError:
         raise
     except _DAMAGE as error:
@@ -171,8 +211,8 @@ def _not_read(file: BinaryIO) -> str:
     return f"a {kind} image, a kind that is not read here; convert it to JPEG or PNG"
 
 
-def _too_large(name: str, found: str) -> InputError:
-    return InputError(f"{name}: {found} pixels are more than the limit of {MAX_PIXELS}; shrink it")
+def _too_large(name: str, found: str, most: int) -> InputError:
+    return InputError(f"{name}: {found} pixels are more than the limit of {most}; shrink it")
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -195,4 +235,8 @@ def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
         turn = _TURNS.get(source.getexif().get(_ORIENTATION_TAG, 1))
     except _DAMAGE:
         turn = None
-    return rgb if turn is None else rgb.transpose(turn)
+    if turn is None:
+        return rgb
+    turned = rgb.transpose(turn)
+    turned.info = {}  # which Pillow copies: the orientation in it would turn the image once more
+    return turned

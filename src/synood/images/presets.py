@@ -72,15 +72,30 @@ class Preprocess:
         )
         return cast("NDArray[np.float32]", (self.pixels(image) - mean) / std)
 
+    def shrunk(self, image: Image.Image) -> Image.Image:
+        """Return an image that is no larger and has the same `pixels`, to the last bit.
+
+        It is resized and not yet cut, so that resizing it once more changes nothing.
+        """
+        size = self._size_before_crop(image)
+        if size[0] * size[1] >= image.width * image.height:
+            return image
+        return image.convert("RGB").resize(size, _FILTERS[self.interpolation])
+
+    def _size_before_crop(self, image: Image.Image) -> tuple[int, int]:
+        edge, short = self.resize or self.size, min(image.size)
+        if self.crop == "squash":
+            return edge, edge
+        return int(edge * image.width / short), int(edge * image.height / short)
+
     def _resized(self, image: Image.Image) -> Image.Image:
         """Return the image at `size` x `size`."""
         square, filter_ = (self.size, self.size), _FILTERS[self.interpolation]
-        edge, short = self.resize or self.size, min(image.size)
+        width, height = self._size_before_crop(image)
         if self.crop == "squash":
-            start = (edge - self.size) // 2
+            start = (width - self.size) // 2
             end = start + self.size
-            return image.resize((edge, edge), filter_).crop((start, start, end, end))
-        width, height = (int(edge * side / short) for side in image.size)
+            return image.resize((width, height), filter_).crop((start, start, end, end))
         left, top = (self._start(side - self.size) for side in (width, height))
         right, bottom = left + self.size, top + self.size
         if width * height <= MAX_PIXELS:

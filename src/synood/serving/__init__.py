@@ -1,0 +1,1 @@
+"""`synood serve`: detectors behind HTTP, with batching across requests, limits and metrics."""
