@@ -19,6 +19,7 @@ from synood.cli.demo import demo
 from synood.cli.evaluate import evaluate
 from synood.cli.exits import DONE, INPUT_FAULT, OUR_FAULT, STOPPED, TERMINATED
 from synood.cli.explain import explain
+from synood.cli.export import export
 from synood.cli.fit import fit
 from synood.cli.mine import mine
 from synood.cli.models import models
@@ -61,8 +62,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _ORDER: tuple[Callable[..., int | None], ...] = (
-    demo, fit, zero_shot, show, score, explain, serve, calibrate, evaluate, mine, synthesize, push,
-    report, reproduce, status, models,
+    demo, fit, zero_shot, show, score, explain, serve, calibrate, evaluate, export, push, mine,
+    synthesize, report, reproduce, status, models,
 )  # fmt: skip
 for _place, _command in enumerate(_ORDER):
     app.command(_command, sort_key=_place)

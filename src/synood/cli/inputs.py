@@ -113,10 +113,14 @@ def warn_of_encoder(bundle: Bundle, names: Sequence[str], images: ImageIndex | N
 
 def warn_of_photographs(detector: OODDetector, images: ImageIndex) -> None:
     """Warn where photographs are to be scored by an encoder that knows drawings."""
+    warn_of_encoder_name(detector.backbone.bundle, images)
+
+
+def warn_of_encoder_name(name: str, images: ImageIndex) -> None:
+    """Warn of the same, given the name of the bundle that the encoder is of."""
     from synood.images.photographs import look_like_photographs
     from synood.models.reach import DRAWINGS, backbone_knows_drawings_alone
 
-    name = detector.backbone.bundle
     if backbone_knows_drawings_alone(name) and look_like_photographs(images):
         warn(f"{DRAWINGS}: these look like photographs; make the detector with --models photo")
 

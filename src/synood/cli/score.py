@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from synood.cli.console import (
     Format,
@@ -29,8 +29,11 @@ from synood.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from synood.deploy.onnx_detector import OnnxDetector
     from synood.detector import OODDetector, Prediction
     from synood.images.sources import ImageIndex
+
+SUFFIX = ".onnx"  # of a file that `synood export` wrote
 
 
 def score(
@@ -46,6 +49,7 @@ def score(
     fdr: float | None = None,
     models: MovedModels = None,
     device: Device = "auto",
+    runtime: Literal["auto", "torch", "onnx"] = "auto",
     executor: ExecutorOptions = LOCAL,
 ) -> int:
     """Score images: the higher, the more surely one of the classes.
@@ -60,7 +64,8 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     Parameters
     ----------
     detector
-        Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
+        Directory of the detector, its id OWNER/NAME on the Hugging Face hub, or a file that \
+`synood export` wrote.
     features
         Safetensors file with a tensor "features" (N, D), in place of images.
     format
@@ -75,8 +80,11 @@ is then 2, or 3 if --fail-on-ood is given and another image is out-of-distributi
     fdr
         Verdicts that hold for all images together: of those called OOD, at most this fraction is \
 in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
+    runtime
+        What computes: torch, or onnxruntime for an exported file ("auto": for a file that ends \
+in .onnx).
     """
-    from synood.cli.inputs import load_detector, refuse_unscored
+    from synood.cli.inputs import refuse_unscored
     from synood.cli.outputs import check_output_file
     from synood.detector.discoveries import check_rate, with_rate
     from synood.detector.drift import drift_warning
@@ -87,7 +95,7 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
     if out is not None:
         check_output_file(out, overwrite, images)
     index = _listed(images, features)
-    loaded = load_detector(detector, device, models)
+    loaded = _opened(detector, runtime, device, models)
     calibration = None if fdr is None else check_rate(loaded.calibration, fdr, str(detector))
     needs_verdicts = fail_on_ood or format == "cleanvision"
     if needs_verdicts and calibration is None and loaded.threshold is None:
@@ -123,10 +131,34 @@ def _listed(images: Sequence[str], features: Path | None) -> ImageIndex | Path:
     return features
 
 
+def _opened(
+    path: Path, runtime: str, device: str, models: str | None
+) -> OODDetector | OnnxDetector:
+    """Return a detector of a directory, or of a file that was exported."""
+    from synood.cli.inputs import load_detector
+
+    if runtime == "torch" or (runtime == "auto" and path.suffix.lower() != SUFFIX):
+        return load_detector(path, device, models)
+    from synood.deploy.onnx_detector import OnnxDetector
+
+    if models is not None or device not in ("auto", "cpu"):
+        raise InputError(f"{path}: an exported file holds its models and runs on the CPU alone")
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory; write it as one file with `synood export`")
+    return OnnxDetector.from_file(path)
+
+
 def _predict(
-    detector: OODDetector, images: ImageIndex | Path, executor: ExecutorOptions, explain: bool
+    detector: OODDetector | OnnxDetector,
+    images: ImageIndex | Path,
+    executor: ExecutorOptions,
+    explain: bool,
 ) -> list[Prediction]:
     """Return a prediction for each image, or for each row of a file of features."""
+    from synood.deploy.onnx_detector import OnnxDetector
+
+    if isinstance(detector, OnnxDetector):
+        return _predict_exported(detector, images, executor, explain)
     from synood.cli.inputs import warn_of_photographs
     from synood.pipeline.scoring import predict_file, predict_index
 
@@ -135,3 +167,28 @@ def _predict(
     warn_of_photographs(detector, images)
     with executor.opened() as workers, reporter() as progress:
         return predict_index(detector, images, workers, partial(progress, "score"), explain)
+
+
+def _predict_exported(
+    detector: OnnxDetector, images: ImageIndex | Path, executor: ExecutorOptions, explain: bool
+) -> list[Prediction]:
+    """Return the same from an exported file, without torch."""
+    from synood.cli.inputs import warn_of_encoder_name
+    from synood.deploy.onnx_detector import BATCH
+    from synood.features.files import read_features
+
+    if executor != LOCAL:
+        raise InputError("score: an exported file runs in this process alone; leave --executor out")
+    if explain:
+        raise InputError("score: an exported file cannot --explain; use the detector's directory")
+    if isinstance(images, Path):
+        given = read_features(images)
+        return detector.predict_features(given.features, [Path(name) for name in given.names()])
+    warn_of_encoder_name(detector.metadata.encoder, images)
+    paths = [record.path for record in images.records]
+    found: list[Prediction] = []
+    with reporter() as progress:
+        for start in range(0, len(paths), BATCH):
+            found += detector.predict(paths[start : start + BATCH])
+            progress("score", len(found), len(paths), "")
+    return found

@@ -11,6 +11,7 @@ word embeddings may be stored as int8 with one scale per row, which halves the f
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -155,6 +156,22 @@ class DualEncoder:
             shrink = pixels.shape[-1] > self.image_size
             pixels = F.interpolate(pixels, size, mode="bilinear", antialias=shrink)
         return self._features(pixels)
+
+    def image_side(self) -> nn.Module:
+        """Return the module whose weights `features_of` reads."""
+        return self._towers
+
+    def features_of(self, pixels: Tensor) -> Tensor:
+        """Map preprocessed pixels (N, 3, S, S) in [0, 1] to features (N, D)."""
+        return self._towers.image_features(pixels)
+
+    def in_single_precision(self) -> DualEncoder:
+        """Return the encoder on the CPU; it is in float32 anyway."""
+        if self._towers.log_scale.device.type == "cpu":
+            return self
+        found = copy.copy(self)
+        found._towers = copy.deepcopy(self._towers).to("cpu")
+        return found
 
     def _features(self, pixels: Tensor) -> Tensor:
         return self._towers.image_features(self._placed(pixels))

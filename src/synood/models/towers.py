@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from functools import cached_property
@@ -84,6 +85,28 @@ class ImageTower(Tower):
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, D) float32 on the encoder's device, differentiable."""
         return self._embedded(self._on_tensors(pixels.to(self.device))).float()
+
+    def image_side(self) -> torch.nn.Module:
+        """Return the module whose weights `features_of` reads."""
+        module: torch.nn.Module = self._model
+        return module
+
+    def features_of(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map pixels (N, 3, S, S) in [0, 1], resized and cut, to features (N, D)."""
+        mean, std = (
+            pixels.new_tensor(values).view(1, -1, 1, 1)
+            for values in (self.preprocess.mean, self.preprocess.std)
+        )
+        return self._image_features((pixels - mean) / std)
+
+    def in_single_precision(self) -> ImageTower:
+        """Return the encoder on the CPU, computing in float32."""
+        if self.device.type == "cpu" and self._dtype == torch.float32:
+            return self
+        found = copy.copy(self)
+        found._model = copy.deepcopy(self._model).to("cpu", torch.float32)
+        found.device, found._dtype = torch.device("cpu"), torch.float32
+        return found
 
     @cached_property
     def _on_tensors(self) -> PixelPreprocess:

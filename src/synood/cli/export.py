@@ -1,0 +1,63 @@
+"""`synood export`: a detector as one file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from synood.cli.console import deliver
+from synood.cli.options import MovedModels, Overwrite  # noqa: TC001
+
+if TYPE_CHECKING:
+    from synood.deploy.exporting import Exported
+
+
+def export(
+    detector: Path,
+    /,
+    *,
+    format: Literal["onnx"] = "onnx",
+    out: Path | None = None,
+    input: Annotated[Literal["image", "features"], Parameter(name="--input")] = "image",
+    overwrite: Overwrite = False,
+    models: MovedModels = None,
+) -> None:
+    """Write a detector as one ONNX file, from the bytes of an image to its verdict.
+
+    The file is compared with the detector before it is written. `synood score FILE.onnx` runs it \
+without torch; so does any program with onnxruntime (see docs/exporting.md).
+
+    Parameters
+    ----------
+    detector
+        Directory of the detector.
+    format
+        Format of the file.
+    out
+        File to write; DETECTOR.onnx if not given.
+    input
+        What the file takes: images of any size, or features that the encoder made of them.
+    """
+    from synood.cli.inputs import load_detector
+    from synood.cli.outputs import check_output_file
+    from synood.deploy.exporting import check_packages, export_onnx
+
+    target = out or Path(f"{detector.resolve()}.{format}")
+    check_output_file(target, overwrite)
+    check_packages()
+    found = export_onnx(load_detector(detector, "cpu", models), target, input=input)
+    deliver(_text(target, found))
+
+
+def _text(path: Path, found: Exported) -> str:
+    """Say what was written, and how close it is to the detector."""
+    from synood.files import printable, readable
+
+    compared = found.comparison
+    return (
+        f"{printable(readable(path))}: {found.size / 1e6:.1f} MB\n"
+        f"verdicts differ from the detector's on {compared.differing} of {compared.images} "
+        f"test inputs, scores by at most {compared.distance:.2g}\n"
+    )
