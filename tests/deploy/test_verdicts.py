@@ -10,6 +10,7 @@ from synood import OODDetector
 from synood.deploy.exporting import onnx_model
 from synood.deploy.onnx_detector import OnnxDetector
 from synood.detector.backbone import Backbone
+from synood.detector.prediction import image_evidence_of
 from synood.settings import ScoreSettings
 
 pytestmark = pytest.mark.numerical
@@ -44,8 +45,9 @@ def from_images(texts):
 def calibrated(detector, **options):
     rows = around(CLASSES, 40, 9, spread=0.4)
     scores = detector.score_features(rows)
-    labels = [one.label for one in detector.predict_features(rows, explain=False)]
-    return detector.calibrate(scores, labels=labels, **options)
+    found = detector.predict_features(rows, explain=False)
+    labels, looks = [one.label for one in found], image_evidence_of(found)
+    return detector.calibrate(scores, labels=labels, image_evidence=looks, **options)
 
 
 def of_one_class():
@@ -93,6 +95,10 @@ def test_predictions_are_those_of_the_detector(pair):
     assert near.mean() < 0.1
     for a, b, close in zip(own, theirs, near, strict=True):
         assert a.label == b.label
+        if a.image_evidence is None:
+            assert b.image_evidence is None
+        else:
+            assert b.image_evidence == pytest.approx(a.image_evidence, rel=1e-5, abs=1e-5)
         assert close or a.is_ood == b.is_ood
         if a.p_value is None:
             assert b.p_value is None
@@ -118,7 +124,8 @@ def test_the_file_knows_what_the_detector_is_called_by(pair):
         assert found is None
         return
     assert found == detector.calibration
-    np.testing.assert_array_equal(found.scores, detector.calibration.scores)
+    for name in ("scores", "labels", "image_evidence"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(detector.calibration, name))
 
 
 @pytest.mark.parametrize("side", [-np.inf, None, np.inf])

@@ -32,11 +32,11 @@ without torch; so does any program with onnxruntime (see docs/exporting.md).
     Parameters
     ----------
     detector
-        Directory of the detector.
+        Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
     format
         Format of the file.
     out
-        File to write; DETECTOR.onnx if not given.
+        File to write; DETECTOR.onnx if not given (NAME.onnx for one on the hub).
     input
         What the file takes: images of any size, or features that the encoder made of them.
     """
@@ -44,11 +44,18 @@ without torch; so does any program with onnxruntime (see docs/exporting.md).
     from synood.cli.outputs import check_output_file
     from synood.deploy.exporting import check_packages, export_onnx
 
-    target = out or Path(f"{detector.resolve()}.{format}")
+    target = out or _beside(detector, format)
     check_output_file(target, overwrite)
     check_packages()
     found = export_onnx(load_detector(detector, "cpu", models), target, input=input)
     deliver(_text(target, found))
+
+
+def _beside(detector: Path, format: str) -> Path:
+    """Return the place of a file that none is named for: beside a directory, else here."""
+    if detector.is_dir():
+        return Path(f"{detector.resolve()}.{format}")
+    return Path(f"{detector.name.partition('@')[0]}.{format}")
 
 
 def _text(path: Path, found: Exported) -> str:

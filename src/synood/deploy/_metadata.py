@@ -83,7 +83,8 @@ class Metadata:
 
 
 _TEXTS = ("synood", "detector", "encoder", "input", "precision", "preprocess")
-_ARRAYS = {"scores": np.float32, "labels": np.int64}
+_ARRAYS = {"scores": np.float32, "labels": np.int64, "image_evidence": np.float32}
+_FLAGS = ("per_class", *_ARRAYS)  # of `Calibration.to_json`: which arrays there are
 
 
 def _packed(found: Calibration | None) -> dict[str, Any] | None:
@@ -93,9 +94,6 @@ def _packed(found: Calibration | None) -> dict[str, Any] | None:
     arrays = {name: getattr(found, name) for name in _ARRAYS}
     plain = {name: value for name, value in found.to_json().items() if name not in _FLAGS}
     return {**plain, **{name: _text(array) for name, array in arrays.items()}}
-
-
-_FLAGS = ("scores", "per_class")
 
 
 def _text(array: NDArray[Any] | None) -> str | None:

@@ -44,9 +44,7 @@ def add_pixels(graph: Graph, steps: Preprocess, images: str) -> str:
         short = graph.op("Min", height, width)
         tall, wide = (graph.op("Div", graph.op("Mul", edge, old), short) for old in (height, width))
         size = (tall, wide)
-    small = _cut(
-        graph, steps, _resized(graph, steps, images, (count, height, width), size), size
-    )
+    small = _cut(graph, steps, _resized(graph, steps, images, (count, height, width), size), size)
     planes = graph.op("Transpose", graph.cast(small, "float32"), perm=[0, 3, 1, 2])
     return graph.op("Div", planes, graph.constant(255, "float32"))
 

@@ -17,7 +17,9 @@ from synood.detector.evidence import TAIL
 from synood.scores import NegLabelScorer, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from synood.deploy._graph import Graph
     from synood.detector import OODDetector
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from synood.detector.evidence import ImageEvidence
     from synood.tuning.projection import Projection
 
-OUTPUTS = ("features", "score", "p_value", "is_ood", "label", "class_logits")
-"""Names of what a graph returns, in order."""
+    Doubles = NDArray[np.float64]
+    Floats = NDArray[np.float32]
 
 
 def add_verdicts(graph: Graph, detector: OODDetector, features: str) -> None:
@@ -46,10 +48,11 @@ def add_verdicts(graph: Graph, detector: OODDetector, features: str) -> None:
     graph.output("p_value", p_value, "float64", ["images"])
     graph.output("is_ood", is_ood, "bool", ["images"])
     graph.output("label", label, "int64", ["images"])
+    graph.output("image_evidence", scored.looks, "float32", ["images"])
     graph.output("class_logits", logits, "float32", ["images", n_classes])
 
 
-def thresholds_of(detector: OODDetector) -> np.ndarray:
+def thresholds_of(detector: OODDetector) -> Floats:
     """Return the threshold, or one for each class, as float32: (1,) or (C,).
 
     A threshold between two numbers of single precision becomes the upper one, so that every score
@@ -64,9 +67,13 @@ def thresholds_of(detector: OODDetector) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Names of the score (N,) float32, and of what its class is the largest of: (N, C)."""
+    """Names of the score (N,) and of what images alone say (N,), both single, and of the logits.
+
+    These are what the class is the largest of: (N, C), double.
+    """
 
     score: str
+    looks: str
     logits: str
 
     @classmethod
@@ -76,7 +83,8 @@ class _Scored:
             text, cosines = _text(graph, detector, features)
             factor = graph.constant(1 / detector.settings.temperature, "float64")
             logits = graph.op("Mul", graph.cast(cosines, "float64"), factor)
-            return cls(graph.cast(text, "float32"), logits)
+            score = graph.cast(text, "float32")
+            return cls(score, _nothing(graph, score, "float32"), logits)
         text, cosines = _text(graph, detector, features) if evidence.uses_text else ("", "")
         return _fused(graph, evidence, _unit(graph, features), text, cosines)
 
@@ -180,7 +188,10 @@ def _fused(graph: Graph, evidence: ImageEvidence, units: str, text: str, cosines
     if cosines:
         by_class.append(graph.cast(cosines, "float64"))
     logits = _summed(graph, [_standardised(graph, value) for value in by_class])
-    return _Scored(_weighed(graph, evidence, values), logits)
+    standard = _standard(graph, evidence, values)
+    score = _score(graph, evidence, standard)
+    looks = _looks(graph, evidence, standard) or _nothing(graph, score, "float32")
+    return _Scored(score, looks, logits)
 
 
 def _distances(graph: Graph, evidence: ImageEvidence, units: str) -> str:
@@ -198,21 +209,49 @@ def _distances(graph: Graph, evidence: ImageEvidence, units: str) -> str:
     return graph.op("Max", graph.op("Sub", lengths, products), zero)
 
 
-def _weighed(graph: Graph, evidence: ImageEvidence, values: Sequence[str]) -> str:
-    """Log odds of the weighted sum of the standardised values: (N,), single."""
-    terms = []
+def _standard(graph: Graph, evidence: ImageEvidence, values: Sequence[str]) -> dict[int, str]:
+    """Standardise the values that have a weight: their names (N,), double, by place in `PARTS`."""
+    found = {}
     for place in np.flatnonzero(evidence.weights > 0).tolist():
-        location, scale, weight = (
+        location, scale = (
             graph.constant(float(part[place]), "float64")
-            for part in (evidence.location, evidence.scale, evidence.weights)
+            for part in (evidence.location, evidence.scale)
         )
-        standard = graph.op("Div", graph.op("Sub", values[place], location), scale)
-        terms.append(graph.op("Mul", standard, weight))
+        found[place] = graph.op("Div", graph.op("Sub", values[place], location), scale)
+    return found
+
+
+def _weighed(graph: Graph, standard: Mapping[int, str], weights: Doubles) -> str:
+    """Add standardised values by their weights (4,): (N,), double."""
+    terms = [
+        graph.op("Mul", value, graph.constant(float(weights[place]), "float64"))
+        for place, value in standard.items()
+    ]
+    return _summed(graph, terms)
+
+
+def _score(graph: Graph, evidence: ImageEvidence, standard: Mapping[int, str]) -> str:
+    """Log odds of the weighted sum: (N,), single; see `ImageEvidence.fuse`."""
+    total = _weighed(graph, standard, evidence.weights.astype(np.float64))
     mean, deviation = (graph.constant(float(part), "float64") for part in evidence.fused)
-    value = graph.op("Div", graph.op("Sub", _summed(graph, terms), mean), deviation)
+    value = graph.op("Div", graph.op("Sub", total, mean), deviation)
     tail, factor = (graph.constant(number, "float64") for number in (TAIL, 2 * TAIL))
-    odds = graph.op("Mul", factor, graph.op("Add", value, tail))
-    return graph.cast(odds, "float32")
+    return graph.cast(graph.op("Mul", factor, graph.op("Add", value, tail)), "float32")
+
+
+def _looks(graph: Graph, evidence: ImageEvidence, standard: Mapping[int, str]) -> str:
+    """What images alone say: (N,), single, or "" as in `ImageEvidence.apart_from_text`."""
+    weights = evidence.weights.astype(np.float64)
+    weights[0] = 0.0
+    if not evidence.uses_text or not weights.any():
+        return ""
+    images = {place: value for place, value in standard.items() if place}
+    return graph.cast(_weighed(graph, images, weights / weights.sum()), "float32")
+
+
+def _nothing(graph: Graph, like: str, kind: str) -> str:
+    """Not a number for each image."""
+    return graph.op("Expand", graph.constant(math.nan, kind), graph.op("Shape", like))
 
 
 def _summed(graph: Graph, terms: Sequence[str]) -> str:
@@ -235,8 +274,7 @@ def _p_value(
 ) -> str:
     """(1 + #{calibration <= s}) / (n + 1) of the image's group; not a number without scores."""
     if found is None or found.scores is None:
-        nothing = graph.constant(math.nan, "float64")
-        return graph.op("Expand", nothing, graph.op("Shape", score))
+        return _nothing(graph, score, "float64")
     groups = _groups(found, n_classes)
     known = graph.constant(np.concatenate(groups.scores), "float32")
     last = graph.constant([1], "int64")
@@ -257,7 +295,7 @@ def _p_value(
 class _Groups:
     """Calibration scores by group, and which group each class has."""
 
-    scores: list[np.ndarray]
+    scores: list[Floats]
     of_class: list[int]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from synood.images.inputs import ImageInput, Images
 
 BATCH = 16  # images whose predictions are yielded together
+_COLUMNS = ("score", "p_value", "is_ood", "label", "image_evidence")  # outputs of a prediction
 
 
 class OnnxDetector:
@@ -155,22 +156,22 @@ class OnnxDetector:
 
     def _predictions(self, feed: dict[str, Any], paths: Sequence[Path | None]) -> list[Prediction]:
         found = self._run(feed)
-        columns = (found[name].tolist() for name in ("score", "p_value", "is_ood", "label"))
-        return [self._prediction(*row) for row in zip(paths, *columns, strict=True)]
+        columns = {name: found[name].tolist() for name in _COLUMNS}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [self._prediction(row, path) for row, path in zip(rows, paths, strict=True)]
 
-    def _prediction(
-        self, path: Path | None, score: float, p_value: float, is_ood: bool, label: int
-    ) -> Prediction:
+    def _prediction(self, found: dict[str, Any], path: Path | None) -> Prediction:
+        score = found["score"]
         if not math.isfinite(score):
-            raise InputError(
-                f"{'features' if path is None else readable(path)}: the score is {score}"
-            )
+            name = "features" if path is None else readable(path)
+            raise InputError(f"{name}: the score is {score}")
         return Prediction(
-            score,
-            is_ood if self.metadata.thresholds else None,
-            self.class_names[label],
-            path,
-            p_value=None if math.isnan(p_value) else p_value,
+            score=score,
+            is_ood=found["is_ood"] if self.metadata.thresholds else None,
+            label=self.class_names[found["label"]],
+            path=path,
+            p_value=_number(found["p_value"]),
+            image_evidence=_number(found["image_evidence"]),
         )
 
     def _run(self, feed: dict[str, Any]) -> dict[str, NDArray[Any]]:
@@ -179,6 +180,10 @@ class OnnxDetector:
     @cached_property
     def _names(self) -> list[str]:
         return [one.name for one in self._session.get_outputs()]
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _session(source: Path | bytes, name: str, threads: int | None) -> Any:  # noqa: ANN401
