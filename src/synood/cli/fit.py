@@ -50,6 +50,7 @@ def fit(
     batch_size: BatchSize = 8,
     max_bad: MaxBad = 0.05,
     mirror: str | None = None,
+    track: str | None = None,
     executor: ExecutorOptions = LOCAL,
 ) -> None:
     """Make a detector from a folder of images per class.
@@ -74,6 +75,9 @@ def fit(
         Images to synthesize at a time; "auto" finds the largest number that fits in memory.
     mirror
         URL to mirror --out to, e.g. s3://bucket/run; an empty --out is restored from it.
+    track
+        Run tracker to send progress, losses and results to: trackio, wandb or another module with \
+init, log and finish.
     """
     from synood.cli.inputs import preprocessed, warn_of_encoder, with_warnings
     from synood.images.checks import check_outside
@@ -85,6 +89,8 @@ def fit(
     if features is not None:
         if images is not None or data.benchmark is not None:
             raise InputError("fit: give either images or --features")
+        if track is not None:
+            raise InputError("fit: --track follows a run; --features makes a detector at once")
         fit_features(features, out, overwrite=overwrite, seed=chosen.seed)
         return
     if images is not None:
@@ -114,6 +120,7 @@ def fit(
             executor=workers,
             mirror=mirror,
             overwrite=overwrite,
+            tracker=track,
         )
     deliver(detector_text(detector))
     made, place = out / "detector", f" --root {data.root}" if data.root else ""

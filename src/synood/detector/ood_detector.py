@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from synood.labels.lists import GivenNegatives
     from synood.models.clip import ImageTextEncoder
     from synood.models.describer import Describer
-    from synood.progress import Progress
+    from synood.progress import Progress, Tracker
     from synood.settings import MiningSettings
     from synood.tuning.projection import Projection
 
@@ -179,6 +179,7 @@ class OODDetector:
         negatives: GivenNegatives | None = None,
         mirror: str | None = None,
         overwrite: bool = False,
+        tracker: Tracker | str | None = None,
     ) -> OODDetector:
         """Make a detector from a folder per class of images, by the whole method of the paper.
 
@@ -188,7 +189,9 @@ class OODDetector:
         `from_classes`. `batch_size` images are synthesized together ("auto": as many as fit).
         `max_bad` is the fraction of unreadable images to tolerate. `describer` replaces the
         bundle's, `negatives` the mined negative labels. `executor` does the heavy work, by default
-        this process. `mirror` is the URL to mirror `run` to. See `synood.pipeline.run.fit`.
+        this process. `mirror` is the URL to mirror `run` to. `tracker` is
+        sent progress, losses and results: trackio, wandb, or an object with init, log and finish.
+        See `synood.pipeline.run.fit`.
 
         >>> OODDetector.fit("photos/", run="runs/first")  # doctest: +SKIP
         """
@@ -219,6 +222,7 @@ class OODDetector:
             negatives=negatives,
             mirror=mirror,
             overwrite=overwrite,
+            tracker=tracker,
         )
         return detector
 

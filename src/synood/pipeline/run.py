@@ -25,7 +25,9 @@ from synood.pipeline.overwrite import check_same_run
 from synood.pipeline.recipe import LARGEST, resolve_recipe
 from synood.pipeline.rundir.mirror import mirrored
 from synood.pipeline.rundir.quarantine import MAX_BAD, Quarantine
+from synood.pipeline.rundir.record import final_metrics, run_config
 from synood.pipeline.rundir.runfile import write_run_file
+from synood.pipeline.rundir.tracking import find_tracker, tracked
 from synood.pipeline.rundir.workspace import STAGES, Workspace, open_run
 from synood.pipeline.stages.assign import assign
 from synood.pipeline.stages.context import RunContext
@@ -38,7 +40,7 @@ from synood.pipeline.stages.shuffle import shuffle, without_inpainter
 from synood.pipeline.stages.synthesize import BATCH_SIZE, BatchSize, synthesize
 from synood.pipeline.stages.target import check_guidance
 from synood.pipeline.stages.tune import tune
-from synood.progress import Progress
+from synood.progress import Progress, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +72,7 @@ def fit(
     negatives: GivenNegatives | None = None,
     mirror: str | None = None,
     overwrite: bool = False,
+    tracker: Tracker | str | None = None,
 ) -> OODDetector:
     """Make a detector from images with labels, by the whole method of the paper.
 
@@ -84,7 +87,8 @@ def fit(
     in the forms that `OODDetector.from_classes` takes. `device` is "auto" (the accelerator if there
     is one), "cpu" or another that torch knows. `executor` encodes, describes and synthesizes; by
     default this process does. `mirror` is the URL to mirror `run_dir` to; an empty
-    `run_dir` is restored from it.
+    `run_dir` is restored from it. `tracker` (trackio, wandb; `pipeline/rundir/tracking.py`) is sent
+    progress, losses and what came out; it never stops the run.
 
     Images that cannot be read are skipped and listed in quarantine.jsonl, also those that vanish or
     change on the way; more than the fraction `max_bad` of them stop the run (0: the first does).
@@ -119,6 +123,7 @@ def fit(
         if inpaints and not (Path(run_dir) / "describe.jsonl").is_file():
             models.check_describer()
     listed = None if negatives is None else given_labels(negatives)
+    following = None if tracker is None else find_tracker(tracker)
     with open_run(Path(run_dir), progress) as workspace, mirrored(workspace, mirror):
         if not overwrite:
             given = None if listed is None else listed.id
@@ -135,8 +140,12 @@ def fit(
         )
         for sentence in filter(None, (remark, guided_by)):
             workspace.notify("synthesize", sentence)
-        with _end_logged(workspace):
-            return _run_stages(run, index, listed, batch_size)
+        tracking = workspace.follow_with(following)
+        config = run_config(models, recipe, index, seed)
+        with _end_logged(workspace), tracked(tracking, workspace.root.resolve().name, config):
+            detector = _run_stages(run, index, listed, batch_size)
+            tracking.log(final_metrics(detector))
+            return detector
 
 
 def _run_stages(

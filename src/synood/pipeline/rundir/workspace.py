@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from synood.errors import InputError
 from synood.images.remote import local_path
 from synood.pipeline.rundir.lock import locked
+from synood.pipeline.rundir.tracking import NOT_TRACKED, Tracking
 from synood.progress import no_run_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from synood.progress import Progress, StageProgress
+    from synood.progress import Progress, StageProgress, Tracker
 
 STAGES = (
     "select",
@@ -44,6 +45,7 @@ class Workspace:
         self._progress = progress or no_run_progress
         self._logged: dict[str, tuple[int, int]] = {}
         self._beat = 0.0
+        self.tracking: Tracking = NOT_TRACKED
         self.watch: Callable[[], None] | None = None  # called after every line of the log
 
     def stage(self, name: str) -> StageProgress:
@@ -52,8 +54,15 @@ class Workspace:
         def progress(done: int, total: int, message: str = "") -> None:
             self._log_progress(name, done, total)
             self._progress(name, done, total, message)
+            self.tracking.progress(name, done, total)
 
         return progress
+
+    def follow_with(self, tracker: Tracker | None) -> Tracking:
+        """Return the tracking of this run; a tracker that fails is told of once."""
+        if tracker is not None:
+            self.tracking = Tracking(tracker, lambda reason: self.notify("tracker", reason))
+        return self.tracking
 
     def _log_progress(self, stage: str, done: int, total: int) -> None:
         """Log a stage's start and end, and its progress every `HEARTBEAT` seconds."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from synood.pipeline.stages.context import RunContext
     from synood.pipeline.stages.guide import GuideChoice
     from synood.settings import GuidanceSettings
+    from synood.synthesis.guidance import Rendered
 
     Batches = Iterator[tuple[int, SynthesizedBatch]]
 
@@ -211,11 +212,19 @@ def write_results(
     for number, result in results:
         finished += len(result.results)
         progress(finished, total, requests[number][-1].prompt)
+        _track_losses(workspace, result.results)
         if made := shards.add(number, result.results):
             written.update({image.inputs: image for image in made})
             workspace.log("shard", images=len(made), done=done + len(written))
         on_bad_images("synthesize", bad_images(requests[number], result.results))
     return written
+
+
+def _track_losses(workspace: Workspace, results: Sequence[Rendered | Unreadable]) -> None:
+    """Log the mean objective of the images of a batch, of those that were guided."""
+    last = [item.losses[-1] for item in results if not isinstance(item, Unreadable) and item.losses]
+    if last:
+        workspace.tracking.log({"synthesize/loss": sum(last) / len(last)})
 
 
 def _with_cost(

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from synood.models.loaded import Models
     from synood.pipeline.stages.context import RunContext
     from synood.pipeline.stages.embed import Selection
-    from synood.progress import StageProgress
     from synood.settings import Recipe
     from synood.tuning.assignment import Assignment
     from synood.tuning.projection import Projection
@@ -185,7 +184,7 @@ def tune_weights(
         data.negatives.features if everything else data.negatives.features[used],
         recipe.projection,
         seed,
-        callback=_report_loss(workspace.stage("projection")),
+        callback=_report_loss(workspace, "projection"),
     )
     if not len(used):
         return projection, data.negatives.features[used]
@@ -196,7 +195,7 @@ def tune_weights(
         recipe.negatives,
         seed,
         class_features=data.class_features,
-        callback=_report_loss(workspace.stage("negatives")),
+        callback=_report_loss(workspace, "negatives"),
     )
     return projection, tuned
 
@@ -262,6 +261,12 @@ def detector_and_scores(
     return with_evidence(detector, data.images, recipe.evidence, tune_again)
 
 
-def _report_loss(progress: StageProgress) -> Callable[[int, int, float], None]:
-    """Report the loss of each step as a stage's progress."""
-    return lambda step, steps, loss: progress(step, steps, f"loss {loss:.3f}")
+def _report_loss(workspace: Workspace, stage: str) -> Callable[[int, int, float], None]:
+    """Report the loss of each step as a stage's progress, and to the run's tracker."""
+    progress = workspace.stage(stage)
+
+    def report(step: int, steps: int, loss: float) -> None:
+        workspace.tracking.loss(stage, step, steps, loss)
+        progress(step, steps, f"loss {loss:.3f}")
+
+    return report
