@@ -10,7 +10,10 @@ Nothing here imports anything heavy, so `synood --help` can list recipes in no t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,10 @@ class GuidanceSettings:
     """Energy-guided in-painting (paper §3.3, equations 5 to 10).
 
     With the objective "margin" the encoder guides in the classifier's place: E is then the log odds
-    of the negative labels against the class names, at `score.temperature`. With the method "step"
-    the gradient acts in each denoising step of one rendering, with "rounds" on the noise of the
-    next of several renderings (docs/guidance.md).
+    of the negative labels against the class names, at `score.temperature`. The objective "msp" of
+    the authors' code has no gradient, so that it guides nothing. With the method "step" the
+    gradient acts in each denoising step of one rendering, with "rounds" on the noise of the next of
+    several renderings (docs/guidance.md).
     """
 
     method: Literal["rounds", "step"] = "rounds"  # [P] eq. 10; "step" [GOOD]
@@ -59,16 +63,22 @@ class GuidanceSettings:
     mu: float = 0.5  # [GOOD] of "step": the largest change of a predicted latent, as its RMS
     sigma: float = 0.1  # [GOOD] of "step": noise on that latent while it is judged
     guided_steps: int | None = None  # [ours] of "step": only the last so many; None: all [GOOD]
-    objective: Literal["energy", "uniformity", "margin"] = "energy"  # [P] eq. 7; "margin" [ours]
+    # "uniformity" and "msp" [C] generate_near_ood_sample.py:66-78; "margin" [ours]
+    objective: Literal["energy", "uniformity", "margin", "msp"] = "energy"  # [P] eq. 7
     target: float = -5.0  # m_out; [C] generate_near_ood_sample.py:73
     target_quantile: float | None = None  # [ours] target = this quantile of the images' energies
     temperature: float = 1.0  # tau of eq. 7; "margin" has score.temperature
     renormalise: bool = False  # [ours] rescale the noise to unit deviation after each update
     stop_at_target: bool = False  # [ours] an image that has reached the target is left alone
+    redraw_grey: bool = False  # [C] :112-125 draws the grey image's latents anew in each round
+    # "torchvision" [C] :91-92: 232 pixels, bilinear, 224 cut out, for a classifier of ImageNet
+    preprocess: Literal["own", "torchvision"] = "own"  # [ours] of the guide: its checkpoint's
 
     @property
     def uses_gradient(self) -> bool:
         """Whether any gradient changes an image."""
+        if self.objective == "msp":
+            return False
         if self.method == "step":
             return self.mu != 0
         return self.step_size != 0 and self.rounds > 1
@@ -80,12 +90,12 @@ class GuidanceSettings:
     def effective(self) -> dict[str, object]:
         """Return the fields that an image depends on, by name.
 
-        Those of the other method are left out, and with "rounds" its name too, so that images of
-        versions without "step" are found again.
+        Those of the other method are left out, and those that came later as in `identity`, so that
+        images of earlier versions are found again.
         """
-        of_rounds, of_step = {"rounds", "step_size", "renormalise"}, {"mu", "sigma", "guided_steps"}
-        unused = of_rounds if self.method == "step" else {"method", *of_step}
-        return {name: value for name, value in asdict(self).items() if name not in unused}
+        of_rounds = {"rounds", "step_size", "renormalise", "redraw_grey"}
+        unused = of_rounds if self.method == "step" else {"mu", "sigma", "guided_steps"}
+        return {name: value for name, value in identity(self).items() if name not in unused}
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,10 @@ class MiningSettings:
     max_similarity: float | None = None  # [CSP] 0.95 with CLIP; other encoders' cosines differ
     exclude_class_names: bool = True  # [ours]; the released list holds 32 class names
     prompt_set: str = "neglabel"  # [N] multi_modal.py:54
+    # "released" [C] texts/selected_neg_labels_in1k_10k.txt, where the classes are ImageNet's
+    labels: Literal["mined", "released"] = "mined"  # [P] §3.4, as NegLabel
+    # "first-synonym" [C] datasets.py:417-428, where the classes are ImageNet's
+    class_names: Literal["given", "first-synonym"] = "given"  # [ours] the user's or OpenAI's
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,8 @@ class NegativeSettings:
     weight_decay: float = 1e-5  # [C]
     logit_scale: float = 100.0  # [C]
     include_classes: bool = False  # [ours] class names compete in the softmax too
+    # "four-kinds" [C] datasets.py:321-334: by "msp", unguided and from the label's text as well
+    images: Literal["guided", "four-kinds"] = "guided"  # [P] §3.5, X_syn
 
 
 @dataclass(frozen=True)
@@ -205,3 +221,36 @@ class Recipe:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+
+
+_LATER = {  # fields that came later, with the value that does what was done before
+    "method": "rounds",
+    "mu": 0.5,
+    "sigma": 0.1,
+    "guided_steps": None,
+    "redraw_grey": False,
+    "preprocess": "own",
+    "labels": "mined",
+    "class_names": "given",
+    "images": "guided",
+}
+
+
+def identity(settings: DataclassInstance) -> dict[str, Any]:
+    """Return the settings as plain values for fingerprints, which earlier versions had as well.
+
+    A field that came later counts only where it is not what was done before it.
+
+    >>> [identity(one).get("preprocess") for one in (
+    ...     GuidanceSettings(), GuidanceSettings(preprocess="torchvision"))]
+    [None, 'torchvision']
+    """
+    return _without_later(asdict(settings))
+
+
+def _without_later(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_later(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key not in _LATER or value != _LATER[key]
+    }

@@ -6,7 +6,12 @@ import re
 
 import pytest
 
-from synood.labels.imagenet import class_names_by_wnid, imagenet_classes, same_classes
+from synood.labels.imagenet import (
+    class_names_by_wnid,
+    imagenet_classes,
+    same_classes,
+    wnids_of,
+)
 from synood.labels.prompts import PROMPT_SETS, without_wnid
 
 REPEATED = {
@@ -75,3 +80,24 @@ def test_a_checkpoint_s_synsets_are_the_same_classes():
 def test_other_classes_are_compared_by_name():
     assert same_classes(["Cat", "dog"], ["dog", "cat"])
     assert not same_classes(["cat", "cat"], ["cat"])
+
+
+def test_the_ids_of_names_are_found_under_each_list_of_names_and_in_any_order():
+    ids = [item.wnid for item in imagenet_classes()]
+    synsets = [", ".join(item.synonyms) for item in imagenet_classes()]
+    assert wnids_of(synsets) == tuple(ids)  # in their order alone: two are called "crane"
+    for names in (
+        ids,
+        list(class_names_by_wnid("openai").values()),
+        [name.upper() for name in class_names_by_wnid("synood").values()],
+    ):
+        assert wnids_of(names) == tuple(ids)
+        assert wnids_of(names[::-1]) == tuple(ids[::-1])
+
+
+def test_names_that_are_not_all_of_imagenets_have_no_ids():
+    names = list(class_names_by_wnid("openai").values())
+    assert wnids_of(names[:-1]) is None
+    assert wnids_of([*names[:-1], names[0]]) is None
+    assert wnids_of([*names[:-1], "a thing of its own"]) is None
+    assert wnids_of([]) is None

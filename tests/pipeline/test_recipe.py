@@ -21,7 +21,7 @@ from synood.pipeline.recipe import (
     resolve_recipe,
     with_changes,
 )
-from synood.settings import Recipe
+from synood.settings import Recipe, identity
 
 
 def test_paper_is_the_text_of_the_paper():
@@ -43,10 +43,33 @@ def test_released_differs_from_paper_only_where_the_authors_code_does():
         "describe.max_characters": 73,
         "guidance.objective": "uniformity",
         "guidance.step_size": 5.0,
+        "guidance.redraw_grey": True,
+        "guidance.preprocess": "torchvision",
         "mining.exclude_class_names": False,
+        "mining.labels": "released",
+        "mining.class_names": "first-synonym",
         "projection.class_prompt_set": "released",
         "negatives.learning_rate": 2e-2,
+        "negatives.images": "four-kinds",
     }
+
+
+def test_fields_that_came_later_leave_the_fingerprints_of_earlier_runs_alone():
+    """Of a recipe, as of each of its parts: only what a run does differently counts."""
+    paper = identity(RECIPES["paper"])
+    later = _flat(asdict(RECIPES["paper"])).keys() - _flat(paper).keys()
+    by_steps = {f"guidance.{name}" for name in ("method", "mu", "sigma", "guided_steps")}
+    assert later == {
+        *by_steps,
+        *("guidance.redraw_grey", "guidance.preprocess"),
+        *("mining.labels", "mining.class_names", "negatives.images"),
+    }
+    released = _flat(identity(RECIPES["released"]))
+    assert {released[key] for key in later - by_steps} == {
+        *(True, "torchvision", "released", "first-synonym", "four-kinds"),
+    }
+    assert identity(RECIPES["released"].negatives)["images"] == "four-kinds"
+    assert "images" not in identity(RECIPES["paper"].negatives)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -127,7 +150,7 @@ def test_assignments_are_typed_by_their_field(assignment, section, field, value)
         ("projection.images_per_class=0", "must be at least 1, not 0"),
         ("projection.views=-1", "must be 0 or more, not -1"),
         ("guidance.target=nan", "must be a number"),
-        ("guidance.objective=engery", "'energy' or 'uniformity' or 'margin', not 'engery'"),
+        ("guidance.objective=engery", "'uniformity' or 'margin' or 'msp', not 'engery'"),
         ("describe.template=no slot", "one {} in it"),
         ("calibration.tpr=1", "between 0 and 1"),
         ("score.groups", "write it as field=value"),

@@ -18,7 +18,13 @@ from synood.errors import InputError
 from synood.models.inpainting import Inpainter
 from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
-from synood.synthesis.objectives import OBJECTIVES, energy, energy_hinge, uniformity
+from synood.synthesis.objectives import (
+    OBJECTIVES,
+    energy,
+    energy_hinge,
+    msp_divergence,
+    uniformity,
+)
 
 pytestmark = pytest.mark.numerical
 
@@ -72,6 +78,22 @@ def test_lowering_the_hinge_raises_the_energy():
     logits = torch.tensor([[4.0, 1.0, 0.0]], requires_grad=True)
     (gradient,) = torch.autograd.grad(energy_hinge(logits, 0.0).sum(), logits)
     assert energy(logits - 0.01 * gradient) > energy(logits)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_msp_is_one_number_and_its_gradient_is_zero(classes):
+    """As the authors call torch: probabilities where logarithms belong (get_loss, "msp")."""
+    drawn = torch.randn(6, classes, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    logits = (20 * drawn).requires_grad_()
+    losses = msp_divergence(logits)
+    expected = -(log(classes) + 1 / classes) / classes
+    torch.testing.assert_close(losses, torch.full_like(losses, expected))
+    (gradient,) = torch.autograd.grad(losses.sum(), logits)
+    assert gradient.abs().max() < 1e-15
+    shares = torch.softmax(logits, dim=1)
+    whole = torch.full((classes,), 1 / classes, dtype=torch.float64)
+    theirs = functional.kl_div(shares, whole, reduction="none").mean()
+    torch.testing.assert_close(losses.mean(), theirs)
 
 
 def test_uniformity_by_hand():
@@ -406,6 +428,56 @@ def test_conditioning_is_made_once_for_all_rounds(inpainter, pixels, monkeypatch
     guide(inpainter, pixels, replace(GENTLE, rounds=4))
     assert calls.count("condition") == calls.count("encode") == 1
     assert calls.count("draw_noise") == 3  # the noise, and one for each posterior
+
+
+def test_msp_guides_nothing_and_renders_the_last_round_alone(inpainter, pixels, monkeypatch):
+    rendered, original = [], Inpainter.denoise
+
+    def counted(self, *rest):
+        rendered.append(len(rest[0]))
+        return original(self, *rest)
+
+    monkeypatch.setattr(Inpainter, "denoise", counted)
+    by_msp = guide(inpainter, pixels, replace(GENTLE, objective="msp", step_size=1e6))
+    assert rendered == [2]
+    plain = guide(inpainter, pixels, replace(GENTLE, step_size=0.0, rounds=1))
+    assert [a.image.tobytes() for a in by_msp] == [b.image.tobytes() for b in plain]
+    assert all(len(one.losses) == 1 for one in by_msp)
+
+
+def test_the_grey_image_is_drawn_anew_in_each_round_only_if_asked(inpainter, pixels, monkeypatch):
+    seen, original = [], Inpainter.denoise
+
+    def recorded(self, latents, noise, conditioning, *rest):
+        seen.append(conditioning.masked_latents.clone())
+        return original(self, latents, noise, conditioning, *rest)
+
+    monkeypatch.setattr(Inpainter, "denoise", recorded)
+    still = replace(GENTLE, step_size=0.0, rounds=3)
+    guide(inpainter, pixels, still)
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])
+    once = seen[0]
+    seen.clear()
+    anew = guide(inpainter, pixels, replace(still, redraw_grey=True))
+    assert torch.equal(seen[0], once)  # the first draw is the same
+    assert not torch.equal(seen[1], seen[0])
+    assert not torch.equal(seen[2], seen[1])
+    assert not torch.equal(seen[1][0], seen[1][1])  # each image has its own
+    torch.testing.assert_close(seen[2].mean((1, 2, 3)), once.mean((1, 2, 3)), atol=0.2, rtol=0)
+    again = guide(inpainter, pixels, replace(still, redraw_grey=True))
+    assert [a.image.tobytes() for a in anew] == [b.image.tobytes() for b in again]
+    alone = guide(
+        inpainter,
+        pixels[1:],
+        replace(still, redraw_grey=True),
+        seeds=(2,),
+        prompts=PROMPTS[1:],
+    )
+    difference = np.abs(alone[0].image.astype(int) - anew[1].image.astype(int))
+    assert difference.max() <= 1  # kernels round differently in another batch
+    by_msp = guide(inpainter, pixels, replace(still, redraw_grey=True, objective="msp"))
+    assert [a.image.tobytes() for a in by_msp] == [b.image.tobytes() for b in anew]
 
 
 # what is refused

@@ -60,6 +60,7 @@ def reproduce(
     from synood.cli.inputs import with_warnings
     from synood.models.bundles import load_bundle
     from synood.pipeline.recipe import resolve_recipe
+    from synood.pipeline.stages.released import naming_of
 
     if name == "list":
         known = experiments().values()
@@ -76,7 +77,8 @@ def reproduce(
     resolved = resolve_recipe(recipe, bundle.recipe_defaults, with_warnings(set_))
     embedded = models.partition("+")[0] == "mini"
     for experiment in experiments().values() if name == "all" else [find_experiment(name)]:
-        suite = open_benchmark(benchmark or ("mini" if embedded else experiment.benchmark), root)
+        name_of_suite = benchmark or ("mini" if embedded else experiment.benchmark)
+        suite = open_benchmark(name_of_suite, root, naming=naming_of(resolved))
         with reporter() as progress:
             stage = prepare(
                 out if experiment.images_factor == 1 else out / f"run-x{experiment.images_factor}",

@@ -56,8 +56,8 @@ class Records(Sequence[ImageRecord]):
         self,
         base: Path,
         names: bytes,
-        starts: NDArray[np.int64],
-        ends: NDArray[np.int64],
+        starts: NDArray[np.integer[Any]],
+        ends: NDArray[np.integer[Any]],
         labels: NDArray[np.int64],
         class_names: Sequence[str] = (),
     ) -> None:
@@ -113,6 +113,12 @@ class Records(Sequence[ImageRecord]):
     def used_labels(self) -> set[str]:
         """Return the class names of which there is a record."""
         return {self._class_names[label] for label in np.unique(self._labels) if label >= 0}
+
+    def renamed(self, names: Mapping[str, str]) -> Records:
+        """Return the records with other class names, which `names` has for each of these."""
+        new = tuple(names[name] for name in self._class_names)
+        labels = self._labels.astype(np.int64)
+        return Records(self._base, self._names, self._starts, self._ends, labels, new)
 
     def label_indices(self, indices: Mapping[str, int]) -> NDArray[np.int64]:
         """Return what `indices` has for each record's label (N,), -1 for none."""

@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,20 @@ class ImageIndex:
         if isinstance(self.records, Records):
             return self.records.label_indices(indices)
         return np.array([indices.get(record.label or "", -1) for record in self.records], np.int64)
+
+    def renamed(self, names: Mapping[str, str]) -> ImageIndex:
+        """Return the index with other class names, which `names` has for each of these."""
+        records = self.records
+        if isinstance(records, Records):
+            records = records.renamed(names)
+        else:
+            records = tuple(
+                one if one.label is None else replace(one, label=names[one.label])
+                for one in records
+            )
+        return replace(
+            self, class_names=tuple(map(names.__getitem__, self.class_names)), records=records
+        )
 
     def used_class_names(self) -> tuple[str, ...]:
         """Return the class names of which there is an image, in the class order."""

@@ -79,6 +79,35 @@ def same_classes(first: Iterable[str], second: Iterable[str]) -> bool:
     return _folded(first) == _folded(second)
 
 
+def wnids_of(names: Iterable[str]) -> tuple[str, ...] | None:
+    """Return each name's WordNet id, in order, if the names are ImageNet's; None otherwise.
+
+    All 1,000 classes, under any of their names as in `same_classes`, or under the ids themselves.
+
+    >>> wnids_of(class_names_by_wnid("synood").values())[7], wnids_of(["cat", "dog"])
+    ('n01514668', None)
+    """
+    keys = tuple(class_key(name) for name in names)
+    ids = tuple(item.wnid for item in imagenet_classes())
+    for known in _keys_in_order():
+        if keys == known:
+            return ids  # also where two classes share a name
+        by_key = dict(zip(known, ids, strict=True))
+        if len(by_key) == len({*keys}) == len(keys) == len(ids) and by_key.keys() == {*keys}:
+            return tuple(by_key[key] for key in keys)
+    return None
+
+
+@cache
+def _keys_in_order() -> tuple[tuple[str, ...], ...]:
+    """Return the keys of each list of names, in the order of the ids."""
+    synsets = [", ".join(item.synonyms) for item in imagenet_classes()]
+    own = [item.wnid for item in imagenet_classes()]
+    plain = [[item.name(naming) for item in imagenet_classes()] for naming in NAMINGS]
+    lists = (*(class_names_by_wnid(naming).values() for naming in NAMINGS), *plain, synsets, own)
+    return tuple(tuple(class_key(name) for name in names) for names in lists)
+
+
 def _folded(names: Iterable[str]) -> list[str]:
     """Return the sorted keys of the names; the same for every list of ImageNet's names."""
     folded = sorted(class_key(name) for name in names)

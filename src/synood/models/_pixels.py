@@ -36,6 +36,7 @@ class PixelPreprocess:
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    as_pillow: bool = True  # rows, then columns, each rounded to bytes; else at once and exactly
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, h, w), normalised."""
@@ -64,12 +65,20 @@ class PixelPreprocess:
             return pixels
         if self.interpolation not in ("bilinear", "bicubic"):
             return F.interpolate(pixels, size, mode=self.interpolation)
+        if not self.as_pillow:
+            return F.interpolate(pixels, size, mode=self.interpolation, antialias=True)
         # Pillow resizes rows, then columns, and rounds to bytes after each; so does this. Its
         # filters widen when an image shrinks, which torch calls "antialias".
         for step in ((height, size[1]), size):
             pixels = F.interpolate(pixels, step, mode=self.interpolation, antialias=True)
             pixels = _as_bytes(pixels)
         return pixels
+
+
+# torchvision's IMAGENET1K_V2 weights of ResNet-50, whose transform of a tensor rounds nothing
+TORCHVISION = PixelPreprocess(
+    232, (224, 224), "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), as_pillow=False
+)
 
 
 def _as_bytes(pixels: Tensor) -> Tensor:

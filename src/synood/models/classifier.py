@@ -6,6 +6,7 @@ cropping and normalisation are done on tensors.
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from synood.errors import InputError
 from synood.files import fingerprint, sha256_bytes
-from synood.models._pixels import PixelPreprocess, preprocess_from_config
+from synood.models._pixels import TORCHVISION, PixelPreprocess, preprocess_from_config
 from synood.models.checkpoints import checkpoint_fingerprint, load_model, load_part
 
 if TYPE_CHECKING:
@@ -99,6 +100,16 @@ class TransformersClassifier:
         names = [str(labels[index]) for index in sorted(labels)]
         mark = checkpoint_fingerprint(path_or_id, revision=revision)
         return cls(model, steps, names, mark)
+
+    def preprocessed_as_torchvision(self) -> TransformersClassifier:
+        """Return the same network on images resized to 232 pixels and cropped to 224.
+
+        So do torchvision's second weights of ResNet-50, on tensors.
+        """
+        changed = copy(self)
+        changed._preprocess = TORCHVISION
+        changed.fingerprint = fingerprint("torchvision", self.fingerprint)
+        return changed
 
     @property
     def network(self) -> torch.nn.Module:

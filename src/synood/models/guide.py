@@ -7,18 +7,20 @@ negative labels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from synood.errors import InputError
+from synood.labels.imagenet import wnids_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
     from synood.models.loaded import Models
 
@@ -52,7 +54,11 @@ GuideSpec: TypeAlias = "ProbeWeights | MarginTexts | None"
 """What guides, as plain data: a probe, a margin, or None for the bundle's own classifier."""
 
 
-def load_guide(models: Models, spec: GuideSpec) -> Guide:
+GuidePreprocess: TypeAlias = Literal["own", "torchvision"]
+"""How a classifier of ImageNet sees images: `GuidanceSettings.preprocess`."""
+
+
+def load_guide(models: Models, spec: GuideSpec, preprocess: GuidePreprocess = "own") -> Guide:
     """Return the guide of a spec, made with the models' encoder or their classifier."""
     if isinstance(spec, MarginTexts):
         texts = spec.class_features, spec.negative_features
@@ -64,7 +70,25 @@ def load_guide(models: Models, spec: GuideSpec) -> Guide:
     classifier = models.classifier
     if classifier is None:
         raise InputError(f"bundle {models.bundle.name!r}: has no classifier to guide with")
-    return classifier
+    return preprocessed(classifier, preprocess)
+
+
+def preprocessed(classifier: Classifier, preprocess: GuidePreprocess) -> Classifier:
+    """Return a classifier that guides; torchvision's preprocessing is for ImageNet's alone."""
+    if preprocess == "own" or not takes_torchvision(classifier):
+        return classifier
+    from synood.models.classifier import TransformersClassifier
+
+    assert isinstance(classifier, TransformersClassifier), "takes_torchvision has seen it"
+    return classifier.preprocessed_as_torchvision()
+
+
+def takes_torchvision(classifier: Classifier) -> bool:
+    """Whether torchvision's preprocessing fits: a network of ImageNet's classes."""
+    from synood.models.classifier import TransformersClassifier
+
+    own = isinstance(classifier, TransformersClassifier)
+    return own and wnids_of(classifier.class_names) is not None
 
 
 class MarginGuide:

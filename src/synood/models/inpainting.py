@@ -145,15 +145,19 @@ class Inpainter:
 
         Raises an `InputError` naming a prompt that is too long for a text tower.
         """
-        grey = torch.full((1, 3, self.image_size, self.image_size), 0.5)
         prompted = self._prompter.embed(prompts)
         return Conditioning(
             prompted=prompted,
             empty=self._prompter.empty(prompted),
             mask=torch.ones(1, 1, *self._latent_shape[1:], device=self.device),
-            masked_latents=self._autoencoder.encode(grey, lambda: self.draw_noise(generators)),
+            masked_latents=self.grey_latents(generators),
             image_size=self.image_size,
         )
+
+    def grey_latents(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
+        """Draw the latents (B, c, h, w) of a grey image, one from each generator."""
+        grey = torch.full((1, 3, self.image_size, self.image_size), 0.5)
+        return self._autoencoder.encode(grey, lambda: self.draw_noise(generators))
 
     @torch.no_grad()
     def denoise(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RECIPES: dict[str, Recipe] = {
     # The text of the paper; equation 7 with the sign of Liu et al. 2020, whose hinge it quotes.
     "paper": Recipe(name="paper"),
-    # What the authors' code computes once its bugs are repaired.
+    # What the authors' code computes once its bugs are repaired, in single precision.
     "released": Recipe(
         name="released",
         describe=DescribeSettings(max_characters=73),  # [C] datasets.py:80
@@ -38,10 +38,19 @@ RECIPES: dict[str, Recipe] = {
             objective="uniformity",  # [C] generate_near_ood_sample.py:73-75
             target=-5.0,  # [C] generate_near_ood_sample.py:75; cannot be reached with 1,000 classes
             step_size=5.0,  # [C] 10 on the mean over a batch of 2
+            redraw_grey=True,  # [C] generate_near_ood_sample.py:112-125
+            preprocess="torchvision",  # [C] generate_near_ood_sample.py:91-92
         ),
-        mining=MiningSettings(exclude_class_names=False),  # [C] the list holds class names
+        mining=MiningSettings(
+            exclude_class_names=False,  # [C] the list holds class names
+            labels="released",  # [C] ood_label_mining.py and its list
+            class_names="first-synonym",  # [C] datasets.py:417-428
+        ),
         projection=ProjectionSettings(class_prompt_set="released"),  # [C] datasets.py:424-426
-        negatives=NegativeSettings(learning_rate=2e-2),  # [C] ood_label_finetuning.py:38
+        negatives=NegativeSettings(
+            learning_rate=2e-2,  # [C] ood_label_finetuning.py:38
+            images="four-kinds",  # [C] datasets.py:321-334
+        ),
     ),
     # All of what differs from "paper" is [ours], chosen on validation images: docs/plus.md.
     "plus": Recipe(name="plus", projection=PLUS_PROJECTION, evidence=PLUS_EVIDENCE),
@@ -168,7 +177,7 @@ def _fitting_defaults(defaults: Mapping[str, object], wanted: Recipe) -> dict[st
     for the uniformity of a prediction.
     """
     flat = dict(_flat(defaults))
-    if wanted.guidance.objective == "uniformity":
+    if wanted.guidance.objective in ("uniformity", "msp"):
         flat.pop("guidance.target_quantile", None)
     return flat
 

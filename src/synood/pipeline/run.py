@@ -34,7 +34,13 @@ from synood.pipeline.stages.context import RunContext
 from synood.pipeline.stages.describe import describe
 from synood.pipeline.stages.embed import embed_synthetic
 from synood.pipeline.stages.guide import NAMES, GuideKind, choose_guide, for_one_class, guide_kind
+from synood.pipeline.stages.label_images import (
+    label_images,
+    paint_label_images,
+    without_kinds,
+)
 from synood.pipeline.stages.mine import mine
+from synood.pipeline.stages.released import named_as, not_for_these_classes
 from synood.pipeline.stages.select import select
 from synood.pipeline.stages.shuffle import shuffle, without_inpainter
 from synood.pipeline.stages.synthesize import BATCH_SIZE, BatchSize, synthesize
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
     from synood.labels.lists import GivenNegatives, LabelList
     from synood.models.bundles import Bundle
     from synood.models.describer import Describer
+    from synood.pipeline.rundir.shards import SyntheticImage
     from synood.settings import Recipe
 
 __all__ = ["BATCH_SIZE", "STAGES", "BatchSize", "Progress", "fit", "pick_device"]
@@ -100,6 +107,7 @@ def fit(
     """
     checked_class_names(index.class_names)
     recipe = resolve_recipe(recipe, bundle.recipe_defaults)
+    index = named_as(recipe, index)
     check_guidance(recipe.guidance)
     for name in (recipe.mining.prompt_set, recipe.projection.class_prompt_set):
         find_prompt_set(name or recipe.mining.prompt_set)
@@ -138,7 +146,8 @@ def fit(
             executor or LocalExecutor(),
             Quarantine(workspace, max_bad),
         )
-        for sentence in filter(None, (remark, guided_by)):
+        told = remark, guided_by, without_kinds(recipe), not_for_these_classes(recipe, index)
+        for sentence in filter(None, told):
             workspace.notify("synthesize", sentence)
         tracking = workspace.follow_with(following)
         config = run_config(models, recipe, index, seed)
@@ -169,6 +178,7 @@ def _run_stages(
 
     write_record()
     negatives = mine(run, listed)
+    more: dict[str, list[SyntheticImage]] = {}
     if run.inpaints:
         guide = choose_guide(run, kind, selection, negatives)
         prompts = describe(run, selection)
@@ -178,8 +188,13 @@ def _run_stages(
         synthetic = shuffle(run, selection.without(run.quarantine).used_for("tune"))
     features = embed_synthetic(run, synthetic)
     assignment = assign(run, synthetic, features, negatives)
+    if run.inpaints:
+        to_redraw = selection.without(run.quarantine).used_for("tune")
+        more = paint_label_images(run, to_redraw, prompts, guide, batch_size)
+    of_labels = label_images(run, more, synthetic, assignment)
     write_record()  # again: what came from a hub is known by now
-    return tune(run, selection.without(run.quarantine), features, negatives, assignment)
+    left = selection.without(run.quarantine)
+    return tune(run, left, features, negatives, assignment, of_labels)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -86,8 +86,7 @@ class Canvas:
         steer: Steer | None = None,
     ) -> torch.Tensor:
         """Denoise the active images from their present noise: (A, c, h, w) unscaled latents."""
-        for generator, state in zip(self.generators, self.states, strict=True):
-            generator.set_state(state)
+        self._rewind()
         return inpainter.denoise(
             self.latents[active],
             self.noise[active],
@@ -98,6 +97,19 @@ class Canvas:
             [self.generators[index] for index in active],
             steer,
         )
+
+    def redraw_grey(self, inpainter: Inpainter, active: list[int]) -> None:
+        """Draw the grey image's latents of the active images anew, each from its own generator."""
+        self._rewind()
+        drawn = inpainter.grey_latents([self.generators[index] for index in active])
+        latents = self.conditioning.masked_latents.clone()
+        latents[active] = drawn.to(latents)
+        self.conditioning = replace(self.conditioning, masked_latents=latents)
+        self.states = [generator.get_state() for generator in self.generators]
+
+    def _rewind(self) -> None:
+        for generator, state in zip(self.generators, self.states, strict=True):
+            generator.set_state(state)
 
 
 def record(tracks: Sequence[Track], output: GuideOutput, where: str, remedy: str) -> None:

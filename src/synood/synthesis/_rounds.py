@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from synood.synthesis._canvas import not_on_target, record
 from synood.synthesis.guide_output import guide_output
+from synood.synthesis.objectives import FLAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,12 +31,18 @@ def paint_in_rounds(
 ) -> None:
     """Render `settings.rounds` times; the last images are left on the canvas.
 
-    Rounds differ by the noise alone, so a step size of 0 gives plain in-painting. The gradient
-    after the last round is not computed, since nothing uses it.
+    Rounds differ by the noise alone, so a step size of 0 gives plain in-painting; with
+    `redraw_grey` also by the grey image's latents, drawn in each round. The gradient after the last
+    round is not computed, since nothing uses it, and of an objective without a gradient the last
+    round alone is rendered.
     """
     deviation = _deviation(canvas.noise)
     active = list(range(len(tracks)))
     for done in range(1, settings.rounds + 1):
+        if done > 1 and settings.redraw_grey:
+            canvas.redraw_grey(inpainter, active)
+        if settings.objective in FLAT and done < settings.rounds:
+            continue
         latents = canvas.render(inpainter, active, settings)
         wanted = done < settings.rounds and settings.step_size != 0
         output = guide_output(inpainter, guide, latents, settings, memory, differentiate=wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
@@ -72,12 +73,35 @@ def uniformity(
     return (target - log_probability.mean(dim=1)).square()
 
 
+def msp_divergence(
+    logits: torch.Tensor, target: float = 0.0, temperature: float = 1.0
+) -> torch.Tensor:
+    """Loss "msp" of the authors' code: the same number for every image, so its gradient is zero.
+
+    It gives probabilities p to a divergence that takes their logarithms: the mean over C classes of
+    u (log u - p) with u = 1/C, which is -(log C + 1/C) / C since the p add up to 1. What is left of
+    a gradient is rounding. `logits` is (B, C); `target` has no effect; returns (B,).
+    Source: generate_near_ood_sample.py:69-71, without its mean over the batch.
+    """
+    share = 1 / logits.shape[1]
+    probability = torch.softmax(logits / temperature, dim=1)
+    return (share * (math.log(share) - probability)).mean(dim=1)
+
+
+FLAT = frozenset({"msp"})
+"""Objectives whose gradient is zero everywhere: nothing is gained by computing it."""
+
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
-    {"energy": energy_hinge, "uniformity": uniformity, "margin": margin_hinge}
+    {
+        "energy": energy_hinge,
+        "uniformity": uniformity,
+        "margin": margin_hinge,
+        "msp": msp_divergence,
+    }
 )
 """Objective by name: (logits (B, C), target, temperature) -> loss (B,)."""
 
 ENERGIES: Mapping[str, Energy] = MappingProxyType(
-    {"energy": energy, "uniformity": energy, "margin": margin_energy}
+    {"energy": energy, "uniformity": energy, "margin": margin_energy, "msp": energy}
 )
 """The energy that is recorded of an image, by objective: (logits (B, C), temperature) -> (B,)."""

@@ -7,7 +7,6 @@ run, the recipe, the seeds and this package's own code.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import synood
 from synood.benchmark.results.comparisons import SeedScores
 from synood.files import fingerprint, read_json, replacing, sha256_bytes
+from synood.settings import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,10 +31,13 @@ Scored: TypeAlias = tuple[list[SeedScores], dict[str, object]]
 """Scores under each seed, and what was chosen on validation images."""
 
 
-def kept(setup: Setup, name: str, make: Callable[[], Scored]) -> Scored:
-    """Return the scores of a system from the run's folder `scores`, or make and keep them."""
+def kept(setup: Setup, inputs: str, name: str, make: Callable[[], Scored]) -> Scored:
+    """Return the scores of a system from the run's folder `scores`, or make and keep them.
+
+    `inputs` is `inputs_of(setup)`.
+    """
     path = setup.workspace.root / "scores" / f"{name}.safetensors"
-    inputs = fingerprint("scores", name, inputs_of(setup))
+    inputs = fingerprint("scores", name, inputs)
     if (found := _read(path, inputs)) is None:
         _write(path, inputs, make())
         found = _read(path, inputs)
@@ -50,7 +53,7 @@ def inputs_of(setup: Setup) -> str:
     tuned = setup.workspace.root / "tune.json"
     return fingerprint(
         [_fingerprint(one) for one in (*sets, *shown)],
-        asdict(setup.recipe),
+        identity(setup.recipe),
         [*setup.seeds],
         found.class_names,
         found.outlier_names,

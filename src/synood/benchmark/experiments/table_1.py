@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome
-from synood.benchmark.experiments.kept_scores import kept
+from synood.benchmark.experiments.kept_scores import inputs_of, kept
 from synood.benchmark.experiments.plus import SYNOOD_PLUS, scored_with
 from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
@@ -42,11 +42,12 @@ def run(setup: Setup) -> Outcome:
     methods: list[Method] = []
     chosen: dict[str, object] = {}
     systems, absent = _systems(setup)
+    inputs = inputs_of(setup)
     advance = setup.workspace.stage("systems")
     for done, system in enumerate(systems, start=1):
         name = system.method.name
         try:
-            scores[name], chosen[name] = _kept_system(setup, name)
+            scores[name], chosen[name] = _kept_system(setup, inputs, name)
             methods.append(system.method)
         except InputError as error:
             absent.append(_absent(system, str(error)))
@@ -61,7 +62,7 @@ def run(setup: Setup) -> Outcome:
         def tuned() -> Scored:
             return scored_with(setup, SYNOOD_PLUS.title, recipe, setup.synthetic()), {}
 
-        scores[SYNOOD_PLUS.name], _ = kept(setup, SYNOOD_PLUS.name, tuned)
+        scores[SYNOOD_PLUS.name], _ = kept(setup, inputs, SYNOOD_PLUS.name, tuned)
     against = NEGLABEL.name if NEGLABEL.name in scores else None
     outcome = measured_outcome(
         setup, methods, scores, against, details={"chosen": chosen}, notes=tuple(absent)
@@ -92,8 +93,8 @@ def _absent(system: System | StreamSystem, why: str) -> str:
     return f"{system.method.title} is not in the table: {why}"
 
 
-def _kept_system(setup: Setup, name: str) -> Scored:
-    return kept(setup, name, lambda: setup.system(name))
+def _kept_system(setup: Setup, inputs: str, name: str) -> Scored:
+    return kept(setup, inputs, name, lambda: setup.system(name))
 
 
 def ranking(methods: Sequence[Method], rows: Sequence[Row]) -> Chart:

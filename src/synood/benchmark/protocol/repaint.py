@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark.protocol.retune import recipe_guide, seeded_name
@@ -11,6 +11,7 @@ from synood.pipeline.executors.synthesizer import BatchSynthesizer, SourceImage,
 from synood.pipeline.rundir.quarantine import bad_images, refuse
 from synood.pipeline.stages.synthesize import BATCH_SIZE, synthesize_here
 from synood.pipeline.stages.target import with_quantile_target
+from synood.settings import identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def repaint_requests(
     """Return the run's requests, with fingerprints of the guidance and of what guides by it."""
     recipe, mark = inputs.recipe, inputs.models.bundle.fingerprint
     by_margin = settings.objective == "margin"
-    labels = (asdict(recipe.mining), recipe.score.temperature, mark) if by_margin else ()
+    labels = (identity(recipe.mining), recipe.score.temperature, mark) if by_margin else ()
     stamp = fingerprint("repaint", settings.effective(), labels)
     requests = [item.request(seed) for item in pairs]
     return [replace(request, inputs=fingerprint(stamp, request.inputs)) for request in requests]

@@ -22,10 +22,11 @@ from synood.detector.fused import EvidenceImages
 from synood.features.extractor import ImageFile
 from synood.features.texts import class_features, unit
 from synood.files import fingerprint, read_jsonl
-from synood.models.guide import MarginTexts, load_guide
+from synood.models.guide import MarginTexts, load_guide, preprocessed
 from synood.pipeline.rundir.selection import SelectedImage, read_selection
 from synood.pipeline.rundir.shards import SynthesisRequest, SyntheticImage, read_synthetic
 from synood.pipeline.rundir.workspace import Workspace
+from synood.pipeline.stages.label_images import label_files, read_label_images, with_targets
 from synood.pipeline.stages.mine import mine_words
 from synood.pipeline.stages.synthesize import BATCH_SIZE, image_seed, synthesize_here
 from synood.pipeline.stages.tune import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from synood.models.guide import Guide
     from synood.models.loaded import Models
     from synood.pipeline.executors.synthesizer import BatchSynthesizer
+    from synood.pipeline.stages.label_images import LabelImages
     from synood.pipeline.stages.tune import TuneWeights
     from synood.settings import Recipe
 
@@ -135,7 +137,7 @@ def recipe_guide(
 ) -> Guide:
     """Return the guide of a recipe: the classifier, or the encoder's margin."""
     if recipe.guidance.objective != "margin":
-        return classifier
+        return preprocessed(classifier, recipe.guidance.preprocess)
     negatives = mine_words(store, models.bundle.words(), class_names, recipe.mining)
     classes = class_features(store.texts, class_names, recipe.mining.prompt_set)
     texts = MarginTexts(classes, unit(negatives.features), recipe.score.temperature)
@@ -192,6 +194,7 @@ class Retuner:
     def _data(self, synthetic: Sequence[SyntheticImage]) -> TuningData:
         features = self.features(synthetic)
         nearest = nearest_negative(features, self._negatives.features)
+        assignment = Assignment(*compact(nearest))
         views = range(self._recipe.projection.views + 1)
         return tuning_data(
             self._recipe,
@@ -201,9 +204,32 @@ class Retuner:
             [image.label for image in self._class_images],
             features,
             self._negatives,
-            Assignment(*compact(nearest)),
+            assignment,
             self._evidence_images(),
+            self._label_images(synthetic, assignment),
         )
+
+    def _label_images(
+        self, synthetic: Sequence[SyntheticImage], assignment: Assignment
+    ) -> LabelImages | None:
+        """Return the run's further kinds of images; one painted from another label is left out."""
+        if self._recipe.negatives.images != "four-kinds":
+            return None
+        rows = assignment.used[assignment.targets].tolist()
+        labels = {
+            image.id: self._negatives.prompts[row]
+            for image, row in zip(synthetic, rows, strict=True)
+        }
+        made = read_label_images(self._workspace.root)
+        made["text"] = [
+            image
+            for image in made.get("text", [])
+            if labels.get(image.id, "").startswith(image.prompt)
+        ]
+        files = label_files(made)
+        if not files:
+            return None
+        return with_targets(made, self._store.images(files), synthetic, assignment)
 
     def _evidence_images(self) -> EvidenceImages | None:
         """Return the class images, then the other training images, if the recipe looks at them."""

@@ -104,7 +104,7 @@ class MeasureEnergies:
         from synood.models.guide import load_guide
         from synood.pipeline.executors.synthesizer import measure_sources
 
-        guide = load_guide(self.models.on(device), self.guide)
+        guide = load_guide(self.models.on(device), self.guide, self.settings.preprocess)
         return lambda requests: measure_sources(
             guide, requests, self.size, self.settings, keep_pixels=self.keep_pixels
         )
@@ -125,7 +125,7 @@ class Synthesize:
         from synood.pipeline.executors.synthesizer import BatchSynthesizer
 
         models = self.models.on(device)
-        guide = load_guide(models, self.guide)
+        guide = load_guide(models, self.guide, self.settings.preprocess)
         return BatchSynthesizer(models.inpainter, guide, self.settings, self.batch_size).synthesize
 
 
@@ -156,5 +156,5 @@ class FitBatchSize:
         from synood.synthesis.memory import fitting_batch_size
 
         models = self.models.on(device)
-        guide = load_guide(models, self.guide)
+        guide = load_guide(models, self.guide, self.settings.preprocess)
         return partial(fitting_batch_size, models.inpainter, guide, self.settings)

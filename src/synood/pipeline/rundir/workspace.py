@@ -137,7 +137,8 @@ def _forget_if_unused(root: Path) -> None:
 def _sweep(root: Path) -> None:
     """Remove the unfinished files and directories of an earlier process, and half a log line."""
     controls = sorted((root / "controls").glob("[!.]*/"))  # of a demo
-    for folder in (root, root / "features", root / "synthesize", *controls):
+    labels = sorted((root / "label-images").glob("[!.]*/"))
+    for folder in (root, root / "features", root / "synthesize", *labels, *controls):
         for leftover in sorted([*folder.glob(".*.part"), *folder.glob(".*.old")]):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     events = root / "events.jsonl"

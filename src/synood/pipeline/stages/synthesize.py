@@ -62,7 +62,22 @@ def synthesize(
 
     Images that cannot be read any more are quarantined.
     """
-    directory, guidance = run.root / "synthesize", run.recipe.guidance
+    settings, directory = run.recipe.guidance, run.root / "synthesize"
+    made = synthesize_kind(run, images, prompts, guide, batch_size, settings, directory)
+    notify_if_idle(settings, made, run.workspace)
+    return made
+
+
+def synthesize_kind(
+    run: RunContext,
+    images: Sequence[SelectedImage],
+    prompts: Mapping[str, str],
+    guide: GuideChoice,
+    batch_size: BatchSize,
+    guidance: GuidanceSettings,
+    directory: Path,
+) -> list[SyntheticImage]:
+    """As `synthesize`, with other settings and in another directory."""
     fingerprints = run.models.inpainter_fingerprint, guide.fingerprint
     while True:
         requests = synthesis_requests(images, prompts, run.seed, guidance, fingerprints)
@@ -74,27 +89,29 @@ def synthesize(
             run.models.inpainter.check_steerable()
         run.models.inpainter.check_prompts(sorted({request.prompt for request in missing}))
         spec = guide.make()
-        sources = _source_images(run, requests, spec)
+        sources = _source_images(run, requests, spec, guidance)
         if any(request.inputs not in sources for request in requests):
             # the target is that of the readable images, so what is guided to it is another image
             images = run.quarantine.without(images, lambda image: image.id)
             continue
-        found |= _synthesize_missing(run, missing, sources, spec, batch_size)
+        found |= _synthesize_missing(run, missing, sources, spec, batch_size, guidance, directory)
         break
     made = tidy(directory, found, [request for request in requests if request.inputs in found])
     run.progress("synthesize")(len(requests), len(requests), "")
-    notify_if_idle(guidance, made, run.workspace)
     return made
 
 
 def _source_images(
-    run: RunContext, requests: Sequence[SynthesisRequest], spec: GuideSpec
+    run: RunContext,
+    requests: Sequence[SynthesisRequest],
+    spec: GuideSpec,
+    guidance: GuidanceSettings,
 ) -> Mapping[str, SourceImage | None]:
     """Return each request's source image by `inputs`, measured if the target depends on it.
 
     Images that cannot be read are quarantined and absent.
     """
-    if run.recipe.guidance.target_quantile is None:
+    if guidance.target_quantile is None:
         return {request.inputs: None for request in requests}
     measured = measure_energies(run, requests, spec)
     run.quarantine("synthesize", bad_images(requests, measured))
@@ -111,9 +128,11 @@ def _synthesize_missing(
     sources: Mapping[str, SourceImage | None],
     spec: GuideSpec,
     batch_size: BatchSize,
+    settings: GuidanceSettings,
+    directory: Path,
 ) -> dict[str, SyntheticImage]:
     """Have the executor synthesize, and write the images as they come."""
-    settings, workspace = run.recipe.guidance, run.workspace
+    workspace = run.workspace
     measured = [source for source in sources.values() if source is not None]
     if settings.target_quantile is not None:
         settings = with_quantile_target(settings, measured, workspace)
@@ -126,7 +145,7 @@ def _synthesize_missing(
     results = run.executor.run(Synthesize(run.models, spec, settings, batch_size), batches)
     results = _with_cost(results, run.models.inpainter, batch_size, workspace)
     done = len(sources) - len(missing)
-    return write_results(run.root / "synthesize", batches, results, workspace, run.quarantine, done)
+    return write_results(directory, batches, results, workspace, run.quarantine, done)
 
 
 def synthesize_here(

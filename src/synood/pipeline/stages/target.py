@@ -28,9 +28,10 @@ KEPT_PIXELS = 2**30  # bytes of source images kept in memory; beyond that they a
 
 def check_guidance(settings: GuidanceSettings) -> None:
     """Raise an `InputError` for guidance fields that make no sense together."""
-    if settings.target_quantile is not None and settings.objective == "uniformity":
+    if settings.target_quantile is not None and settings.objective in ("uniformity", "msp"):
         raise InputError(
-            "guidance.target_quantile: needs the objective 'energy' or 'margin', not 'uniformity'"
+            "guidance.target_quantile: needs the objective 'energy' or 'margin', not "
+            f"{settings.objective!r}"
         )
     if settings.temperature != 1 and settings.objective == "margin":
         raise InputError(

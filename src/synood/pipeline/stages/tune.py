@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from synood.files import fingerprint, read_json, sha256_bytes, write_json
 from synood.pipeline.rundir.workspace import Workspace
 from synood.pipeline.stages.calibrate import calibrate
 from synood.pipeline.stages.evidence import evidence_images, fold_of, tell_weights
+from synood.settings import identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from synood.models.loaded import Models
     from synood.pipeline.stages.context import RunContext
     from synood.pipeline.stages.embed import Selection
+    from synood.pipeline.stages.label_images import LabelImages
     from synood.settings import Recipe
     from synood.tuning.assignment import Assignment
     from synood.tuning.projection import Projection
@@ -50,6 +52,7 @@ class TuningData:
     negatives: Negatives
     assignment: Assignment
     images: EvidenceImages | None = None  # whose looks are evidence, for a recipe that has any
+    label_images: LabelImages | None = None  # further ones, that the negatives alone learn from
 
     def fingerprint(self) -> str:
         """Sixteen hex digits over every array and prompt."""
@@ -65,6 +68,7 @@ class TuningData:
         )
         hashes = [sha256_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays]
         images = [] if self.images is None else [self.images.fingerprint()]
+        images += [] if self.label_images is None else [self.label_images.fingerprint()]
         return fingerprint(hashes + images, self.negatives.prompts)
 
 
@@ -78,6 +82,7 @@ def tuning_data(
     negatives: Negatives,
     assignment: Assignment,
     images: EvidenceImages | None = None,
+    label_images: LabelImages | None = None,
 ) -> TuningData:
     """Put together what tuning learns from.
 
@@ -96,6 +101,7 @@ def tuning_data(
         negatives=negatives,
         assignment=assignment,
         images=images,
+        label_images=label_images,
     )
 
 
@@ -105,6 +111,7 @@ def tune(
     synthetic_features: NDArray[np.float32],
     negatives: Negatives,
     assignment: Assignment,
+    label_images: LabelImages | None = None,
 ) -> OODDetector:
     """Tune and calibrate a detector and save it; or read back the one that is there already."""
     class_images = selection.class_images()
@@ -120,13 +127,14 @@ def tune(
         negatives,
         assignment,
         evidence_images(run.recipe, selection, run.targets),
+        label_images,
     )
     inputs = fingerprint(
         "tune",
         data.fingerprint(),
         run.models.part_fingerprint("encoder"),
         run.class_names,
-        asdict(run.recipe),
+        identity(run.recipe),
         [image.sha256 for image in held_out],
         run.seed,
     )
@@ -188,9 +196,13 @@ def tune_weights(
     )
     if not len(used):
         return projection, data.negatives.features[used]
+    images, wanted = data.synthetic_features, targets
+    if data.label_images is not None:
+        images = np.concatenate([images, data.label_images.features])
+        wanted = np.concatenate([targets, data.label_images.targets])
     tuned = tune_negatives(
-        data.synthetic_features,
-        targets,
+        images,
+        wanted,
         data.negatives.features[used],
         recipe.negatives,
         seed,
