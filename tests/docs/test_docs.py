@@ -255,6 +255,8 @@ def test_fields_of_recipes_exist(page, name):
 
 
 def python_blocks(page: Path) -> list[str]:
+    if page.name == "extending.md":  # test_extending.py runs its code
+        return []
     return [dedent(block.text) for block in blocks(page) if block.language == "python"]
 
 
