@@ -28,8 +28,8 @@ LEAST_VARIANCE = 1e-10  # of the largest: what features in single precision cann
 class MahalanobisPlus:
     """Minus the squared distance to the nearest class mean under one shared covariance.
 
-    With u = f / norm(f), class means m_c of u and their shared covariance S = sum (u - m_c)(u - m_c)^T
-    / N over the N training images (arXiv 2505.18032):
+    With u = f / norm(f), class means m_c of u and their shared covariance S =
+    sum (u - m_c)(u - m_c)^T / N over the N training images (arXiv 2505.18032):
 
         score = -min_c (u - m_c)^T S^-1 (u - m_c)
         relative = (u - m)^T T^-1 (u - m) + score      m, T: mean and covariance of all images
