@@ -157,6 +157,7 @@ CROP = {"height": 24, "width": 24}
             {"size": {"height": 31, "width": 31}, "crop_size": CROP, "rescale_factor": 1 / 127.5,
              "rescale_offset": True, "do_normalize": False, "include_top": False, "resample": 2},
         ),
+        ("EfficientNet", {"size": CROP, "include_top": True}),
         ("ConvNext", {"size": {"shortest_edge": 24}, "crop_pct": 0.875}),
         ("ConvNext", {"size": {"shortest_edge": 384}, "crop_pct": 0.875, "do_center_crop": False}),
     ],

@@ -119,10 +119,11 @@ def test_a_part_without_a_type_is_told_by_its_configuration(original, tmp_path):
 def test_what_no_kind_knows_is_refused(original, tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint there; it has none of open_clip_conf"):
         load_bundle(f"{original}+encoder={tmp_path}").encoder()
-    tiny.tiny_resnet(tmp_path / "resnet", CLASSES)
-    message = "resnet: its configuration matches no kind of encoder; give a `type`, one of clip"
+    tiny.tiny_scheduler(tmp_path / "noise", "DDIMScheduler", "epsilon", {})
+    (tmp_path / "noise" / "scheduler_config.json").rename(tmp_path / "noise" / "config.json")
+    message = "noise: its configuration matches no kind of encoder; give a `type`, one of clip"
     with pytest.raises(CheckpointError, match=message):
-        load_bundle(f"{original}+encoder={tmp_path / 'resnet'}").encoder()
+        load_bundle(f"{original}+encoder={tmp_path / 'noise'}").encoder()
 
 
 def test_the_pinned_revision_is_loaded_where_none_is_asked_for(tmp_path):

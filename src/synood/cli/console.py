@@ -262,9 +262,10 @@ def table_text(cells: Sequence[Sequence[str]]) -> str:
 def detector_text(detector: OODDetector) -> str:
     """Say in two lines what a detector is made of and where its threshold lies."""
     tuned = f" ({len(detector.tuned_rows):,} tuned)" if detector.tuned_rows else ""
+    negatives = f"{len(detector.negative_prompts):,} negative labels{tuned}"
     size = (
         f"{len(detector.class_names)} class{'es' * (len(detector.class_names) > 1)}, "
-        f"{len(detector.negative_prompts):,} negative labels{tuned}"
+        f"{negatives if detector.negative_prompts else 'no texts'}"
     )
     found = detector.calibration
     if detector.threshold is None:

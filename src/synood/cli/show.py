@@ -91,7 +91,7 @@ def _names(names: list[str]) -> str:
 
 def _negatives(found: Mapping[str, Any]) -> str:
     if not found["count"]:
-        return "none"
+        return "none: it has no texts, and judges by images alone"
     return f"{found['count']:,}, such as {', '.join(repr(text) for text in found['examples'])}"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from synood import scores
 from synood.arrays import to_numpy
 from synood.detector.evidence import with_text
-from synood.detector.explanation import Explanation, nearest_texts
+from synood.detector.explanation import Explanation, Match, nearest_texts
 from synood.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,8 +87,12 @@ class Scorer:
         nearest: list[str | None] = [None] * len(rows)
         if self.image_evidence is not None:
             nearest = [self.class_names[row] for row in self.image_evidence.labels(plain)]
+        # without texts, class means stand where the class names' features would
+        names: list[tuple[Match, ...]] = [()] * len(rows)
+        if self.negative_prompts:
+            names = nearest_texts(rows, self.class_features, self.class_names)
         found = zip(
-            nearest_texts(rows, self.class_features, self.class_names),
+            names,
             nearest_texts(rows, self.negative_features, self.negative_prompts),
             nearest,
             strict=True,

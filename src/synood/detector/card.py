@@ -20,6 +20,14 @@ _NEEDS = (
     "the very encoder named above; another one is refused",
     "features of the very model and preprocessing that its own were made with",
 )
+# by whether there are texts
+_KNOWS = (
+    "It knows the classes by the images that it was made from: what these do not show of a class\n"
+    "  is foreign to it.",
+    "It knows the classes by their names: a name that the encoder does not know, or that means "
+    "two\n  things, is scored badly.",
+)
+_DEPENDS = ("the classes and on their images", "the classes and on the negative labels")
 _SHOWN = 40  # class names printed before "and ... more"
 _HERE, _BUNDLE = "path/to/this/directory", "path/to/its/bundle"
 _TAGS = ("out-of-distribution-detection", "ood-detection", "open-set-recognition")
@@ -42,7 +50,7 @@ more in-distribution{meaning}.
 
 - Recipe `{recipe}` of synood {version}.
 - {encoder}
-- {negatives} negative labels (`negatives.txt`), {tuned} of them with tuned features.
+- {negatives}
 - {projection}
 {score}{notes}
 ## Threshold
@@ -64,11 +72,10 @@ or `synood score {place} {what}`.
 ## Limits
 
 - It needs {needs}.
-- It knows the classes by their names: a name that the encoder does not know, or that means two
-  things, is scored badly.
+- {knows}
 - An image of something close to a class, or of a class next to something else, may pass.
 - The label is the nearest class even where the image is out-of-distribution.
-- Scores depend on the classes and on the negative labels: a threshold of another detector does
+- Scores depend on {depends}: a threshold of another detector does
   not carry over.
 """
 
@@ -102,8 +109,9 @@ def detector_card(
         version=version,
         meaning="" if detector.image_evidence else _SHARE,
         encoder=_encoder(detector),
-        negatives=len(detector.negative_prompts),
-        tuned=len(detector.tuned_rows),
+        negatives=_negatives(detector),
+        knows=_KNOWS[bool(detector.negative_prompts)],
+        depends=_DEPENDS[bool(detector.negative_prompts)],
         projection=_projection(detector),
         score=_score(detector),
         predict=_PREDICT[backbone.is_absent],
@@ -133,10 +141,25 @@ def _encoder(detector: OODDetector) -> str:
     backbone = detector.backbone
     if backbone.is_absent:
         return "Features that were computed elsewhere; it has no encoder for images."
+    if not detector.negative_prompts:
+        return (
+            f"Image features of the encoder of bundle `{backbone.published().bundle}` "
+            "(fingerprint\n"
+            f"  `{backbone.fingerprint}`), which reads no texts."
+        )
     return (
         f"Image and text features of the encoder of bundle `{backbone.published().bundle}` "
         "(fingerprint\n"
         f"  `{backbone.fingerprint}`), prompt set `{detector.prompt_set}`."
+    )
+
+
+def _negatives(detector: OODDetector) -> str:
+    if not detector.negative_prompts:
+        return "No texts, and so no negative labels: it judges by what images look like, alone."
+    return (
+        f"{len(detector.negative_prompts)} negative labels (`negatives.txt`), "
+        f"{len(detector.tuned_rows)} of them with tuned features."
     )
 
 

@@ -32,6 +32,7 @@ def describe(detector: OODDetector) -> dict[str, Any]:
         "recipe": detector.recipe,
         "classes": list(detector.class_names),
         "encoder": {**_encoder(detector.backbone), "features": detector.class_features.shape[1]},
+        "has_texts": bool(prompts),
         "evidence": _evidence(detector),
         "weights": None if detector.image_evidence is None else _weights(detector.image_evidence),
         "negative_labels": {

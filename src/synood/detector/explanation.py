@@ -34,6 +34,7 @@ class Explanation:
 
     `classes` and `negatives` are the class names and negative labels of the largest cosines, up to
     three each, compared as the score compares them; equal cosines are in the order of the detector.
+    A detector without texts has none of them.
     `image_class` is the nearest class by image evidence, None where the detector has none.
     """
 

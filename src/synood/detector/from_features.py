@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 MIN_STEPS = 100  # of the projection's tuning, however few the images
+RECIPE = "features"  # what made these detectors
 GIVEN = "given"  # prompt set of texts that were encoded elsewhere
+NO_TEXTS = "none"  # prompt set of a detector whose encoder reads no texts
 
 
 def detector_from_features(
@@ -53,27 +55,60 @@ def detector_from_features(
     texts = _texts(text_features, negative_features, names, rows.shape[1])
     if not is_real(logit_scale) or not 0 < logit_scale < np.inf:
         raise InputError(f"logit_scale: must be a number above 0, not {logit_scale!r}")
+    negative_names = _negative_names(negative_labels, 0 if texts is None else len(texts[1]))
+    score = ScoreSettings(temperature=1 / logit_scale)
+    note = f"Made of {len(rows):,} features that were computed elsewhere."
     if texts is None:
-        evidence, held_out = fit_evidence(rows, which, len(names), settings=settings)
-        held_out = held_out.finite()
-        texts = _means(rows, which), np.zeros((0, rows.shape[1]), np.float32)
-    else:
-        evidence = None
+        detector, held_out = detector_of_images(
+            Backbone.absent(), names, rows, which, settings, score, recipe=RECIPE, note=note
+        )
+        return _with_threshold(detector, held_out, tpr)
     detector = OODDetector(
         encoder=Backbone.absent(),
         class_names=names,
         prompt_set=GIVEN,
         class_features=texts[0],
-        negative_prompts=_negative_names(negative_labels, len(texts[1])),
+        negative_prompts=negative_names,
         negative_features=texts[1],
-        settings=ScoreSettings(temperature=1 / logit_scale),
-        recipe="features",
-        notes=(f"Made of {len(rows):,} features that were computed elsewhere.",),
+        settings=score,
+        recipe=RECIPE,
+        notes=(note,),
+    )
+    detector, held_out = _with_texts(detector, rows, which, settings, seed)
+    return _with_threshold(detector, held_out, tpr)
+
+
+def detector_of_images(
+    backbone: Backbone,
+    names: Sequence[str],
+    rows: Floats,
+    which: Rows,
+    settings: EvidenceSettings,
+    score: ScoreSettings,
+    *,
+    recipe: str,
+    note: str,
+) -> tuple[OODDetector, HeldOut]:
+    """Make a detector of image evidence alone, where there are no texts.
+
+    `rows` (N, D) are the encoder's features, `which` (N,) their classes; the class means stand
+    where the class names' features would. Also returned is what images are given by evidence that
+    has not seen them, for the threshold.
+    """
+    evidence, held_out = fit_evidence(rows, which, len(names), settings=settings)
+    detector = OODDetector(
+        encoder=backbone,
+        class_names=tuple(names),
+        prompt_set=GIVEN if backbone.is_absent else NO_TEXTS,
+        class_features=_means(rows, which),
+        negative_prompts=(),
+        negative_features=np.zeros((0, rows.shape[1]), np.float32),
+        settings=score,
+        recipe=recipe,
+        notes=(note,),
         image_evidence=evidence,
     )
-    if evidence is None:
-        detector, held_out = _with_texts(detector, rows, which, settings, seed)
-    return _with_threshold(detector, held_out, tpr)
+    return detector, held_out.finite()
 
 
 def _with_texts(

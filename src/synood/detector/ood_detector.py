@@ -187,7 +187,9 @@ class OODDetector:
         run of other classes, images, models or recipe is replaced only with `overwrite`. `seed` is
         the random seed, `progress` is called after each batch of a stage, `device` is as for
         `from_classes`. `batch_size` images are synthesized together ("auto": as many as fit).
-        `max_bad` is the fraction of unreadable images to tolerate. `describer` replaces the
+        `max_bad` is the fraction of unreadable images to tolerate. An encoder of images alone
+        (`models="photo+encoder=facebook/dinov2-base"`) gives a detector of image evidence alone:
+        nothing is mined, synthesized or tuned. `describer` replaces the
         bundle's, `negatives` the mined negative labels. `executor` does the heavy work, by default
         this process. `mirror` is the URL to mirror `run` to. `tracker` is
         sent progress, losses and results: trackio, wandb, or an object with init, log and finish.

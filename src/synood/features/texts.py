@@ -70,15 +70,19 @@ class TextFeatures:
 
 
 def loaded_texts(models: Models) -> TextFeatures:
-    """Return the text features of a bundle's encoder."""
+    """Return the text features of a bundle's encoder; one of images alone is an `InputError`."""
+    models.check_texts()
     return TextFeatures(models.part_fingerprint("encoder"), lambda: models.encoder, models.device)
 
 
 def check_long_names(models: Models, class_names: Sequence[str], prompt_set: str) -> None:
     """Raise an `InputError` for class names that the encoder's text tower does not take whole.
 
-    No encoder is loaded where all names are short, so that this can come before any work.
+    No encoder is loaded where all names are short, so that this can come before any work. One of
+    images alone takes any name.
     """
+    if not models.bundle.reads_texts:
+        return
     long = [name for name in class_names if len(name.encode(errors="replace")) > LONG]
     refused = []
     for name, prompts in zip(long, find_prompt_set(prompt_set).class_prompts(long), strict=True):

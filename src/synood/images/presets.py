@@ -142,7 +142,7 @@ def from_processor_config(
     for step in ("do_resize", "do_rescale"):
         if config.get(step, True) is not True:
             raise InputError(f"{source}: {step} {config[step]!r} is not supported")
-    for step in ("do_pad", "include_top", "do_flip_channel_order"):
+    for step in ("do_pad", "do_flip_channel_order"):
         if config.get(step):
             raise InputError(f"{source}: {step} is not supported")
     try:
@@ -168,11 +168,14 @@ def _normalisation(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[
     """Return mean and deviation of colours in [0, 1].
 
     Values of bytes times `rescale_factor`, less 1 with `rescale_offset`, are what `image_mean` and
-    `image_std` are of; a file without normalisation leaves them as they are.
+    `image_std` are of; a file without normalisation leaves them as they are, and `include_top` is
+    EfficientNet's second division by `image_std`.
     """
     mean, std = (0.0,) * 3, (1.0,) * 3
     if config.get("do_normalize", True):
         mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
+    if config.get("include_top"):
+        std = tuple(a * b for a, b in zip(std, config["image_std"], strict=True))
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ValueError("need three colours, and deviations above 0")
     factor = config.get("rescale_factor", 1 / 255) * 255

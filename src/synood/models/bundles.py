@@ -165,6 +165,11 @@ class Bundle:
     def _exchanged(self) -> bool:
         return "+encoder=" in self.changes
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the encoder reads texts; one of images alone gives image evidence alone."""
+        return self._kind("encoder", self._part("encoder")).reads_texts
+
     def encoder(self, device: str = "cpu", preset: str | None = None) -> ImageTextEncoder:
         """Load the image-text encoder, with a preprocessing preset: the bundle's own, if any."""
         from synood.models.presets import with_preset

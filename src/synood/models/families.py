@@ -1,9 +1,9 @@
-"""Which image-text models of transformers one adapter takes, and what differs between them."""
+"""Which models of transformers the adapters take as encoders, and what differs between them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,8 +59,9 @@ REFUSED = {
     "videoprism": (
         "VideoPrism reads videos, not images; choose CLIP, SigLIP or another of docs/models.md"
     ),
+    "vit_mae": "a masked autoencoder hides three quarters of an image at random; choose DINOv2",
 }
-"""Models that transformers maps under zero-shot image classification, and why they cannot work."""
+"""Models that look like encoders, and why they cannot work."""
 
 
 def family_of(config: Mapping[str, Any]) -> Family | None:
@@ -70,3 +71,71 @@ def family_of(config: Mapping[str, Any]) -> Family | None:
     'MetaClip2Model'
     """
     return FAMILIES.get(str(config.get("model_type")))
+
+
+Pooling: TypeAlias = Literal["pooled", "first", "mean"]
+
+
+@dataclass(frozen=True)
+class VisionFamily:
+    """How an image's feature is read from a model of images alone: as its authors do.
+
+    Attributes:
+        pooling: the model's own pooled output, its first token (the class token) or the mean of
+            its tokens.
+        any_size: the model takes images of other sizes than its configuration's.
+        drops_pooler: it has a pooler that is not read, and need not have weights.
+    """
+
+    pooling: Pooling
+    any_size: bool = True
+    drops_pooler: bool = False
+
+
+_POOLED, _POOLED_FIXED = VisionFamily("pooled"), VisionFamily("pooled", any_size=False)
+_VIT = VisionFamily("first", any_size=False, drops_pooler=True)
+
+# DINO, DINOv2 and DINOv3 are judged by neighbours and linear heads on the normalised class token,
+# which DINOv2's and DINOv3's pooled output is. A ViT's own pooler is not: it belongs to a task of
+# its pretraining, or to none and holds random numbers; its classifiers read the class token.
+VISION = {
+    "beit": _POOLED_FIXED,
+    "bit": _POOLED,
+    "clip_vision_model": _POOLED_FIXED,
+    "convnext": _POOLED,
+    "convnextv2": _POOLED,
+    "deit": _VIT,
+    "dinov2": _POOLED,
+    "dinov2_with_registers": _POOLED,
+    "dinov3_convnext": _POOLED,
+    "dinov3_vit": _POOLED,
+    "efficientnet": _POOLED,
+    "hiera": _POOLED_FIXED,
+    "ijepa": VisionFamily("mean", any_size=False),
+    "regnet": _POOLED,
+    "resnet": _POOLED,
+    "siglip_vision_model": _POOLED_FIXED,
+    "swin": _POOLED,
+    "swinv2": _POOLED,
+    "tipsv2_vision_model": _POOLED,
+    "vit": _VIT,
+    "vit_msn": VisionFamily("first", any_size=False),
+}
+
+
+def vision_family_of(config: Mapping[str, Any]) -> VisionFamily | None:
+    """Return how a model of images alone is read; None for another model.
+
+    >>> vision_family_of({"model_type": "dinov2"}).pooling
+    'pooled'
+    """
+    return VISION.get(str(config.get("model_type")))
+
+
+def no_texts(name: str) -> str:
+    """Say that an encoder reads no texts, and what can be done."""
+    return (
+        f"encoder {name!r}: reads images alone, so there is nothing to compare class names with; "
+        "make a detector from images (`synood fit`), or choose an encoder of docs/models.md that "
+        "reads texts too"
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from synood.errors import InputError
 from synood.files import fingerprint
 from synood.models._spec import PLACES
+from synood.models.families import no_texts
 
 if TYPE_CHECKING:
     from synood.models.bundles import Bundle
@@ -69,6 +70,16 @@ class Models:
         if find_spec("diffusers") is None:
             raise InputError("in-painting needs diffusers: pip install 'synood[synth]'")
         return self.check_precision()
+
+    def check_texts(self) -> None:
+        """Raise an `InputError` for an encoder of images alone, before it is loaded."""
+        if not self.bundle.reads_texts:
+            raise InputError(no_texts(self.encoder_name))
+
+    @property
+    def encoder_name(self) -> str:
+        """What the encoder is called in messages: its id, its folder or its bundle."""
+        return str(self.bundle.spec["encoder"].get("id", self.bundle.name))
 
     def check_precision(self) -> None:
         """Refuse an unknown precision, and warn of one that is slow here, before any work."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
 from synood.files import read_json
-from synood.models.families import NAFLEX, family_of
+from synood.models.families import NAFLEX, family_of, vision_family_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,7 @@ class PartKind:
     # "module:name" of a function: location and revision -> which prompts fit, without weights
     prompt_limits: str | None = None
     more_places: tuple[str, ...] = ()  # options that are places in the bundle too
+    reads_texts: bool = True  # of an encoder: not one of images alone
 
     def load(self, where: str, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
         """Import the loader and call it; a missing argument is an `InputError` about `where`."""
@@ -113,6 +114,12 @@ PARTS: dict[str, dict[str, PartKind]] = {
             options=("revision", "dtype"),
             recognises=lambda config: family_of(config) is not None,
             recipe="synood.models.scale:recipe_defaults",
+        ),
+        "vision": PartKind(
+            "synood.models.vision_encoder:VisionEncoder.from_pretrained",
+            options=("revision", "dtype"),
+            recognises=lambda config: vision_family_of(config) is not None,
+            reads_texts=False,
         ),
         "resnet-clip": PartKind(
             "synood.models.resnet_clip:ResNetClipEncoder.from_pretrained",

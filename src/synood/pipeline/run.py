@@ -34,6 +34,7 @@ from synood.pipeline.stages.context import RunContext
 from synood.pipeline.stages.describe import describe
 from synood.pipeline.stages.embed import embed_synthetic
 from synood.pipeline.stages.guide import NAMES, GuideKind, choose_guide, for_one_class, guide_kind
+from synood.pipeline.stages.images_alone import for_images_alone, images_alone
 from synood.pipeline.stages.label_images import (
     label_images,
     paint_label_images,
@@ -116,6 +117,7 @@ def fit(
     if not (is_whole(seed) and 0 <= seed <= LARGEST):
         raise InputError(f"seed: must be from 0 to {LARGEST:,}, not {seed!r}")
     models = Models(bundle, pick_device(device), describer)
+    recipe, alone = for_images_alone(recipe, models, has_negatives=negatives is not None)
     recipe, remark = without_inpainter(recipe, bundle)
     recipe, guided_by = for_one_class(recipe, len(index.class_names))
     inpaints = recipe.synthesis.method == "inpaint"
@@ -146,8 +148,8 @@ def fit(
             executor or LocalExecutor(),
             Quarantine(workspace, max_bad),
         )
-        told = remark, guided_by, without_kinds(recipe), not_for_these_classes(recipe, index)
-        for sentence in filter(None, told):
+        told = (without_kinds(recipe), not_for_these_classes(recipe, index))
+        for sentence in filter(None, (alone, remark, guided_by, *told)):
             workspace.notify("synthesize", sentence)
         tracking = workspace.follow_with(following)
         config = run_config(models, recipe, index, seed)
@@ -177,6 +179,8 @@ def _run_stages(
         )
 
     write_record()
+    if not run.models.bundle.reads_texts:
+        return images_alone(run, selection)
     negatives = mine(run, listed)
     more: dict[str, list[SyntheticImage]] = {}
     if run.inpaints:

@@ -57,7 +57,10 @@ def select(run: RunContext, index: ImageIndex, with_probe: bool) -> Selection:
         selection = Selection(kept, features).without(quarantine)
     count = len(selection.used_for("tune"))
     total = len(selection.images)
-    run.progress("select")(total, total, f"{count} of {len(index.records)} images to redraw")
+    told = f"{count} of {len(index.records)} images to redraw"
+    if run.recipe.synthesis.method == "none":
+        told = f"{total} of {len(index.records)} images to learn from"
+    run.progress("select")(total, total, told)
     return selection
 
 

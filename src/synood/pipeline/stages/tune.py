@@ -138,7 +138,7 @@ def tune(
         [image.sha256 for image in held_out],
         run.seed,
     )
-    detector = _finished(run, inputs)
+    detector = finished_detector(run, inputs)
     if detector is None:
         detector, unseen = detector_and_scores(
             data, run.recipe, run.seed, run.models, run.class_names, run.workspace
@@ -155,7 +155,7 @@ def tune(
     return detector
 
 
-def _finished(run: RunContext, inputs: str) -> OODDetector | None:
+def finished_detector(run: RunContext, inputs: str) -> OODDetector | None:
     """Return the detector on disk if it was made from `inputs` and is whole."""
     try:
         if read_json(run.root / "tune.json")["inputs"] != inputs:
