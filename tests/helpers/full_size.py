@@ -118,8 +118,11 @@ def stable_diffusion_2(directory: Path, dtype: torch.dtype = torch.float32) -> P
     return directory
 
 
-def stable_diffusion_vae() -> Any:
-    """The autoencoder of Stable Diffusion 1 and 2 and, but for its scaling, of SDXL."""
+def stable_diffusion_vae(channels: int = 4) -> Any:
+    """The autoencoder of Stable Diffusion 1 and 2; but for its scaling of SDXL too.
+
+    With 16 latent channels it has the shape of Z-Image's, which is that of FLUX.1.
+    """
     import diffusers
 
     return diffusers.AutoencoderKL(
@@ -127,6 +130,7 @@ def stable_diffusion_vae() -> Any:
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=2,
+        latent_channels=channels,
         sample_size=768,
         scaling_factor=0.18215,
     )

@@ -117,6 +117,22 @@ def test_latent_consistency_models_paint_what_the_pipeline_of_diffusers_paints(
     assert (paint(Inpainter.from_pretrained(directory), *other) - ours).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("scheduler", ["EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"])
+@pytest.mark.parametrize("options", [KINDS["text-to-image"], KINDS["sdxl text-to-image"]])
+@pytest.mark.parametrize(
+    ("strength", "steps", "scale"), [(0.6, 4, 0.0), (1.0, 1, 0.0), (0.5, 2, 1.0)]
+)
+def test_turbo_models_paint_what_the_pipeline_of_diffusers_paints(
+    tmp_path, pixels, scheduler, options, strength, steps, scale
+):
+    trailing = {"timestep_spacing": "trailing"}
+    directory = tiny.tiny_inpainting(tmp_path, scheduler, scheduler_config=trailing, **options)
+    how = (pixels, PROMPTS, (1, 2), strength, steps, scale)
+    ours = paint(Inpainter.from_pretrained(directory), *how)
+    torch.testing.assert_close(ours, paint_with_diffusers(directory, *how), atol=1e-4, rtol=0)
+    assert ours.std() > 0.05
+
+
 @pytest.mark.parametrize("width", [8, 33, 256])
 def test_the_embedding_of_the_guidance_scale_is_that_of_diffusers(width):
     import diffusers

@@ -84,7 +84,7 @@ def mining_of(bundle: Bundle, assignments: Sequence[str]) -> MiningSettings:
     """
     from synood.pipeline.recipe import assigned_fields, resolve_recipe
 
-    recipe = resolve_recipe("paper", bundle.recipe_defaults, assignments)
+    recipe = resolve_recipe("paper", bundle.recipe_without_inpainter, assignments)
     other = sorted(key for key in assigned_fields(assignments) if not key.startswith("mining."))
     if other:
         raise InputError(f"--set {other[0]}: has no effect here; only fields of mining have one")

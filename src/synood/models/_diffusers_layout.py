@@ -23,6 +23,13 @@ _PARTS = {
     "tokenizer": "CLIPTokenizer",
     "scheduler": "",  # any
 }
+_FLOW_PARTS = {  # of Z-Image
+    "transformer": "ZImageTransformer2DModel",
+    "vae": "AutoencoderKL",
+    "text_encoder": "Qwen3Model",
+    "tokenizer": "Qwen2Tokenizer",
+    "scheduler": "FlowMatchEulerDiscreteScheduler",
+}
 _SECOND_TOWER = {"text_encoder_2": "CLIPTextModelWithProjection", "tokenizer_2": "CLIPTokenizer"}
 _SIZE_NUMBERS = 6  # SDXL's time_ids: original size, corner of the crop, target size
 _MOVED = {  # checkpoints removed from the hub, and copies in use
@@ -45,6 +52,11 @@ class Layout:
         return "text_encoder_2" in self.index
 
     @property
+    def is_flow(self) -> bool:
+        """Whether a transformer denoises by flow matching, as in Z-Image."""
+        return "transformer" in self.index and "unet" not in self.index
+
+    @property
     def zeros_for_empty(self) -> bool:
         """Whether the empty prompt is embedded as zeros: SDXL's default."""
         return self.has_two_towers and bool(self.index.get("force_zeros_for_empty_prompt", True))
@@ -52,6 +64,8 @@ class Layout:
     @property
     def parts(self) -> Mapping[str, str]:
         """The folders of the checkpoint's parts -> the beginning of their class names."""
+        if self.is_flow:
+            return _FLOW_PARTS
         return {**_PARTS, **(_SECOND_TOWER if self.has_two_towers else {})}
 
     def fingerprint(self) -> str:
@@ -81,7 +95,7 @@ def read_layout(source: str | Path, revision: str | None) -> Layout:
         if found == "None" or not found.startswith(expected):  # CLIPTokenizerFast is one too
             raise CheckpointError(
                 f"{source}/model_index.json: {part} is {found}, not {expected or 'a scheduler'}; "
-                "use a checkpoint of Stable Diffusion 1, 2 or SDXL, for in-painting"
+                "use a checkpoint of Stable Diffusion 1, 2 or SDXL, for in-painting, or of Z-Image"
             )
     return layout
 
@@ -103,6 +117,17 @@ def load_scheduler(source: str | Path, revision: str | None) -> Any:  # noqa: AN
     kind = getattr(scheduler.config, "prediction_type", "epsilon")
     if kind not in ("epsilon", "v_prediction", "sample"):
         raise CheckpointError(f"{source}/scheduler: unknown prediction_type `{kind}`")
+    return scheduler
+
+
+def load_flow_scheduler(source: str | Path, revision: str | None) -> Any:  # noqa: ANN401
+    """Load the scheduler of a flow-matching checkpoint; its class has been checked."""
+    import diffusers
+
+    kind = diffusers.FlowMatchEulerDiscreteScheduler
+    scheduler = load_part(kind.from_pretrained, source, subfolder="scheduler", revision=revision)
+    if scheduler.config.get("invert_sigmas"):
+        raise CheckpointError(f"{source}/scheduler: invert_sigmas is for models of another kind")
     return scheduler
 
 
@@ -129,12 +154,36 @@ def check_fit(
         numbers = _SIZE_NUMBERS * unet.config.addition_time_embed_dim + prompter.pooled_width
         wanted["addition_embed_type"] = ("text_time",)
         wanted["projection_class_embeddings_input_dim"] = (numbers,)
+    _refuse_others(source, "U-Net", unet.config, wanted)
+    if not isinstance(unet.config.sample_size, int):
+        raise CheckpointError(f"{source}: the U-Net's sample_size must be one number")
+
+
+def check_flow_fit(
+    source: str | Path,
+    transformer: Any,  # noqa: ANN401
+    autoencoder: Autoencoder,
+    text_width: int,
+) -> None:
+    """Raise `CheckpointError` when the parts of a flow-matching checkpoint do not fit."""
+    wanted: dict[str, tuple[object, ...]] = {
+        "in_channels": (autoencoder.channels,),
+        "cap_feat_dim": (text_width,),
+        "siglip_feat_dim": (None,),  # of a model that takes images too
+    }
+    _refuse_others(source, "transformer", transformer.config, wanted)
+
+
+def _refuse_others(
+    source: str | Path,
+    network: str,
+    config: Mapping[str, object],
+    wanted: Mapping[str, tuple[object, ...]],
+) -> None:
     for name, values in wanted.items():
-        if unet.config[name] not in values:
+        if config[name] not in values:
             raise CheckpointError(
-                f"{source}: the U-Net's {name} is {unet.config[name]}, a model with this "
+                f"{source}: the {network}'s {name} is {config[name]}, a model with this "
                 f"autoencoder and text tower has {' or '.join(map(str, values))}; use an "
                 "in-painting checkpoint whose parts belong together"
             )
-    if not isinstance(unet.config.sample_size, int):
-        raise CheckpointError(f"{source}: the U-Net's sample_size must be one number")

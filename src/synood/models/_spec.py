@@ -44,6 +44,7 @@ PAPER: dict[str, Any] = {
 VARIANTS = {
     "paper-b32": "paper+encoder=openai/clip-vit-base-patch32",
     "paper-rn50": "paper+encoder=timm/resnet50_clip.openai",
+    "paper-zimage": "paper+inpainter=Tongyi-MAI/Z-Image-Turbo",
     "paper-sdxl": "paper+inpainter=diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
 }
 

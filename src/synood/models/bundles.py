@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
     from synood.models.describer import Describer
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.models.prompt_limits import PromptLimits
 
 __all__ = ["EMBEDDED", "PAPER", "VARIANTS", "Bundle", "load_bundle"]
@@ -115,7 +115,35 @@ class Bundle:
 
     @property
     def recipe_defaults(self) -> dict[str, Any]:
-        """Recipe fields that suit these models, with nested or dotted keys; later ones override."""
+        """Recipe fields that suit these models, with nested or dotted keys; later ones override.
+
+        Those of the in-painting model come before what a bundle says of its own, and after it where
+        the model was exchanged for another.
+        """
+        fields = self.recipe_without_inpainter
+        if "inpainter" not in self.spec:
+            return fields
+        exchanged = "+inpainter=" in self.changes
+        return {**fields, **self._steps} if exchanged else {**self._steps, **fields}
+
+    @cached_property
+    def _steps(self) -> dict[str, Any]:
+        """Recipe fields that suit the in-painting model: of one that is distilled for few steps.
+
+        Its configuration is read, and nothing verified; loading it does that.
+        """
+        part = self._part("inpainter")
+        recipe = self._kind("inpainter", part).recipe
+        embedded = embedded_place(part.get("path", "")) or self.root in EMBEDDED.values()
+        if recipe is None or ("path" in part and embedded):
+            return {}
+        place = part["id"] if "id" in part else str(self._inside(part["path"]))
+        fields: dict[str, Any] = import_object(recipe)(place, part.get("revision"))
+        return fields
+
+    @property
+    def recipe_without_inpainter(self) -> dict[str, Any]:
+        """Recipe fields that do not depend on the in-painting model: no file of it is read."""
         own = {"mining.prompt_set": self.prompt_set, **self.spec.get("recipe", {})}
         # fields in the unit of the bundle's own encoder do not apply to its replacement
         return {**own, **self._scale} if self._exchanged else {**self._scale, **own}
@@ -145,7 +173,7 @@ class Bundle:
     def _recipe_fields(self) -> dict[str, Any]:
         """The fields of `recipe_defaults` by dotted name."""
         fields: dict[str, Any] = {}
-        for key, value in self.recipe_defaults.items():
+        for key, value in self.recipe_without_inpainter.items():
             table = value if isinstance(value, dict) else {"": value}
             fields |= {f"{key}.{name}" if name else key: field for name, field in table.items()}
         return fields
@@ -178,9 +206,9 @@ class Bundle:
         named = preset or self.spec["encoder"].get("preprocess")
         return encoder if named is None else with_preset(encoder, str(named))
 
-    def inpainter(self, device: str = "cpu") -> Inpainter:
+    def inpainter(self, device: str = "cpu") -> LatentInpainter:
         """Load the in-painting model; needs diffusers (the extra `synth`)."""
-        inpainter: Inpainter = self._load("inpainter", device=device)
+        inpainter: LatentInpainter = self._load("inpainter", device=device)
         return inpainter
 
     def prompt_limits(self) -> PromptLimits | None:

@@ -76,13 +76,33 @@ def denoised(
     scheduler = copy.deepcopy(scheduler)
     timesteps = last_timesteps(scheduler, num_inference_steps, strength, noise.device)
     latents = _start(scheduler, image_latents, noise, timesteps[0], strength)
-    predict = _GuidedUNet(unet, conditioning, guidance_scale)
+    guided = _GuidedUNet(unet, conditioning, guidance_scale)
+
+    def predict(sample: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        return guided(scheduler.scale_model_input(sample, step), step)
+
+    return walked(predict, scheduler, timesteps, latents, generators, steer)
+
+
+def walked(
+    predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    scheduler: Any,  # noqa: ANN401
+    timesteps: torch.Tensor,
+    latents: torch.Tensor,
+    generators: Sequence[torch.Generator] | None,
+    steer: Steer | None,
+) -> torch.Tensor:
+    """Take a scheduler's steps from noised latents (B, c, h, w) to z0 of the same shape.
+
+    `scheduler` is set up and begins at the first of `timesteps`; `predict` takes a sample and its
+    timestep.
+    """
     extra: dict[str, Any] = {}
     if "generator" in inspect.signature(scheduler.step).parameters:
         extra["generator"] = None if generators is None else list(generators)
     steering = None if steer is None else _Steering(steer, scheduler, timesteps)
     for number, step in enumerate(timesteps):
-        prediction = predict(scheduler.scale_model_input(latents, step), step)
+        prediction = predict(latents, step)
         change = None if steering is None else steering(number, latents, prediction)
         latents = scheduler.step(prediction, step, latents, return_dict=False, **extra)[0]
         if change is not None:

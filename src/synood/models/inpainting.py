@@ -8,6 +8,7 @@ neither mask nor masked image as input, does the same by img2img, so it is suppo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,10 @@ from synood.models._diffusers_layout import (
     load_scheduler,
     read_layout,
 )
-from synood.models._levels import check_known
 from synood.models._prompting import PromptEncoder
 from synood.models.checkpoints import load_model
 from synood.models.denoising import Conditioning, denoised
+from synood.models.latents import LatentInpainter
 from synood.models.precision import chosen_dtype
 
 if TYPE_CHECKING:
@@ -33,17 +34,35 @@ if TYPE_CHECKING:
 
     from synood.models.denoising import Steer
 
-__all__ = ["Conditioning", "Inpainter"]
+__all__ = ["Conditioning", "Inpainter", "load_inpainter"]
 
 
-class Inpainter:
-    """Encode, noise, denoise and decode with the components of a diffusers checkpoint.
+def load_inpainter(
+    path_or_id: str | Path,
+    device: str = "cpu",
+    dtype: str | torch.dtype = "auto",
+    revision: str | None = None,
+    size: int | None = None,
+) -> LatentInpainter:
+    """Load a diffusers checkpoint of any kind that is known: with a U-Net, or by flow matching.
 
-    Stable Diffusion 1 and 2 and SDXL, for in-painting or text-to-image, at the size of their U-Net.
-    Each image has its own random generator and each call its own copy of the scheduler, so the
-    result for an image does not depend on its batch (to rounding). Latents are in single precision,
-    or double where the model is; the U-Net and the text towers compute in `dtype`, the autoencoder
-    in at least single precision.
+    `size` is that of the images in pixels; only a flow-matching model has a choice.
+    """
+    if read_layout(path_or_id, revision).is_flow:
+        from synood.models.flow import SIZE, FlowInpainter
+
+        return FlowInpainter.from_pretrained(path_or_id, device, dtype, revision, size or SIZE)
+    if size is not None:
+        raise InputError(
+            f"inpainter.size: {path_or_id} paints at the size of its U-Net; leave it out"
+        )
+    return Inpainter.from_pretrained(path_or_id, device, dtype, revision)
+
+
+class Inpainter(LatentInpainter):
+    """Stable Diffusion 1 and 2 and SDXL, for in-painting or text-to-image, at their U-Net's size.
+
+    The U-Net and the text towers compute in `dtype`, the autoencoder in at least single precision.
     """
 
     def __init__(
@@ -55,15 +74,10 @@ class Inpainter:
         scheduler: Any,  # noqa: ANN401
         layout: Layout,
     ) -> None:
+        super().__init__(autoencoder, unet.config.sample_size, scheduler)
         self._unet = unet
-        self._autoencoder = autoencoder
         self._prompter = prompter
-        self._scheduler = scheduler
         self._layout = layout
-        self.device = autoencoder.device
-        side = unet.config.sample_size
-        self._latent_shape = (autoencoder.channels, side, side)
-        self.image_size: int = side * autoencoder.shrinks_by
 
     @classmethod
     def from_pretrained(
@@ -109,31 +123,6 @@ class Inpainter:
         """The precision of the U-Net, such as "float32"."""
         return str(self._unet.dtype).removeprefix("torch.")
 
-    @property
-    def gradient_bytes(self) -> int:
-        """Bytes that one image's gradient through the decoder takes without recomputing."""
-        return int(self._autoencoder.bytes_per_cell * self._latent_shape[1] ** 2)
-
-    def encode(self, images: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
-        """Draw scaled latents (B, c, h, w) of `images` (B, 3, S, S) in [0, 1].
-
-        They are sampled from the autoencoder's posterior, as in the authors' code, each image with
-        its own generator. Raises `InputError` for another size.
-        """
-        self._refuse_wrong_pixels(images)
-        return self._autoencoder.encode(images, lambda: self.draw_noise(generators))
-
-    def draw_noise(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
-        """Draw standard normal noise (B, c, h, w), one image from each generator.
-
-        It is drawn on the generator's device in single precision, so it is the same on any device.
-        """
-        draws = [
-            torch.randn(self._latent_shape, generator=generator, device=generator.device)
-            for generator in generators
-        ]
-        return torch.stack(draws).to(device=self.device, dtype=self._autoencoder.dtype)
-
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raise an `InputError` naming a prompt that is too long for a text tower."""
         self._prompter.check(prompts)
@@ -153,6 +142,17 @@ class Inpainter:
             masked_latents=self.grey_latents(generators),
             image_size=self.image_size,
         )
+
+    def redrawn(
+        self,
+        conditioning: Conditioning,
+        rows: Sequence[int],
+        generators: Sequence[torch.Generator],
+    ) -> Conditioning:
+        """Return the conditioning with the grey image's latents at `rows` drawn anew."""
+        latents = conditioning.masked_latents.clone()
+        latents[list(rows)] = self.grey_latents(generators).to(latents)
+        return replace(conditioning, masked_latents=latents)
 
     def grey_latents(self, generators: Sequence[torch.Generator]) -> torch.Tensor:
         """Draw the latents (B, c, h, w) of a grey image, one from each generator."""
@@ -192,29 +192,3 @@ class Inpainter:
             steer=steer,
         )
         return self.unscaled(latents)
-
-    def check_steerable(self) -> None:
-        """Raise an `InputError` if the scheduler's steps cannot be guided one by one."""
-        check_known(self._scheduler)
-
-    def unscaled(self, latents: torch.Tensor) -> torch.Tensor:
-        """Convert latents (B, c, h, w) of `encode` to those that `decode` takes."""
-        return self._autoencoder.unscaled(latents)
-
-    def decode(self, latents: torch.Tensor, *, recompute: bool = False) -> torch.Tensor:
-        """Decode what `denoise` returns to (B, 3, S, S) in [0, 1], differentiable.
-
-        Values outside are clamped, so saturated pixels have no gradient. With `recompute` the
-        gradient takes less memory and one more forward pass.
-        """
-        return self._autoencoder.decode(latents, recompute=recompute)
-
-    def _refuse_wrong_pixels(self, images: torch.Tensor) -> None:
-        size = self.image_size
-        if images.ndim != 4 or images.shape[1:] != (3, size, size):
-            raise InputError(
-                f"images of shape {tuple(images.shape)} given, the in-painting model takes "
-                f"(B, 3, {size}, {size}); resize them"
-            )
-        if not (images.is_floating_point() and bool(((images >= 0) & (images <= 1)).all())):
-            raise InputError("images must be floating point numbers in [0, 1]; divide bytes by 255")

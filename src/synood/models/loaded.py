@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from synood.models.classifier import Classifier
     from synood.models.clip import ImageTextEncoder
     from synood.models.describer import Describer
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
 
 
 class Models:
@@ -136,7 +136,7 @@ class Models:
         return self.bundle.encoder(self.device)
 
     @cached_property
-    def inpainter(self) -> Inpainter:
+    def inpainter(self) -> LatentInpainter:
         """The in-painting model."""
         return self.bundle.inpainter(self.device)
 

@@ -144,9 +144,10 @@ PARTS: dict[str, dict[str, PartKind]] = {
     },
     "inpainter": {
         "diffusers": PartKind(
-            "synood.models.inpainting:Inpainter.from_pretrained",
-            options=("revision", "dtype"),
+            "synood.models.inpainting:load_inpainter",
+            options=("revision", "dtype", "size"),
             recognises=lambda config: "_diffusers_version" in config,
+            recipe="synood.models.few_steps:recipe_defaults",
             prompt_limits="synood.models.prompt_limits:PromptLimits.from_pretrained",
         ),
     },

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
+from synood.models._chat_prompting import LONGEST, ChatTokenizer
 from synood.models._diffusers_layout import read_layout
 from synood.models.checkpoints import load_part
 from synood.models.tokens import load_tokenizer
@@ -15,32 +17,32 @@ if TYPE_CHECKING:
 
 
 class PromptLimits:
-    """The tokenizers of a model's text towers, and the number of tokens that each tower takes."""
+    """How many tokens a prompt has in each of a model's text towers, and how many it may have."""
 
-    def __init__(self, towers: Sequence[tuple[Any, int]]) -> None:
+    def __init__(self, towers: Sequence[tuple[Callable[[str], int], int]]) -> None:
         self._towers = towers
 
     @classmethod
     def from_pretrained(cls, source: str | Path, revision: str | None = None) -> PromptLimits:
         """Read tokenizers and configurations of a diffusers checkpoint."""
+        layout = read_layout(source, revision)
+        if layout.is_flow:
+            return cls([_chat_tower(source, revision)])
         from transformers import CLIPTextConfig
 
         at = {"revision": revision}
         towers = []
-        for end in ("", "_2") if read_layout(source, revision).has_two_towers else ("",):
+        for end in ("", "_2") if layout.has_two_towers else ("",):
             read = CLIPTextConfig.from_pretrained
             config = load_part(read, source, subfolder=f"text_encoder{end}", **at)
             tokenizer = load_tokenizer(source, config.vocab_size, subfolder=f"tokenizer{end}", **at)
             limit = min(tokenizer.model_max_length, config.max_position_embeddings)
-            towers.append((tokenizer, int(limit)))
+            towers.append((partial(_length, tokenizer), int(limit)))
         return cls(towers)
 
     def fits(self, prompt: str) -> bool:
         """Whether every text tower takes the whole prompt."""
-        return all(
-            len(tokenizer(prompt, verbose=False)["input_ids"]) <= limit
-            for tokenizer, limit in self._towers
-        )
+        return all(length(prompt) <= limit for length, limit in self._towers)
 
     def check_template(self, template: str) -> None:
         """Raise an `InputError` for a template that leaves no room for a description."""
@@ -59,6 +61,21 @@ class PromptLimits:
         if self.fits(prompt_of(text)):
             return text
         return next((cut for cut in _beginnings(text) if self.fits(prompt_of(cut))), text[:0])
+
+
+def _length(tokenizer: Any, prompt: str) -> int:  # noqa: ANN401 - of transformers
+    return len(tokenizer(prompt, verbose=False)["input_ids"])
+
+
+def _chat_tower(source: str | Path, revision: str | None) -> tuple[Callable[[str], int], int]:
+    """Return the count and the limit of a flow-matching model's language model."""
+    from transformers import AutoConfig
+
+    config = load_part(
+        AutoConfig.from_pretrained, source, subfolder="text_encoder", revision=revision
+    )
+    tokenizer = ChatTokenizer.from_pretrained(source, int(config.vocab_size), revision)
+    return lambda prompt: len(tokenizer.ids(prompt)), LONGEST
 
 
 def _beginnings(text: str) -> Iterator[str]:

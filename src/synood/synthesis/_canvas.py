@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from synood.models.denoising import Steer
-    from synood.models.inpainting import Conditioning, Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.settings import GuidanceSettings
     from synood.synthesis.guide_output import GuideOutput
 
@@ -58,14 +58,14 @@ class Canvas:
     images: torch.Tensor  # (B, 3, S, S) in [0, 1], as they were last decoded
     latents: torch.Tensor  # (B, c, h, w) of the in-distribution images
     noise: torch.Tensor  # (B, c, h, w)
-    conditioning: Conditioning
+    conditioning: Any  # what the in-painter made of the prompts
     generators: list[torch.Generator]
     states: list[torch.Tensor]  # of the generators, so that each rendering draws the same
 
     @classmethod
     def prepare(
         cls,
-        inpainter: Inpainter,
+        inpainter: LatentInpainter,
         pixels: torch.Tensor,
         prompts: Sequence[str],
         seeds: Sequence[int],
@@ -80,7 +80,7 @@ class Canvas:
 
     def render(
         self,
-        inpainter: Inpainter,
+        inpainter: LatentInpainter,
         active: list[int],
         settings: GuidanceSettings,
         steer: Steer | None = None,
@@ -98,13 +98,11 @@ class Canvas:
             steer,
         )
 
-    def redraw_grey(self, inpainter: Inpainter, active: list[int]) -> None:
+    def redraw_grey(self, inpainter: LatentInpainter, active: list[int]) -> None:
         """Draw the grey image's latents of the active images anew, each from its own generator."""
         self._rewind()
-        drawn = inpainter.grey_latents([self.generators[index] for index in active])
-        latents = self.conditioning.masked_latents.clone()
-        latents[active] = drawn.to(latents)
-        self.conditioning = replace(self.conditioning, masked_latents=latents)
+        generators = [self.generators[index] for index in active]
+        self.conditioning = inpainter.redrawn(self.conditioning, active, generators)
         self.states = [generator.get_state() for generator in self.generators]
 
     def _rewind(self) -> None:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import torch
 
     from synood.models.guide import Guide
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.settings import GuidanceSettings
     from synood.synthesis._canvas import Canvas, Track
     from synood.synthesis.guide_output import Memory
 
 
 def paint_in_rounds(
-    inpainter: Inpainter,
+    inpainter: LatentInpainter,
     guide: Guide,
     canvas: Canvas,
     tracks: Sequence[Track],

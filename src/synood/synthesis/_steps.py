@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from synood.models.denoising import Forecast
     from synood.models.guide import Guide
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.settings import GuidanceSettings
     from synood.synthesis._canvas import Canvas, Track
     from synood.synthesis.guide_output import Memory
@@ -31,7 +31,7 @@ OWN_STREAM = 1 << 62  # flipped in an image's seed: noise that leaves the sample
 
 
 def paint_in_steps(
-    inpainter: Inpainter,
+    inpainter: LatentInpainter,
     guide: Guide,
     canvas: Canvas,
     tracks: Sequence[Track],
@@ -42,12 +42,14 @@ def paint_in_steps(
 ) -> None:
     """Render once, each step guided; the images are left on the canvas.
 
-    With `mu` 0 nothing is judged but the image, which is then that of plain in-painting.
+    Without a gradient nothing is judged but the image, which is then that of plain in-painting.
     """
     inpainter.check_steerable()
     steering = _Steering(inpainter, guide, tracks, settings, memory, progress, seeds)
     images = list(range(len(tracks)))
-    latents = canvas.render(inpainter, images, settings, steering if settings.mu else None)
+    latents = canvas.render(
+        inpainter, images, settings, steering if settings.uses_gradient else None
+    )
     output = guide_output(inpainter, guide, latents, settings, memory, differentiate=False)
     record(tracks, output, "the last step", "guidance.mu")
     canvas.images[:] = output.images.to(canvas.images)
@@ -58,7 +60,7 @@ class _Steering:
 
     def __init__(
         self,
-        inpainter: Inpainter,
+        inpainter: LatentInpainter,
         guide: Guide,
         tracks: Sequence[Track],
         settings: GuidanceSettings,

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import torch
 
     from synood.models.guide import Guide
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.settings import GuidanceSettings
 
 __all__ = ["Memory", "Rendered", "energies", "guided_inpainting"]
 
 
 def guided_inpainting(
-    inpainter: Inpainter,
+    inpainter: LatentInpainter,
     guide: Guide,
     pixels: torch.Tensor,
     prompts: Sequence[str],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from synood.models.guide import Guide
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.settings import GuidanceSettings
 
 Memory: TypeAlias = Literal["plain", "slice", "checkpoint"]
@@ -41,7 +41,7 @@ class GuideOutput:
 
 
 def guide_output(
-    inpainter: Inpainter,
+    inpainter: LatentInpainter,
     guide: Guide,
     latents: torch.Tensor,
     settings: GuidanceSettings,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.models.guide import Guide
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Memory, Rendered
 
@@ -27,7 +27,7 @@ AT_MOST_ON_CPU = 8  # what is usual; larger batches were not measured
 SPARE = 0.9  # of the largest number that ran when it was tried: fragments take room later
 
 
-def gradient_memory(inpainter: Inpainter, images: int) -> Memory:
+def gradient_memory(inpainter: LatentInpainter, images: int) -> Memory:
     """Return the fastest way to take the gradient of so many images in half the memory.
 
     It depends on the device's whole memory, not on what is free, so it is the same in every run.
@@ -51,7 +51,9 @@ class PiecewiseSynthesis:
     both stay so for later calls.
     """
 
-    def __init__(self, inpainter: Inpainter, guide: Guide, settings: GuidanceSettings) -> None:
+    def __init__(
+        self, inpainter: LatentInpainter, guide: Guide, settings: GuidanceSettings
+    ) -> None:
         self._inpainter = inpainter
         self._guide = guide
         self._settings = settings
@@ -132,7 +134,7 @@ class PiecewiseSynthesis:
 
 
 def fitting_batch_size(
-    inpainter: Inpainter, guide: Guide, settings: GuidanceSettings, most: int
+    inpainter: LatentInpainter, guide: Guide, settings: GuidanceSettings, most: int
 ) -> int:
     """Return the batch size for `most` images.
 
@@ -145,7 +147,9 @@ def fitting_batch_size(
     return max(1, min(most, AT_MOST_ON_CPU, int(held)))
 
 
-def largest_tried(inpainter: Inpainter, guide: Guide, settings: GuidanceSettings, most: int) -> int:
+def largest_tried(
+    inpainter: LatentInpainter, guide: Guide, settings: GuidanceSettings, most: int
+) -> int:
     """Return `SPARE` of the largest batch of grey images that could be made in two steps."""
     trial = replace(
         settings,
@@ -166,7 +170,7 @@ def largest_tried(inpainter: Inpainter, guide: Guide, settings: GuidanceSettings
 
 
 def _synthesize_grey(
-    inpainter: Inpainter, guide: Guide, settings: GuidanceSettings, images: int
+    inpainter: LatentInpainter, guide: Guide, settings: GuidanceSettings, images: int
 ) -> list[Rendered]:
     import torch
 

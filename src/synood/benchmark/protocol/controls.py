@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.models.guide import Guide
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.models.loaded import Models
     from synood.pipeline.executors.synthesizer import Job
     from synood.pipeline.rundir.shards import SynthesisRequest
@@ -110,7 +110,7 @@ class _LabelSynthesizer(BatchSynthesizer):
         )
 
 
-def fitting(inpainter: Inpainter, prompt: str) -> str:
+def fitting(inpainter: LatentInpainter, prompt: str) -> str:
     """Return the prompt without its last words, as many as do not fit the text tower.
 
     A single word that is too long loses its last letters.
@@ -130,7 +130,7 @@ class _ImageChanger(BatchSynthesizer):
 
     def __init__(
         self,
-        inpainter: Inpainter,
+        inpainter: LatentInpainter,
         guide: Guide,
         guidance: GuidanceSettings,
         batch_size: int,
@@ -166,7 +166,7 @@ class _ImageChanger(BatchSynthesizer):
         return energies(self._guide, pixels, self._guidance)
 
 
-def _round_trips(inpainter: Inpainter, images: Pixels, seeds: Sequence[int]) -> Pixels:
+def _round_trips(inpainter: LatentInpainter, images: Pixels, seeds: Sequence[int]) -> Pixels:
     import torch
 
     decoded = round_trip(inpainter, torch.from_numpy(to_unit_range(images)), seeds)
@@ -197,7 +197,9 @@ def as_labels(
     ]
 
 
-def round_trip(inpainter: Inpainter, pixels: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+def round_trip(
+    inpainter: LatentInpainter, pixels: torch.Tensor, seeds: Sequence[int]
+) -> torch.Tensor:
     """Encode and decode images (B, 3, S, S) in [0, 1], each posterior drawn from its own seed."""
     import torch
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synood.models.guide import Guide
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.pipeline.rundir.shards import SynthesisRequest
     from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Rendered
@@ -63,7 +63,7 @@ class BatchSynthesizer:
     """
 
     def __init__(
-        self, inpainter: Inpainter, guide: Guide, settings: GuidanceSettings, batch_size: int
+        self, inpainter: LatentInpainter, guide: Guide, settings: GuidanceSettings, batch_size: int
     ) -> None:
         self.inpainter = inpainter
         self.batch_size = batch_size

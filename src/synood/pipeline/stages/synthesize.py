@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synood.models.guide import GuideSpec
-    from synood.models.inpainting import Inpainter
+    from synood.models.latents import LatentInpainter
     from synood.pipeline.executors.synthesizer import (
         BatchSynthesizer,
         Job,
@@ -247,7 +247,7 @@ def _track_losses(workspace: Workspace, results: Sequence[Rendered | Unreadable]
 
 
 def _with_cost(
-    results: Batches, inpainter: Inpainter, batch_size: int, workspace: Workspace
+    results: Batches, inpainter: LatentInpainter, batch_size: int, workspace: Workspace
 ) -> Batches:
     """Pass results on, report what memory forced to change, and in the end pace and memory."""
     start, count, peak = time.monotonic(), 0, 0
