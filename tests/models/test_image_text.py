@@ -20,7 +20,13 @@ from synood.models.image_text import ImageTextDescriber
 
 pytestmark = pytest.mark.numerical
 
-MAKERS = {"llava": tiny_chat.tiny_llava, "qwen": tiny_chat.tiny_qwen}
+MAKERS = {
+    "llava": tiny_chat.tiny_llava,
+    "qwen": tiny_chat.tiny_qwen,
+    "qwen3": tiny_chat.tiny_qwen3,
+    "smolvlm": tiny_chat.tiny_smolvlm,
+    "idefics3": tiny_chat.tiny_idefics3,
+}
 
 
 @pytest.fixture(scope="module", params=sorted(MAKERS))

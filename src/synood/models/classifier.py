@@ -95,6 +95,7 @@ class TransformersClassifier:
             dtype=torch.float32,
             device=device,
             revision=revision,
+            trust_remote_code=False,
         )
         labels = model.config.id2label
         names = [str(labels[index]) for index in sorted(labels)]

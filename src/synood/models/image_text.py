@@ -1,7 +1,7 @@
 """Describer with a local image-text-to-text model of transformers that has a chat template.
 
-LLaVA, Qwen-VL and similar models, by hub id or folder. Decoding is greedy, so the same image gets
-the same answer; batches are padded on the left, since text is generated at the right.
+Qwen-VL, SmolVLM, LLaVA and similar models, by hub id or folder. Decoding is greedy, so the same
+image gets the same answer; batches are padded on the left, since text is generated at the right.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from synood.errors import CheckpointError, InputError
 from synood.files import fingerprint
 from synood.models._answer_text import AnswerError, whole_items
+from synood.models.chat_processors import load_processor
 from synood.models.checkpoints import checkpoint_fingerprint, load_model, load_part
 from synood.models.describer import NoDescription
 from synood.models.precision import chosen_dtype
@@ -32,7 +33,7 @@ class ImageTextDescriber:
     """Asks a model in this process what is around the subject of each image.
 
     >>> describer = ImageTextDescriber.from_pretrained(  # doctest: +SKIP
-    ...     "llava-hf/llava-1.5-7b-hf"
+    ...     "Qwen/Qwen3-VL-4B-Instruct"
     ... )
     >>> describer.describe([image], ["panda"])  # doctest: +SKIP
     ['bamboo, wooden fence, rocks']
@@ -72,17 +73,22 @@ class ImageTextDescriber:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"describer: batch_size must be at least 1, not {batch_size!r}")
         precision = chosen_dtype(dtype, device)
-        processor = load_part(_load_processor, source, revision=revision)
+        processor = load_part(load_processor, source, revision=revision)
         if not getattr(processor, "chat_template", None):
             raise CheckpointError(
                 f"{source}: has no chat template, which a question needs; use a checkpoint "
-                "with one, such as llava-hf/llava-1.5-7b-hf"
+                "with one, such as Qwen/Qwen3-VL-4B-Instruct"
             )
         processor.tokenizer.padding_side = "left"
         if processor.tokenizer.pad_token is None:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
         model = load_model(
-            AutoModelForImageTextToText, source, device=device, revision=revision, dtype=precision
+            AutoModelForImageTextToText,
+            source,
+            device=device,
+            revision=revision,
+            dtype=precision,
+            trust_remote_code=False,
         )
         name = checkpoint_fingerprint(source, revision=revision)
         return cls(model, processor, asked, name, batch_size)
@@ -200,40 +206,3 @@ class ImageTextDescriber:
         )
         placed = inputs.to(self._model.device, dtype=self._model.dtype)  # dtype: of pixels alone
         return dict(placed)
-
-
-def _load_processor(source: str, **options: Any) -> Any:  # noqa: ANN401 - a transformers processor
-    """Load a processor; without torchvision, one for images but not for videos.
-
-    The video part of several processors needs torchvision, and the processor cannot be built
-    without it; no video is used here.
-    """
-    from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-
-    try:
-        return AutoProcessor.from_pretrained(source, **options)
-    except ImportError:
-        config = AutoConfig.from_pretrained(source, **options)
-        kind = _without_videos(PROCESSOR_MAPPING[type(config)])
-        settings, _ = kind.get_processor_dict(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        return kind(
-            image_processor=AutoImageProcessor.from_pretrained(source, **options),
-            tokenizer=tokenizer,
-            video_processor=None,
-            chat_template=settings.get("chat_template") or tokenizer.chat_template,
-        )
-
-
-def _without_videos(processor: Any) -> Any:  # noqa: ANN401 - a class of transformers
-    """Return a subclass of a processor whose parts may be None."""
-
-    def check(self: Any, name: str, part: Any) -> Any:  # noqa: ANN401
-        return (
-            type(None)
-            if part is None
-            else processor.check_argument_for_proper_class(self, name, part)
-        )
-
-    return type(processor.__name__, (processor,), {"check_argument_for_proper_class": check})
