@@ -49,7 +49,7 @@ def test_every_command_is_there():
     assert set(COMMANDS) == {
         "demo", "fit", "zero-shot", "score", "calibrate", "evaluate", "mine", "synthesize",
         "report", "reproduce", "benchmark", "status", "models", "cache", "show", "explain",
-        "push", "export", "serve",
+        "push", "export", "serve", "drift",
     }  # fmt: skip
     assert set(NESTED) == {
         ("benchmark", "list"), ("benchmark", "check"), ("benchmark", "methods"), ("cache", "clear"),

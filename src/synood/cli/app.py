@@ -16,6 +16,7 @@ from synood.cli.cache import cache
 from synood.cli.calibrate import calibrate
 from synood.cli.console import discard, own_warnings_as_lines, tell, use_any_text
 from synood.cli.demo import demo
+from synood.cli.drift import drift
 from synood.cli.evaluate import evaluate
 from synood.cli.exits import DONE, INPUT_FAULT, OUR_FAULT, STOPPED, TERMINATED
 from synood.cli.explain import explain
@@ -50,7 +51,8 @@ Tell whether an image shows one of your classes or something else (out-of-distri
 A detector is made from class names alone (zero-shot) or from a folder of images per class (fit). \
 `fit` synthesizes images near the boundary of the classes and tunes the detector on them.
 
-Exit codes: 0 done, 1 fault in synood, 2 fault in the input, 3 OOD image found (--fail-on-ood).
+Exit codes: 0 done, 1 fault in synood, 2 fault in the input, 3 OOD image or drift \
+found (--fail-on-ood, --fail-on-drift).
 """
 
 app = App(
@@ -62,8 +64,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 _ORDER: tuple[Callable[..., int | None], ...] = (
-    demo, fit, zero_shot, show, score, explain, serve, calibrate, evaluate, export, push, mine,
-    synthesize, report, reproduce, status, models,
+    demo, fit, zero_shot, show, score, explain, serve, calibrate, drift, evaluate, export, push,
+    mine, synthesize, report, reproduce, status, models,
 )  # fmt: skip
 for _place, _command in enumerate(_ORDER):
     app.command(_command, sort_key=_place)
