@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTS := $(VENV)/.installed-for-tests
 
-.PHONY: demo test numerics slow fuzz docs lint types format clean
+.PHONY: demo test numerics slow fuzz page docs lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/synood demo --out $(OUT)
@@ -33,6 +33,11 @@ slow: $(TESTS)
 fuzz: $(TESTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[fuzz]"
 	PYTHONPATH=tests:tests/helpers OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing --seconds $(SECONDS)
+
+# the page of `synood serve`, in this machine's Chromium
+page: $(TESTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/serving/test_page.py
 
 # the docs site in docs/_build/html; every warning, so every broken reference, fails
 docs: $(TESTS)
