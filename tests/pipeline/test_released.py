@@ -152,6 +152,18 @@ def test_tuning_again_gives_the_runs_own_detector(first, bundle, images):
     assert guided.negative_features.tobytes() != found.negative_features.tobytes()
 
 
+def test_an_objective_without_a_gradient_is_told_and_guides_nothing(bundle, images, tmp_path):
+    run(images, bundle, tmp_path / "msp", "guidance.objective=msp")
+    run(images, bundle, tmp_path / "plain", "guidance.step_size=0", "guidance.rounds=1")
+    pixels = [
+        {one.id: one.sha256 for one in read_synthetic(tmp_path / name / "synthesize").values()}
+        for name in ("msp", "plain")
+    ]
+    assert pixels[0] == pixels[1]
+    told = (tmp_path / "msp" / "events.jsonl").read_text()
+    assert told.count("'msp' has no gradient: images are as without guidance") == 1
+
+
 def test_one_line_says_what_is_not_for_these_classes(first):
     told = [row["message"] for row in read_jsonl(first / "events.jsonl") if "message" in row]
     lines = [text for text in told if "not ImageNet's" in text]

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RECIPES: dict[str, Recipe] = {
-    # The text of the paper; equation 7 with the sign of Liu et al. 2020, whose hinge it quotes.
+    # The text of the paper. Equation 7 is Liu et al.'s (2020), which it quotes: the other sign, and
+    # the hinge squared; its target is the authors' code's. docs/recipes.md has all differences.
     "paper": Recipe(name="paper"),
     # What the authors' code computes once its bugs are repaired, in single precision.
     "released": Recipe(

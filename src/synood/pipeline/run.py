@@ -45,7 +45,7 @@ from synood.pipeline.stages.released import named_as, not_for_these_classes
 from synood.pipeline.stages.select import select
 from synood.pipeline.stages.shuffle import shuffle, without_inpainter
 from synood.pipeline.stages.synthesize import BATCH_SIZE, BatchSize, synthesize
-from synood.pipeline.stages.target import check_guidance
+from synood.pipeline.stages.target import check_guidance, without_gradient
 from synood.pipeline.stages.tune import tune
 from synood.progress import Progress, Tracker
 
@@ -148,8 +148,12 @@ def fit(
             executor or LocalExecutor(),
             Quarantine(workspace, max_bad),
         )
-        told = (without_kinds(recipe), not_for_these_classes(recipe, index))
-        for sentence in filter(None, (alone, remark, guided_by, *told)):
+        notes = (
+            without_kinds(recipe),
+            without_gradient(recipe),
+            not_for_these_classes(recipe, index),
+        )
+        for sentence in filter(None, (alone, remark, guided_by, *notes)):
             workspace.notify("synthesize", sentence)
         tracking = workspace.follow_with(following)
         config = run_config(models, recipe, index, seed)

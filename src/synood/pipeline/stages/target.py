@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synood.pipeline.rundir.shards import SynthesisRequest, SyntheticImage
     from synood.pipeline.rundir.workspace import Workspace
     from synood.pipeline.stages.context import RunContext
-    from synood.settings import GuidanceSettings
+    from synood.settings import GuidanceSettings, Recipe
 
 KEPT_PIXELS = 2**30  # bytes of source images kept in memory; beyond that they are read again
 
@@ -38,6 +38,14 @@ def check_guidance(settings: GuidanceSettings) -> None:
             "guidance.temperature: is the classifier's; the objective 'margin' is at "
             "score.temperature"
         )
+
+
+def without_gradient(recipe: Recipe) -> str | None:
+    """Return a sentence where the objective has no gradient, so that nothing will be guided."""
+    objective = recipe.guidance.objective
+    if recipe.synthesis.method != "inpaint" or objective != "msp":  # objectives.FLAT, without torch
+        return None
+    return f"guidance.objective {objective!r} has no gradient: images are as without guidance"
 
 
 def measure_energies(
