@@ -31,8 +31,8 @@ from synood.pipeline.stages.mine import mine_words
 from synood.pipeline.stages.synthesize import BATCH_SIZE, image_seed, synthesize_here
 from synood.pipeline.stages.tune import (
     TuningData,
+    detector_and_scores,
     tune_weights,
-    tuned_detector,
     tuning_data,
 )
 from synood.tuning.assignment import Assignment, compact, nearest_negative
@@ -187,9 +187,8 @@ class Retuner:
         another way of tuning.
         """
         data = self._data(synthetic)
-        return tuned_detector(
-            data, self._recipe, seed, self._models, self._class_names, self._workspace, tune
-        )
+        own = (self._models, self._class_names, self._workspace)
+        return detector_and_scores(data, self._recipe, seed, *own, tune)[0]
 
     def _data(self, synthetic: Sequence[SyntheticImage]) -> TuningData:
         features = self.features(synthetic)

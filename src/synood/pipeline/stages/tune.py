@@ -217,22 +217,6 @@ TuneWeights: TypeAlias = Callable[
 ]
 
 
-def tuned_detector(
-    data: TuningData,
-    recipe: Recipe,
-    seed: int,
-    models: Models,
-    class_names: tuple[str, ...],
-    workspace: Workspace,
-    tune_weights: TuneWeights = tune_weights,
-) -> OODDetector:
-    """Tune and put the detector together: mined negatives with the tuned ones in their rows.
-
-    `tune_weights` is another way of tuning, for comparisons.
-    """
-    return detector_and_scores(data, recipe, seed, models, class_names, workspace, tune_weights)[0]
-
-
 def detector_and_scores(
     data: TuningData,
     recipe: Recipe,
@@ -242,10 +226,11 @@ def detector_and_scores(
     workspace: Workspace,
     tune_weights: TuneWeights = tune_weights,
 ) -> tuple[OODDetector, HeldOut | None]:
-    """Return what `tuned_detector` does, and scores for calibration.
+    """Tune and put the detector together: mined negatives with the tuned ones in their rows.
 
-    They are of images that the detector has not learned from, or was left without; None for a
-    recipe without image evidence, whose detector can score such images itself.
+    `tune_weights` is another way of tuning, for comparisons. The scores are for calibration, of
+    images that the detector has not learned from, or was left without; None for a recipe without
+    image evidence, whose detector can score such images itself.
     """
     projection, tuned = tune_weights(data, recipe, seed, workspace)
     negative_features = unit(data.negatives.features)
