@@ -2,8 +2,9 @@
 
 The baseline embeds the prompts and encodes the grey image in every round, and computes the
 gradient after the last round too. Both give the same images (checked), in turn in one process,
-with the models of a bundle or, by default, random ones of the size of the mini bundle's. Times are
-CPU times, so other work on the machine matters little.
+with the models of a bundle or, by default, random ones of the size of the mini bundle's. Beside
+them: one rendering without guidance, with every step guided, and with the last four. Times are CPU
+times, so other work on the machine matters little.
 
     OMP_NUM_THREADS=1 PYTHONPATH=src python perf/guidance.py [--bundle mini] [--batch 4]
 """
@@ -16,6 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SETTINGS = GuidanceSettings(rounds=3, step_size=1.0, target=5.0)
+STEP = replace(SETTINGS, method="step")
+WAYS = {
+    "guided": SETTINGS,
+    "unguided": SETTINGS.unguided(),
+    "every step": STEP,
+    "last 4 steps": replace(STEP, guided_steps=4),
+}
 SIZE, CHANNELS = 64, (64, 128)
 
 
@@ -73,9 +83,9 @@ def twin(work: Work) -> np.ndarray:
     return pixels.astype(np.uint8)
 
 
-def guided(work: Work) -> np.ndarray:
+def guided(work: Work, settings: GuidanceSettings = SETTINGS) -> np.ndarray:
     inpainter, classifier, pixels, prompts, seeds = work
-    rendered = guided_inpainting(inpainter, classifier, pixels, prompts, SETTINGS, seeds)
+    rendered = guided_inpainting(inpainter, classifier, pixels, prompts, settings, seeds)
     return np.stack([one.image for one in rendered])
 
 
@@ -107,14 +117,16 @@ def work_for(inpainter: Inpainter, classifier: Classifier, batch: int) -> Work:
 
 def measure(work: Work, repeats: int) -> dict[str, float]:
     """Median CPU seconds of each, alternating, the first pair left out as warm-up."""
-    times: dict[str, list[float]] = {"guided": [], "twin": []}
+    times: dict[str, list[float]] = {"twin": [], **{name: [] for name in WAYS}}
     for _ in range(repeats + 1):
-        spent, images = cpu_seconds(guided, work)
-        twin_spent, twin_images = cpu_seconds(twin, work)
-        if np.abs(images.astype(int) - twin_images).max() > 1:
+        images = {}
+        for name, settings in WAYS.items():
+            spent, images[name] = cpu_seconds(partial(guided, settings=settings), work)
+            times[name].append(spent)
+        spent, twin_images = cpu_seconds(twin, work)
+        times["twin"].append(spent)
+        if np.abs(images["guided"].astype(int) - twin_images).max() > 1:
             raise SystemExit("the two give different images")
-        times["guided"].append(spent)
-        times["twin"].append(twin_spent)
     return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
@@ -131,7 +143,8 @@ def main() -> None:
         models = bundled_models(options.bundle)
     medians = measure(work_for(*models, options.batch), options.repeats)
     for name, seconds in medians.items():
-        print(f"{name:8} {seconds / options.batch:7.3f} CPU s an image")
+        share = seconds / medians["guided"]
+        print(f"{name:12} {seconds / options.batch:7.3f} CPU s an image, {share:.2f} of guided")
     print(f"twin / guided = {medians['twin'] / medians['guided']:.3f}")
     print(f"load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} thread(s)")
 

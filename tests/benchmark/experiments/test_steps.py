@@ -24,7 +24,7 @@ def setup(tmp_path_factory):
 @pytest.fixture(scope="module")
 def outcome(setup):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "MUS", (0.1, 1.0))
+        patch.setattr(steps, "MUS", (1.0,))
         patch.setattr(steps, "GUIDED_STEPS", (None, 1))
         return find_experiment("steps").run(setup)
 
@@ -45,8 +45,7 @@ def test_each_kind_is_tuned_and_scored_under_each_seed(outcome):
 def test_the_best_on_validation_images_is_chosen(outcome):
     lines = outcome.extra_tables[0].lines
     assert [line[0].removesuffix(" (chosen)") for line in lines] == [
-        "guided in rounds", "unguided", "every step, mu 0.1", "last 1 steps, mu 0.1",
-        "every step, mu 1", "last 1 steps, mu 1",
+        "guided in rounds", "unguided", "every step, mu 1", "last 1 steps, mu 1",
     ]  # fmt: skip
     tried = [line for line in lines if "mu" in line[0]]
     (chosen,) = (line for line in tried if "(chosen)" in line[0])
