@@ -155,7 +155,7 @@ def test_what_cannot_be_used_is_refused_by_name(directories, tmp_path):
     for change, kind, message in (
         ({"image_processor_type": "MobileViTImageProcessor"}, InputError, "what a MobileViTImage"),
         ({"image_processor_type": None}, InputError, "what a processor without a name"),
-        ({"size": {"height": 48, "width": 48}}, CheckpointError, "takes 32 pixels and its prepro"),
+        ({"size": {"height": 48, "width": 48}}, CheckpointError, "tower takes 32 pixels and its"),
     ):
         steps.write_text(json.dumps({**settings, **change}))
         with pytest.raises(kind, match=message):

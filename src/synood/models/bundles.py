@@ -29,14 +29,14 @@ single field ("painter" stands for "inpainter"):
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError, InputError
-from synood.files import fingerprint, read_text, sha256_file
+from synood.files import fingerprint, read_text
+from synood.models._bundle_files import BundleFiles, hashes_below
 from synood.models._spec import (
     EMBEDDED,
     PAPER,
@@ -67,7 +67,6 @@ _CLIP_SCALE = {
     "projection.logit_scale": 100.0,
     "negatives.logit_scale": 100.0,
 }
-_PAPERS = ("readme", "license", "licence", "notice")  # starts of names that no loader opens
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Bundle:
         foreign = [folders] if folders else []
         if self.root is None or "files" in self.spec:
             return fingerprint(self.spec, *foreign)
-        return fingerprint(self.spec, _hashes_below(self.root), *foreign)
+        return fingerprint(self.spec, hashes_below(self.root), *foreign)
 
     @property
     def place(self) -> str | None:
@@ -137,7 +136,7 @@ class Bundle:
         embedded = embedded_place(part.get("path", "")) or self.root in EMBEDDED.values()
         if recipe is None or ("path" in part and embedded):
             return {}
-        place = part["id"] if "id" in part else str(self._inside(part["path"]))
+        place = part["id"] if "id" in part else str(self._files.inside(part["path"]))
         fields: dict[str, Any] = import_object(recipe)(place, part.get("revision"))
         return fields
 
@@ -253,7 +252,7 @@ class Bundle:
         if isinstance(part, str):  # the words
             return _embedded_hashes(part)
         folder = Path(part.get("id", ""))
-        found = _hashes_below(folder) if folder.is_absolute() else {}
+        found = hashes_below(folder) if folder.is_absolute() else {}
         for place in (part[name] for name in sorted(PLACES & part.keys())):
             found |= _embedded_hashes(place)
         return found
@@ -319,50 +318,15 @@ class Bundle:
         if found := embedded_place(part[key]):
             other, name = found
             return load_bundle(other)._located({key: name}, key)
-        path = self._inside(part[key])
-        if os.path.isdir(path):  # noqa: PTH112 - as in `_check`
-            for file in self._expected_below(part[key]) | set(_files_below(path)):
-                self._check(file)
-        else:
-            self._check(path)
-        return str(path)
-
-    def _expected_below(self, folder: str) -> set[Path]:
-        prefix = PurePosixPath(folder)
-        names = (PurePosixPath(name) for name in self.spec.get("files", {}))
-        return {self._inside(str(name)) for name in names if prefix in name.parents}
+        return str(self._files.checked(part[key]))
 
     def _lines(self, name: str) -> list[str]:
         text = read_text(Path(self._located({"path": name}, "path")))
         return [line.strip() for line in text.splitlines() if line.strip()]
 
-    def _check(self, path: Path) -> None:
-        """Refuse a file that is missing, altered, not listed, or a link out of the bundle."""
-        root = self._root()
-        if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name too long
-            raise CheckpointError(f"{path}: missing; restore the bundle {self.name!r}")
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise CheckpointError(f"{path}: is a link out of the bundle; put the file itself there")
-        if "files" not in self.spec:
-            return
-        expected = self.spec["files"].get(path.relative_to(root).as_posix())
-        if expected is None:
-            raise CheckpointError(f"{path}: not listed in {root}/bundle.json; remove it or list it")
-        if sha256_file(path) != expected:
-            raise CheckpointError(
-                f"{path}: altered (its SHA-256 is not the one in bundle.json); restore the bundle"
-            )
-
-    def _inside(self, name: str) -> Path:
-        pure = PurePosixPath(name)
-        if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name:
-            raise CheckpointError(f"{self._root()}/bundle.json: {name!r} is not inside the bundle")
-        return self._root().joinpath(*pure.parts)
-
-    def _root(self) -> Path:
-        if self.root is None:
-            raise CheckpointError(f"bundle {self.name!r}: a `path` needs a directory; use an `id`")
-        return self.root
+    @property
+    def _files(self) -> BundleFiles:
+        return BundleFiles(self.name, self.root, self.spec.get("files"))
 
 
 def load_bundle(name_or_dir: str | Path | Bundle) -> Bundle:
@@ -395,21 +359,3 @@ def _embedded_hashes(place: str) -> dict[str, str]:
         for name, digest in listed.items()
         if name == path or name.startswith(f"{path}/")
     }
-
-
-def _hashes_below(directory: Path) -> dict[str, str]:
-    files = _files_below(directory)
-    return {path.relative_to(directory).as_posix(): sha256_file(path) for path in files}
-
-
-def _files_below(directory: Path) -> list[Path]:
-    """Return every file that a loader might open, sorted, without README, LICENSE and the like."""
-    return [
-        path
-        for path in sorted(directory.rglob("*"))
-        if not path.is_dir() and not _is_paper(path.relative_to(directory))
-    ]
-
-
-def _is_paper(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts) or path.name.lower().startswith(_PAPERS)

@@ -194,6 +194,19 @@ class FileDescriber:
         return self.texts(image_ids)
 
 
+def named_images(
+    images: Sequence[Image], class_names: Sequence[str], image_ids: Sequence[str] | None
+) -> Sequence[str]:
+    """Return what the images are called in messages: their ids, else their numbers.
+
+    Another number of class names or ids than of images is an `InputError`.
+    """
+    names = image_ids or [f"image number {number}" for number in range(1, len(images) + 1)]
+    _same_length(images, class_names)
+    _same_length(images, names)
+    return names
+
+
 def names_overlap(word: str, name: str) -> bool:
     """Whether one contains a form of the other: as words, or inside a word from four letters on.
 

@@ -22,7 +22,7 @@ from synood.files import fingerprint
 from synood.models._answer_text import AnswerError
 from synood.models._answers import Answers, answers_folder, image_key
 from synood.models._chat_api import ChatApi, RetryError
-from synood.models.describer import NoDescription
+from synood.models.describer import NoDescription, named_images
 from synood.models.questions import find_question
 
 if TYPE_CHECKING:
@@ -145,9 +145,7 @@ class EndpointDescriber:
             InputError: no image can be described: the server cannot be reached, takes neither key
                 nor model, or the account has no credit left.
         """
-        if len(images) != len(class_names):
-            raise InputError(f"describer: {len(images)} images but {len(class_names)} names")
-        names = image_ids or [f"image number {number}" for number in range(1, len(images) + 1)]
+        names = named_images(images, class_names, image_ids)
         answers, stop = Answers(self._path), Event()
         asked = [self._question.ask(class_name) for class_name in class_names]
         keys = [image_key(*pair, self.id) for pair in zip(images, asked, strict=True)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from synood.errors import CheckpointError
 from synood.images.presets import from_processor_config
 from synood.models.checkpoints import load_part
 
@@ -39,6 +40,16 @@ def load_preprocess(source: str | Path, revision: str | None = None) -> Preproce
     return from_processor_config(
         read_processor(source, revision), f"{source}/preprocessor_config.json"
     )
+
+
+def check_image_size(config: Any, preprocess: Preprocess, source: str | Path) -> None:  # noqa: ANN401
+    """Refuse a preprocessing to another size than a model's configuration states."""
+    size = getattr(config, "image_size", None)
+    if size not in (None, preprocess.size, [preprocess.size] * 2):
+        raise CheckpointError(
+            f"{source}: its image tower takes {size} pixels and its preprocessor_config.json makes "
+            f"{preprocess.size}; they are of different models"
+        )
 
 
 def read_processor(source: str | Path, revision: str | None = None) -> dict[str, Any]:

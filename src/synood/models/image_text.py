@@ -13,7 +13,7 @@ from synood.files import fingerprint
 from synood.models._answer_text import AnswerError, whole_items
 from synood.models.chat_processors import load_processor
 from synood.models.checkpoints import checkpoint_fingerprint, load_model, load_part
-from synood.models.describer import NoDescription
+from synood.models.describer import NoDescription, named_images
 from synood.models.precision import chosen_dtype
 from synood.models.questions import find_question
 
@@ -100,9 +100,7 @@ class ImageTextDescriber:
         image_ids: Sequence[str] | None = None,
     ) -> list[str | NoDescription]:
         """Return "thing, thing" per image; one that the model cannot take is a `NoDescription`."""
-        if len(images) != len(class_names):
-            raise InputError(f"describer: {len(images)} images but {len(class_names)} names")
-        ids = image_ids or [f"image number {number}" for number in range(1, len(images) + 1)]
+        ids = named_images(images, class_names, image_ids)
         texts: list[str | NoDescription] = []
         for start in range(0, len(images), self._batch_size):
             part = slice(start, start + self._batch_size)

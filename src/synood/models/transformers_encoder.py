@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from synood.errors import CheckpointError, InputError
 from synood.models.checkpoints import FINGERPRINTED, load_model
 from synood.models.families import family_of
-from synood.models.image_processors import load_preprocess
+from synood.models.image_processors import check_image_size, load_preprocess
 from synood.models.precision import chosen_dtype
 from synood.models.tokens import check_end, check_vocabulary, named_tokenizer, padded
 from synood.models.towers import TowerEncoder
@@ -73,12 +73,8 @@ class TransformersEncoder(TowerEncoder):
         preprocess = load_preprocess(**where)
         tokenizer = named_tokenizer(**where)
         model = load_family(family, tokenizer, device=device, dtype=dtype, **where)
-        size = getattr(model.config.vision_config, "image_size", preprocess.size)
-        if not family.any_size and size not in (preprocess.size, [preprocess.size] * 2):
-            raise CheckpointError(
-                f"{path_or_id}: its image tower takes {size} pixels and its "
-                f"preprocessor_config.json makes {preprocess.size}; they are of different models"
-            )
+        if not family.any_size:
+            check_image_size(model.config.vision_config, preprocess, path_or_id)
         return cls(model, tokenizer, family, preprocess, path_or_id, revision)
 
     def _image_features(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from synood.errors import CheckpointError, InputError
 from synood.images.presets import from_processor_config
 from synood.models.checkpoints import load_model
 from synood.models.families import no_texts, vision_family_of
-from synood.models.image_processors import processor_type, read_processor
+from synood.models.image_processors import check_image_size, processor_type, read_processor
 from synood.models.precision import chosen_dtype
 from synood.models.towers import ImageTower
 
@@ -87,12 +87,8 @@ class VisionEncoder(ImageTower):
             **options,
             **where,
         )
-        size = getattr(model.config, "image_size", preprocess.size)
-        if not family.any_size and size not in (preprocess.size, [preprocess.size] * 2):
-            raise CheckpointError(
-                f"{path_or_id}: takes {size} pixels and its preprocessor_config.json makes "
-                f"{preprocess.size}; they are of different models"
-            )
+        if not family.any_size:
+            check_image_size(model.config, preprocess, path_or_id)
         return cls(model, family, preprocess, path_or_id, revision)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> NoReturn:
