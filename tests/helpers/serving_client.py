@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,10 @@ class Running:
     def score(self, images: Sequence[tuple[str, bytes]], query: str = "", **headers: str) -> Answer:
         body, kind = form(images)
         return self.ask("POST", f"/v1/score{query}", body, Content_Type=kind, **headers)
+
+    def connected(self, timeout: float = 30) -> socket.socket:
+        """A bare connection."""
+        return socket.create_connection((self.host, self.port), timeout)
 
     def log(self) -> list[dict[str, Any]]:
         lines = self.log_file.read_text().splitlines()
@@ -120,6 +125,21 @@ def form(images: Sequence[tuple[str, bytes]], field: str = "files") -> tuple[byt
         for name, data in images
     )
     return parts + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Read one answer from a bare connection: its status and its body."""
+    found = http.client.HTTPResponse(connection)
+    found.begin()
+    return found.status, found.read()
+
+
+def request_head(body_length: int, kind: str, path: str = "/v1/score", more: str = "") -> bytes:
+    """The line and headers of a POST request."""
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {body_length}\r\n{more}\r\n"
+    ).encode()
 
 
 def until(what: Any, seconds: float = 20) -> None:

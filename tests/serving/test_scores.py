@@ -96,6 +96,14 @@ def test_models_are_described_for_the_page(server, detectors):
     assert found["limits"] == {"body_bytes": 32 * 2**20, "files": 64, "pixels": 50_000_000}
 
 
+def test_the_description_knows_every_column():
+    from synood.detector.rows import COLUMNS
+    from synood.serving.schemas import Row
+
+    known = {*COLUMNS, *EXPLANATION_COLUMNS, "name", "threshold", "error"}
+    assert set(Row.model_fields) == known
+
+
 @pytest.mark.parametrize(
     ("query", "status", "told"),
     [

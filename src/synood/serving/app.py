@@ -23,7 +23,7 @@ from synood.serving.inference import (
     read_inference,
 )
 from synood.serving.metrics import CONTENT_TYPE
-from synood.serving.openapi import INFER_BODY, SCORE_BODY, describe_key, refusals
+from synood.serving.openapi import INFER_BODY, SCORE_BODY, describe, refusals
 from synood.serving.refusals import handle_refusals
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def create_app(service: Service, key: str | None = None) -> Gate:
     _add_protocol(app, service)
     _add_plain(app, service)
     open_paths = _add_page(app)
-    if key is not None:
-        describe_key(app)
+    describe(app, [*service.detectors], key is not None)
     return Gate(app, service.metrics, key, open_paths)
 
 
@@ -157,7 +156,8 @@ def _add_plain(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+        text = await asyncio.to_thread(service.metrics.text)
+        return Response(text, media_type=CONTENT_TYPE)
 
 
 def _row(served: Served, found: Prediction, name: str, explain: bool) -> dict[str, Any]:

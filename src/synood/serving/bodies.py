@@ -86,6 +86,7 @@ class Uploads:
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     """Await `work` for a request whose body was read; cancel it where the client leaves first."""
     working = asyncio.ensure_future(work)
+    working.add_done_callback(_forget)
     leaving = asyncio.ensure_future(_disconnected(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,6 +96,12 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     finally:
         leaving.cancel()
         working.cancel()
+
+
+def _forget(work: asyncio.Future[T]) -> None:
+    """Take note of how abandoned work ended, which asyncio would complain of otherwise."""
+    if not work.cancelled():
+        work.exception()
 
 
 async def _disconnected(receive: Callable[[], Awaitable[object]]) -> None:

@@ -98,7 +98,9 @@ class _Collected:
         field = options.get(b"name", b"").decode("utf-8", "replace")
         if field != FIELD:
             raise malformed(f"the form has a field {field[:40]!r}; send images in {FIELD}")
-        name = options.get(b"filename", b"").decode("utf-8", "replace")
+        if b"filename" not in options:
+            raise malformed(f"the form has text in {FIELD}, not a file (curl: -F {FIELD}=@NAME)")
+        name = options[b"filename"].decode("utf-8", "replace")
         self.uploads.append(Upload(name or f"image {len(self.uploads) + 1}", bytes(self._data)))
         self._data = bytearray()
 

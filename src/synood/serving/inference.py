@@ -115,7 +115,7 @@ def _header_end(body: bytearray, header_length: str | None) -> int:
     if not header_length.isascii() or not header_length.isdecimal():
         raise malformed(f"{HEADER_LENGTH}: must be a number of bytes")
     if len(header_length) > 12 or int(header_length) > len(body):
-        raise malformed(f"{HEADER_LENGTH}: {header_length} bytes, but the body has {len(body)}")
+        raise malformed(f"{HEADER_LENGTH}: more bytes than the {len(body)} of the body")
     return int(header_length)
 
 

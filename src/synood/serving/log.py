@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 NAME = "synood.serving"
+_W = logging.WARNING
 
 
 class JsonLines(logging.Formatter):
@@ -34,7 +35,7 @@ def log_to(stream: TextIO) -> None:
     """Send what the server and its libraries say to `stream`, and nowhere else."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    for name, level in ((NAME, logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in ((NAME, logging.INFO), ("uvicorn", _W), ("asyncio", _W)):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.propagate = False

@@ -15,7 +15,9 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.process_collector import ProcessCollector
 
+from synood.detector.watching import Watch
 from synood.features.extractor import BATCH
+from synood.serving.drift import DriftCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +91,8 @@ class Metrics:
         self._errors = Counter(
             "synood_errors", "What went wrong, by kind.", ["kind"], registry=registry
         )
+        self._watches: dict[str, Watch] = {}
+        registry.register(DriftCollector(self._watches))
 
     def watch_queue(self, images: Callable[[], int], upload_bytes: Callable[[], int]) -> None:
         """Read the length of the queue and the bytes of uploads from these."""
@@ -96,10 +100,11 @@ class Metrics:
         self._uploads.set_function(upload_bytes)
 
     def announce(self, served: Served) -> None:
-        """Show a detector's threshold, and its scores from zero on."""
+        """Show a detector's threshold, and begin to watch it."""
         if served.detector.threshold is not None:
             self._threshold.labels(served.name).set(served.detector.threshold)
         self._scores.labels(served.name)
+        self._watches[served.name] = Watch.of(served.detector.calibration)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count an answer; `route` is a pattern, never what a client wrote."""
@@ -107,7 +112,11 @@ class Metrics:
         self._request_seconds.labels(route).observe(seconds)
 
     def verdict(self, served: Served, prediction: Prediction) -> None:
-        """Count a verdict and its score."""
+        """Count a verdict and its score, or that there is none."""
+        self._watches[served.name].add(prediction)
+        if prediction.error:
+            self.error("unreadable")
+            return
         verdict = {True: "ood", False: "in", None: "none"}[prediction.is_ood]
         self._verdicts.labels(served.name, prediction.label, verdict).inc()
         self._scores.labels(served.name).observe(prediction.score)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from synood.serving.schemas import Error, InferRequest, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastapi import FastAPI
 
 _TOLD = {
@@ -40,11 +42,10 @@ SCORE_BODY: dict[str, Any] = {
         },
     }
 }
+_INFER = InferRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+_INFER_PARTS: dict[str, Any] = _INFER.pop("$defs")
 INFER_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": InferRequest.model_json_schema()}},
-    }
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _INFER}}}
 }
 
 
@@ -54,18 +55,32 @@ def refusals(field: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": model, "description": _TOLD[status]} for status in statuses}
 
 
-def describe_key(app: FastAPI) -> None:
-    """Say in the description that requests need the key, but for those of health."""
+def describe(app: FastAPI, models: Sequence[str], key: bool) -> None:
+    """Say in the description which models there are, and that requests need a key if they do."""
     plain = app.openapi
 
     def described() -> dict[str, Any]:
-        schema = plain()
-        schema.setdefault("components", {})["securitySchemes"] = {
-            "key": {"type": "http", "scheme": "bearer"}
-        }
-        for path, methods in schema["paths"].items():
-            for operation in methods.values():
-                operation["security"] = [] if "/health/" in path else [{"key": []}]
-        return schema
+        if app.openapi_schema is None:
+            schema = plain()
+            schema["components"]["schemas"] |= _INFER_PARTS
+            for path, methods in schema["paths"].items():
+                for operation in methods.values():
+                    _name_models(operation, models)
+                    if key:
+                        operation["security"] = [] if "/health/" in path else [{"key": []}]
+            if key:
+                schema["components"]["securitySchemes"] = {
+                    "key": {"type": "http", "scheme": "bearer"}
+                }
+        assert app.openapi_schema is not None
+        return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _name_models(operation: dict[str, Any], models: Sequence[str]) -> None:
+    """List the models where an operation takes the name of one, which one alone does not need."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] in ("name", "model"):
+            parameter["schema"] = {"type": "string", "enum": [*models]}
+            parameter["required"] = parameter["name"] == "name" or len(models) > 1

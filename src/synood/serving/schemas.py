@@ -47,6 +47,7 @@ class Row(Answer):
     p_value: float | None
     is_ood: bool | None
     label: str | None
+    image_evidence: float | None
     threshold: float | None = None
     error: str | None = None
     class_1: str | None = None

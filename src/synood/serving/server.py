@@ -37,21 +37,23 @@ _STOPPED = 128  # exit code of a process that a signal ended, less the signal
 
 def listening_socket(host: str, port: int) -> socket.socket:
     """Return a bound socket, not yet listening; `InputError` where that is not possible."""
+    if not 0 <= port < 2**16:  # getaddrinfo would take what is left of it
+        raise InputError(f"--port: must be from 0 to 65535, not {port}")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(
-            socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
-        )  # finds clients that vanished
-        listener.bind(address)
+        with contextlib.ExitStack() as kept:
+            listener = kept.enter_context(socket.socket(family, kind, protocol))
+            if os.name == "posix":  # elsewhere it lets two servers share a port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # finds vanished clients
+            listener.bind(address)
+            kept.pop_all()
+            return listener
     except socket.gaierror as error:
         raise InputError(
             f"--host {host}: is no address of this machine ({error.strerror})"
         ) from None
-    except OverflowError:
-        raise InputError(f"--port: must be from 0 to 65535, not {port}") from None
     except OSError as error:
         what = {
             errno.EADDRINUSE: f"--port {port}: is in use; stop what listens there or name another",
@@ -60,7 +62,6 @@ def listening_socket(host: str, port: int) -> socket.socket:
         }
         known = what.get(error.errno or 0, f"{host}:{port}: cannot be opened ({error.strerror})")
         raise InputError(known) from None
-    return listener
 
 
 def serve(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,8 +146,7 @@ class Worker:
                 job.data, Path(job.name), limits.pixels, limits.decode_seconds
             )
         except InputError as error:
-            self._metrics.error("unreadable")
-            job.future.set_result(Prediction(math.nan, None, "", error=str(error)))
+            self._give(job, Prediction(math.nan, None, "", error=str(error)))
             return None
         except BaseException as error:  # noqa: BLE001 - one image must not end the thread
             job.future.set_exception(error)
@@ -205,5 +204,10 @@ class Worker:
     def _score(self, served: Served, jobs: Sequence[Job], features: Sequence[Feature]) -> None:
         explain = any(job.explain for job in jobs)
         for job, found in zip(jobs, served.predictions(features, explain=explain), strict=True):
-            self._metrics.verdict(served, found)
-            job.future.set_result(found)
+            if not math.isfinite(found.score):
+                found = replace(found, error=f"{job.name}: its score is no number")
+            self._give(job, found)
+
+    def _give(self, job: Job, found: Prediction) -> None:
+        self._metrics.verdict(job.served, found)
+        job.future.set_result(found)
