@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import hub_cache
 import tiny
 from small_classifier import SmallClassifier
 from small_run import run
 from synood.errors import CheckpointError, InputError
 from synood.models._levels import transitions
 from synood.models.bundles import load_bundle
+from synood.models.catalog import catalog
 from synood.models.flow import FlowInpainter
 from synood.models.inpainting import load_inpainter
 from synood.models.prompt_limits import PromptLimits
@@ -282,3 +287,29 @@ def test_a_tokenizer_without_a_chat_template_is_refused(directory, tmp_path):
     config.write_text(json.dumps(fields))
     with pytest.raises(CheckpointError, match="tokenizer: has no chat_template"):
         load_inpainter(copy, size=32)
+
+
+BY_ID = """
+from synood.models.bundles import load_bundle
+bundle = load_bundle("paper-zimage+painter.size=32")
+painter, fields = bundle.inpainter(), bundle.recipe_defaults
+print(type(painter).__name__, painter.image_size, fields["guidance.num_inference_steps"])
+bundle.check_steerable()
+print(bundle.spec["inpainter"]["revision"], bundle.prompt_limits().fits("a cat"))
+"""
+
+
+def test_by_its_id_it_is_loaded_from_the_cache_at_the_pinned_revision(tmp_path):
+    revision = catalog()["Tongyi-MAI/Z-Image-Turbo"].revision
+    place = tiny_zimage(tmp_path / "made")
+    hub_cache.put(tmp_path / "cache", "Tongyi-MAI/Z-Image-Turbo", place, revision)
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", BY_ID],
+        env={**os.environ, **offline},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["FlowInpainter", "32", "8", revision, "True"]

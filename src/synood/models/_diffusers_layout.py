@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import CheckpointError
 from synood.files import fingerprint
+from synood.models._levels import check_known
 from synood.models.checkpoints import checkpoint_fingerprint, load_part
 
 if TYPE_CHECKING:
@@ -129,6 +130,12 @@ def load_flow_scheduler(source: str | Path, revision: str | None) -> Any:  # noq
     if scheduler.config.get("invert_sigmas"):
         raise CheckpointError(f"{source}/scheduler: invert_sigmas is for models of another kind")
     return scheduler
+
+
+def check_steerable(source: str | Path, revision: str | None) -> None:
+    """Raise an `InputError` if a checkpoint's denoising steps cannot be guided one by one."""
+    flow = read_layout(source, revision).is_flow
+    check_known((load_flow_scheduler if flow else load_scheduler)(source, revision))
 
 
 def check_fit(

@@ -210,6 +210,13 @@ class Bundle:
         inpainter: LatentInpainter = self._load("inpainter", device=device)
         return inpainter
 
+    def check_steerable(self) -> None:
+        """Raise an `InputError` if guidance.method "step" cannot guide the in-painting model."""
+        from synood.models._diffusers_layout import check_steerable
+
+        part = self._part("inpainter")
+        check_steerable(self._located(part, "id" if "id" in part else "path"), part.get("revision"))
+
     def prompt_limits(self) -> PromptLimits | None:
         """Tell which prompts fit the in-painting model, without loading it; None: any."""
         part = self._part("inpainter")

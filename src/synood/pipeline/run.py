@@ -129,6 +129,8 @@ def fit(
     models.check_parts(inpaints)
     if not (Path(run_dir) / "detector" / "config.json").is_file():  # a finished run loads nothing
         models.check_available(inpaints)
+        if inpaints and recipe.guidance.method == "step":
+            bundle.check_steerable()
         check_long_names(models, index.class_names, recipe.mining.prompt_set)
         if inpaints and not (Path(run_dir) / "describe.jsonl").is_file():
             models.check_describer()
