@@ -307,6 +307,24 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_hashes: dict[tuple[int, ...], str] = {}
+
+
+def sha256_once(path: Path) -> str:
+    """`sha256_file`, computed once in a process for a file that nobody has written to since.
+
+    For files that are opened in any case, a model's: another inode, size or time of change is
+    another file.
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        changed = status.st_mtime_ns, status.st_ctime_ns
+        key = (status.st_dev, status.st_ino, status.st_size, *changed)
+        if key not in _hashes:
+            _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _hashes[key]
+
+
 def fingerprint(*parts: Any) -> str:  # noqa: ANN401 - any JSON values
     """Return 16 hex digits that change when any JSON-like part changes."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)

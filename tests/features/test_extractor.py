@@ -83,12 +83,15 @@ def test_an_unreadable_image_has_a_reason_and_stops_no_batch(detector, paths, tm
     np.testing.assert_array_equal(readable, detector.score(paths[:2]))
 
 
-def test_every_batch_has_the_same_size(paths):
+@pytest.mark.parametrize(("together", "size"), [(None, BATCH), (1, 1), (4, 4)])
+def test_every_batch_has_the_same_size(paths, together, size):
     encoder = Counting()
+    if together:
+        encoder.together = together
     extractor = FeatureExtractor("counting", lambda: encoder)
     extractor.extract(paths[:3])
     extractor.extract([*paths, *paths[:3]])
-    assert set(encoder.batches) == {BATCH}
+    assert set(encoder.batches) == {size}
 
 
 def test_copies_of_a_file_are_decoded_once_and_errors_name_each(paths, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,3 +204,16 @@ def test_a_config_that_is_not_understood_is_refused(changes, message):
 def test_wrong_settings_are_named():
     with pytest.raises(InputError, match="interpolation 'cubic' is not one of nearest"):
         Preprocess("mine", 24, "cubic", "center", MEAN, STD)
+
+
+@pytest.mark.parametrize("name", sorted(PREPROCESS))
+@pytest.mark.parametrize("size", [(640, 480), (333, 901), (224, 224), (30, 50), (2, 1500), (1, 1)])
+def test_a_shrunk_image_has_the_same_pixels(name, size):
+    steps = PREPROCESS[name]
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    for image in (Image.fromarray(values), Image.fromarray(values[:, :, 0])):
+        small = steps.shrunk(image)
+        assert small.width * small.height <= image.width * image.height
+        np.testing.assert_array_equal(steps.pixels(small), steps.pixels(image))
+    squashed = replace(steps, crop="squash", resize=None)
+    np.testing.assert_array_equal(squashed.pixels(squashed.shrunk(image)), squashed.pixels(image))

@@ -181,6 +181,8 @@ class EncoderTrainer:
         self.original = original.eval().requires_grad_(False)
         self.rows, self.texts, self.scenes, self.photos = rows, texts, scenes, photos
         self.model = DualTowers(texts.concepts.shape[-1])
+        torch.nn.init.eye_(self.model.text_map.weight)
+        torch.nn.init.zeros_(self.model.text_map.bias)
         self.model.tower.load_state_dict(original.state_dict())
         mean = texts.words.flatten(0, 1).mean(0)
         self.model.text_map.bias.data.copy_(-mean)  # spreads the names out

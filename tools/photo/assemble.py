@@ -112,7 +112,8 @@ def write_known(encoder: Path, folder: Path) -> None:
     texts = list(dict.fromkeys(text for word in words for text in prompts.word_prompts(word)))
     made = PhotoEncoder.from_pretrained(encoder, text=EMBEDDED["mini"] / "encoder" / "text")
     features = torch.from_numpy(made.encode_texts(texts, 32))
-    rows = features @ load_towers(PhotoTowers(read_config(encoder)), encoder, "cpu").basis.T
+    config = read_config(encoder)
+    rows = features @ load_towers(lambda: PhotoTowers(config), encoder, "cpu").basis.T
     steps = (rows / rows.abs().amax(dim=1, keepdim=True) * 127).round().to(torch.int8)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / KNOWN_TEXTS, "".join(f"{text}\n" for text in texts))

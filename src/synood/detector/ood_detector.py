@@ -254,7 +254,8 @@ class OODDetector:
         >>> detector.embed("holiday/").shape  # doctest: +SKIP
         (120, 384)
         """
-        rows = [readable(row) for b in batches(images, BATCH) for row in self._extractor.extract(b)]
+        parts = self._extractor.stream(batches(images, BATCH))
+        rows = [readable(row) for _, found in parts for row in found]
         return np.stack(rows) if rows else np.zeros((0, self.class_features.shape[1]), np.float32)
 
     def score(self, images: Images) -> NDArray[np.float32]:
@@ -300,9 +301,8 @@ class OODDetector:
         >>> for prediction in detector.iter_predict("archive/"):  # doctest: +SKIP
         ...     print(prediction.path, prediction.score)
         """
-        for batch in batches(images, BATCH):
+        for batch, features in self._extractor.stream(batches(images, BATCH)):
             paths = [path_of(item) for item in batch]
-            features = self._extractor.extract(batch)
             scored = map_padded(features, self._scorer.scored, BATCH)
             reasons = map_padded(features, self._scorer.explained, BATCH) if explain else scored
             for path, found, why in zip(paths, scored, reasons, strict=True):

@@ -43,6 +43,7 @@ _ROW = 250  # bytes that a row takes besides its feature, as measured with 512 n
 _PAGE = 32768  # bytes: features of 512 numbers fill pages of 4096 by half
 _SPARE = 4 * _PAGE  # table and indices each end in a page that is not full
 _WAIT = 30.0  # seconds for another process to finish its writing
+_BATCHES = 2  # to be counted up where `extractor.together` changes: another batch, another rounding
 _AT_ONCE = 500  # keys in one question; SQLite allows 999 in old versions
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _TABLE = """
@@ -212,7 +213,7 @@ def space_of(encoder_fingerprint: str, device: str) -> str:
     `encoder_fingerprint` covers weights, vocabulary and preprocessing.
     """
     versions = [metadata.version(library) for library in ("torch", "pillow")]
-    return fingerprint(encoder_fingerprint, device.partition(":")[0], versions)
+    return fingerprint(encoder_fingerprint, device.partition(":")[0], versions, _BATCHES)
 
 
 def _make_room(db: sqlite3.Connection, limit: int) -> None:

@@ -1,19 +1,21 @@
-"""From an image to its features, the only way: decode once, pad the batch, encode, cache.
+"""From an image to its features, the only way: decode once, shrink, encode, cache.
 
-A feature depends on the image and the encoder alone, bit for bit on one machine: every batch has
-`BATCH` images, whatever was asked for, because kernels may round differently at other batch sizes.
+A feature depends on the image and the encoder alone, bit for bit on one machine (`encoding`).
+Threads read and decode ahead while the network computes.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from synood.features.ahead import ahead, readers, threads
 from synood.features.cache import EncoderCache
-from synood.features.unreadable import Unreadable, map_or_unreadable, map_padded
+from synood.features.encoding import Feature, ImageEncoder, encoded
+from synood.features.unreadable import Unreadable, map_or_unreadable, or_unreadable
 from synood.files import sha256_bytes
 from synood.images.decoding import MAX_PIXELS, decode, image_bytes, read_image
 from synood.images.inputs import as_image, path_of
@@ -21,26 +23,18 @@ from synood.images.presets import Preprocess, reads_plainly
 from synood.images.views import view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future, ThreadPoolExecutor
     from pathlib import Path
 
     from PIL import Image
 
     from synood.images.inputs import ImageInput
 
-Feature: TypeAlias = NDArray[np.float32]
-"""The feature (D,) of one image as the encoder gives it: float32, not normalised."""
+__all__ = ["BATCH", "Feature", "FeatureExtractor", "ImageEncoder", "ImageFile"]
 
-BATCH = 16  # images that are decoded, held in memory and encoded together
-
-
-class ImageEncoder(Protocol):
-    """What turns images into features: an image-text encoder, or a classifier in its place."""
-
-    def encode_images(
-        self, images: Sequence[Image.Image], batch_size: int = BATCH
-    ) -> NDArray[np.float32]:
-        """Encode RGB images of any size into (N, D)."""
+BATCH = 16  # images that are looked up in the cache together; two such batches are in memory
+_LOADING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -67,15 +61,25 @@ class FeatureExtractor:
         *,
         plain: bool = False,
     ) -> None:
-        self._load, self._plain = load, plain
+        self._load, self._plain, self._device = load, plain, device
         self._cache = EncoderCache(encoder_fingerprint, device)
 
     def extract(self, images: Sequence[ImageInput]) -> list[Feature | Unreadable]:
         """Return the feature of each path, opened image or array, or why it cannot be read."""
-        found: list[Feature | Unreadable] = []
-        for start in range(0, len(images), BATCH):
-            found += self._extract_batch(images[start : start + BATCH])
-        return found
+        parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+        return [feature for _, features in self.stream(parts) for feature in features]
+
+    def stream(
+        self, batches: Iterable[Sequence[ImageInput]]
+    ) -> Iterator[tuple[Sequence[ImageInput], list[Feature | Unreadable]]]:
+        """Yield each batch with what `extract` returns; the next one is read meanwhile.
+
+        A batch is best of `BATCH` images.
+        """
+        with threads(readers()) as pool, threads(1) as first:
+            begin = partial(self._begun, pool)
+            for begun in ahead(begin, batches, first, 1):
+                yield begun.images, self._finished(begun)
 
     def decoded(
         self, data: bytes, path: Path, max_pixels: int = MAX_PIXELS, seconds: float | None = None
@@ -85,30 +89,76 @@ class FeatureExtractor:
         Threads may share it. The arguments are those of `images.decoding.decode`, the refusals too.
         """
         image = decode(data, path, plain=self._plain, max_pixels=max_pixels, seconds=seconds)
-        steps = getattr(self._load(), "preprocess", None)
-        return steps.shrunk(image) if isinstance(steps, Preprocess) else image
+        return shrunk(image, self._loaded())
 
     def encoded(self, images: Sequence[Image.Image]) -> list[Feature]:
-        """Return the features of at most `BATCH` images of `decoded`: those that `extract` gives.
+        """Return the features of images of `decoded`: those that `extract` gives.
 
         The cache is neither read nor filled.
         """
-        return [row for row in encode_images(self._load, images) if not isinstance(row, Unreadable)]
+        features = encoded(self._loaded, images, self._device)
+        return [row for row in features if not isinstance(row, Unreadable)]
 
-    def _extract_batch(self, images: Sequence[ImageInput]) -> list[Feature | Unreadable]:
-        sources = map_or_unreadable(lambda item: _Source.of(item, self._plain), images)
+    def _begun(self, pool: ThreadPoolExecutor, images: Sequence[ImageInput]) -> _Begun:
+        """Read a batch and look it up; decode in `pool` what is not cached."""
+        files = {n: path for n, item in enumerate(images) if (path := path_of(item))}
+        found = pool.map(partial(or_unreadable, _Source.of_file), files.values())
+        read = dict(zip(files, found, strict=True))
+        sources = [
+            read[n] if n in read else or_unreadable(partial(_Source.of_opened, self._plain), item)
+            for n, item in enumerate(images)
+        ]
         readable = [source for source in sources if isinstance(source, _Source)]
         known: dict[str, Feature | Unreadable] = {}
         known.update(self._cache.get({source.key for source in readable if source.path}))
         new = {source.key: source for source in readable if source.key not in known}
-        decoded = map_or_unreadable(_Source.image, list(new.values()))
-        encoded = dict(zip(new, encode_images(self._load, decoded), strict=True))
-        self._cache.put({key: encoded[key] for key, source in new.items() if source.path})
-        known.update(encoded)
+        images_of = {key: pool.submit(self._small, source) for key, source in new.items()}
+        marks = [s if isinstance(s, Unreadable) else (s.key, s.path) for s in sources]
+        tried = {key: source.path for key, source in new.items()}
+        return _Begun(images, marks, known, tried, images_of)
+
+    def _finished(self, begun: _Begun) -> list[Feature | Unreadable]:
+        """Encode what is not cached, and keep it."""
+        decoded = (future.result() for future in begun.decoded.values())
+        features = encoded(self._loaded, decoded, self._device)
+        new = dict(zip(begun.decoded, features, strict=True))
+        self._cache.put({key: new[key] for key, path in begun.tried.items() if path})
+        known = {**begun.known, **new}
         return [
-            source if isinstance(source, Unreadable) else source.named(known[source.key], new)
-            for source in sources
+            mark
+            if isinstance(mark, Unreadable)
+            else self._named(known[mark[0]], mark[1], begun.tried.get(mark[0]))
+            for mark in begun.marks
         ]
+
+    def _small(self, source: _Source) -> Image.Image | Unreadable:
+        """Decode an image and leave of it what the encoder needs."""
+        image = or_unreadable(lambda one: one.image(self._plain), source)
+        return image if isinstance(image, Unreadable) else shrunk(image, self._loaded())
+
+    def _named(
+        self, feature: Feature | Unreadable, path: Path | None, tried: Path | None
+    ) -> Feature | Unreadable:
+        """Return the feature, or why this very file cannot be read where a copy of it was tried."""
+        if isinstance(feature, Unreadable) and path is not None and tried not in (None, path):
+            again = or_unreadable(partial(read_image, plain=self._plain), path)
+            return again if isinstance(again, Unreadable) else feature
+        return feature
+
+    def _loaded(self) -> ImageEncoder:
+        with _LOADING:
+            return self._load()
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A batch that is being decoded; `marks` are the key and the path of each of its images."""
+
+    images: Sequence[ImageInput]
+    marks: list[tuple[str, Path | None] | Unreadable]
+    known: dict[str, Feature | Unreadable]
+    tried: dict[str, Path | None]  # of the keys that are not known, the file that is decoded
+    decoded: dict[str, Future[Image.Image | Unreadable]]
 
 
 @dataclass(frozen=True)
@@ -118,69 +168,54 @@ class _Source:
     key: str  # the SHA-256 of the file, or a name of its own for an opened image
     path: Path | None
     content: bytes | Image.Image
-    plain: bool
 
     @classmethod
-    def of(cls, item: ImageInput, plain: bool) -> _Source:
-        path = path_of(item)
-        if path is None:
-            image = as_image(item, plain=plain)
-            return cls(f"opened {id(image)}", None, image, plain)
+    def of_file(cls, path: Path) -> _Source:
         data = image_bytes(path)
-        return cls(sha256_bytes(data), path, data, plain)
+        return cls(sha256_bytes(data), path, data)
 
-    def image(self) -> Image.Image:
+    @classmethod
+    def of_opened(cls, plain: bool, item: ImageInput) -> _Source:
+        image = as_image(item, plain=plain)
+        return cls(f"opened {id(image)}", None, image)
+
+    def image(self, plain: bool) -> Image.Image:
         if isinstance(self.content, bytes):
             assert self.path is not None
-            return decode(self.content, self.path, plain=self.plain)
+            return decode(self.content, self.path, plain=plain)
         return self.content
 
-    def named(
-        self, feature: Feature | Unreadable, decoded: dict[str, _Source]
-    ) -> Feature | Unreadable:
-        """Return the feature, or why this very file cannot be read where a copy of it was tried."""
-        tried = decoded.get(self.key)
-        if isinstance(feature, Unreadable) and tried is not None and tried.path != self.path:
-            again = map_or_unreadable(_Source.image, [self])[0]
-            return again if isinstance(again, Unreadable) else feature
-        return feature
+
+def shrunk(image: Image.Image, encoder: ImageEncoder) -> Image.Image:
+    """Return an image as small as the encoder's preprocessing allows, with the same feature."""
+    steps = getattr(encoder, "preprocess", None)
+    return steps.shrunk(image) if isinstance(steps, Preprocess) else image
 
 
-def encode_files(encoder: ImageEncoder, files: Sequence[ImageFile]) -> list[Feature | Unreadable]:
-    """Read and encode image files, `BATCH` at a time.
+def encode_files(
+    encoder: ImageEncoder, files: Sequence[ImageFile], device: str = "cpu"
+) -> list[Feature | Unreadable]:
+    """Read and encode image files; `device` is the encoder's.
 
     Several views of one file that follow each other are made from one decoding.
     """
-    features: list[Feature | Unreadable] = []
-    read = _LastRead(reads_plainly(encoder))
-    for start in range(0, len(files), BATCH):
-        views = map_or_unreadable(read.view, files[start : start + BATCH])
-        features += encode_images(lambda: encoder, views)
-    return features
+    groups = [[*group] for _, group in groupby(files, lambda file: (file.path, file.sha256))]
+    count = readers()
+    with threads(count) as pool:
+        read = ahead(partial(_views, encoder, reads_plainly(encoder)), groups, pool, 2 * count)
+        images = (image for views in read for image in views)
+        return [*encoded(lambda: encoder, images, device)]
 
 
-def encode_images(
-    load: Callable[[], ImageEncoder], images: Sequence[Image.Image | Unreadable]
-) -> list[Feature | Unreadable]:
-    """Encode a batch of at most `BATCH` decoded images, padded to `BATCH`."""
+def _views(
+    encoder: ImageEncoder, plain: bool, files: Sequence[ImageFile]
+) -> list[Image.Image | Unreadable]:
+    """Read one file; return the views of it that the encoder is to see."""
+    whole = or_unreadable(lambda file: read_image(file.path, file.sha256, plain=plain), files[0])
+    if isinstance(whole, Unreadable):
+        return [whole] * len(files)
 
-    def encode(batch: list[Image.Image]) -> list[Feature]:
-        return [*load().encode_images(batch)]
+    def seen(file: ImageFile) -> Image.Image:
+        return shrunk(view_of(whole, file.sha256, file.view), encoder)
 
-    return map_padded(images, encode, BATCH)
-
-
-class _LastRead:
-    """Keeps the last decoded file for its further views."""
-
-    def __init__(self, plain: bool) -> None:
-        self._plain = plain
-        self._source: tuple[Path, str] | None = None
-        self._image: Image.Image | None = None
-
-    def view(self, file: ImageFile) -> Image.Image:
-        source = file.path, file.sha256
-        if self._image is None or source != self._source:
-            self._image = read_image(*source, plain=self._plain)
-            self._source = source
-        return view_of(self._image, file.sha256, file.view)
+    return map_or_unreadable(seen, files)

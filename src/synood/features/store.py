@@ -150,7 +150,8 @@ class FeatureStore:
     def _encode_here(
         self, batches: Batches
     ) -> Iterator[tuple[int, Sequence[Feature | Unreadable]]]:
-        return enumerate(encode_files(self._load_encoder(), files) for files in batches)
+        load, device = self._load_encoder, self._device
+        return enumerate(encode_files(load(), files, device) for files in batches)
 
     def _path(self, kind: str, block: Sequence[object]) -> Path:
         key = fingerprint(self._encoder_fingerprint, kind, list(block))

@@ -35,16 +35,17 @@ def check_unreadable(name: str, reasons: Sequence[str], total: int, max_bad: flo
         )
 
 
+def or_unreadable(read: Callable[[T], R], item: T) -> R | Unreadable:
+    """Apply `read`; an `InputError` becomes an `Unreadable` with its message."""
+    try:
+        return read(item)
+    except InputError as error:
+        return Unreadable(str(error))
+
+
 def map_or_unreadable(read: Callable[[T], R], items: Sequence[T]) -> list[R | Unreadable]:
     """Apply `read` to each item; an `InputError` becomes an `Unreadable` with its message."""
-
-    def one(item: T) -> R | Unreadable:
-        try:
-            return read(item)
-        except InputError as error:
-            return Unreadable(str(error))
-
-    return [one(item) for item in items]
+    return [or_unreadable(read, item) for item in items]
 
 
 def map_padded(

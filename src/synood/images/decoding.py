@@ -16,7 +16,6 @@ import os
 import stat
 import struct
 import time
-import warnings
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 
 from synood.errors import InputError
 from synood.files import readable, sha256_bytes
+from synood.images._quiet import pillow_quiet
 from synood.images.kinds import HEAD, READ, kind_of
 from synood.images.png import SIGNATURE, without_large_texts
 from synood.images.remote import RemotePath
@@ -184,7 +184,7 @@ def _header(
     """Yield the opened image; what goes wrong in the block is the file's damage."""
     try:
         # Pillow warns of odd metadata, which do not matter here, and of sizes, refused below.
-        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=READ) as image:
+        with pillow_quiet(), Image.open(file, formats=READ) as image:
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height}", max_pixels)
             yield image

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from synood.errors import CheckpointError
-from synood.files import sha256_file
+from synood.files import sha256_file, sha256_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ class BundleFiles:
         expected = self.hashes.get(path.relative_to(root).as_posix())
         if expected is None:
             raise CheckpointError(f"{path}: not listed in {root}/bundle.json; remove it or list it")
-        if sha256_file(path) != expected:
+        if sha256_once(path) != expected:
             raise CheckpointError(
                 f"{path}: altered (its SHA-256 is not the one in bundle.json); restore the bundle"
             )

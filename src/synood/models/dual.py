@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from synood.errors import CheckpointError
-from synood.files import fingerprint, read_json, sha256_file
+from synood.files import fingerprint, read_json, sha256_once
 from synood.images.presets import Preprocess
 from synood.models.contexts import embeddings_of, replaced_embeddings, with_placeholders
 from synood.models.efficientnet_lite import EfficientNetLite0
 from synood.models.sentences import TENSORS, SentenceTower, unpack_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from PIL import Image
 
@@ -74,8 +74,6 @@ class DualTowers(Towers):
         super().__init__()
         self.image_map = nn.Linear(self.tower.dim, dim)
         self.text_map = nn.Linear(dim, dim)
-        nn.init.eye_(self.text_map.weight)
-        nn.init.zeros_(self.text_map.bias)
 
     def joined(self, features: Tensor) -> Tensor:
         """Map the image network's features (..., 1280) to the joint space (..., D)."""
@@ -90,6 +88,8 @@ class DualTowers(Towers):
 
 class DualEncoder:
     """Encodes images and texts into a joint space; see `models.clip.ImageTextEncoder`."""
+
+    together = 4  # see `features.encoding`; convolutions treat images alike, small ones gain by it
 
     def __init__(
         self,
@@ -116,11 +116,11 @@ class DualEncoder:
         """Load from a directory; missing or unknown tensors are a `CheckpointError`."""
         path = Path(path)
         config = read_config(path)
-        towers = load_towers(DualTowers(int(config["dim"])), path, device)
-        mark = fingerprint([sha256_file(file) for file in files_of(path)])
+        towers = load_towers(lambda: DualTowers(int(config["dim"])), path, device)
+        mark = fingerprint([sha256_once(file) for file in files_of(path)])
         return cls(towers, SentenceTower(path / "text", device), config, mark)
 
-    def encode_images(self, images: Sequence[Image.Image], batch_size: int = 64) -> np.ndarray:
+    def encode_images(self, images: Sequence[Image.Image], batch_size: int = 16) -> np.ndarray:
         """Encode images into (N, D) float32, not normalised."""
         if not images:
             return np.zeros((0, self.dim), np.float32)
@@ -132,7 +132,7 @@ class DualEncoder:
         return np.concatenate(rows).astype(np.float32)
 
     def encode_image_patches(
-        self, images: Sequence[Image.Image], batch_size: int = 64
+        self, images: Sequence[Image.Image], batch_size: int = 16
     ) -> np.ndarray:
         """Encode images into (N, L, D) float32: features of L grid cells."""
         side = -(-self.image_size // self._towers.tower.stride)
@@ -209,16 +209,19 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def load_towers(towers: TowersKind, path: Path, device: str) -> TowersKind:
-    """Fill `towers` from an encoder's directory, in float32, and place them on `device`.
+def load_towers(make: Callable[[], TowersKind], path: Path, device: str) -> TowersKind:
+    """Return towers with the weights in an encoder's directory, in float32, on `device`.
 
     Missing or unknown tensors are a `CheckpointError`.
     """
     from safetensors.torch import load_file
 
+    with torch.device("meta"):  # random weights take as long to draw as these to read
+        towers = make()
+
     state = unpack_rows(load_file(path / TENSORS))
     try:
-        problems = towers.load_state_dict(state, strict=False)
+        problems = towers.load_state_dict(state, strict=False, assign=True)
     except RuntimeError as error:  # of a tensor of another shape
         raise CheckpointError(f"{path / TENSORS}: {error}") from None
     if problems.missing_keys or problems.unexpected_keys:

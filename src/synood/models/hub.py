@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx2
-
 from synood.errors import CheckpointError
 from synood.files import sha256_file
 from synood.models.catalog import pinned
@@ -166,6 +164,7 @@ def _interrupted(reason: str) -> str:
 
 def _broken(error: BaseException) -> str | None:
     """Say what an error of the connection or of the disk means."""
+    import httpx2
     from huggingface_hub import constants
 
     number = error.errno if isinstance(error, OSError) else None
@@ -207,6 +206,7 @@ def _not_cached(missing: Iterable[tuple[str, str | None]]) -> str:
 
 def _trouble() -> str | None:
     """Say why the hub cannot be asked, or None where it answers; failures are tried again later."""
+    import httpx2  # not at the top: scoring with an embedded bundle needs no network
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:

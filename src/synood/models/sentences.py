@@ -118,7 +118,12 @@ def unpack_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Undo `pack_rows`; other tensors become float32."""
     packed = [name.removesuffix(_STEPS) for name in state if name.endswith(_STEPS)]
     parts = {f"{name}{end}" for name in packed for end in (_STEPS, _SCALE)}
-    plain = {name: value.float() for name, value in state.items() if name not in parts}
+    # copies, so that nobody computes with a file that may be written to
+    plain = {
+        name: value.to(torch.float32, copy=True)
+        for name, value in state.items()
+        if name not in parts
+    }
     for name in packed:
         plain[name] = state[f"{name}{_STEPS}"].float() / 127 * state[f"{name}{_SCALE}"].float()
     return plain

@@ -32,6 +32,7 @@ TENSOR_FILTERS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic":
 class Tower(ABC):
     """A model of a library that encodes, with its name and its fingerprint."""
 
+    together = 1  # see `features.encoding`; a product may round by the place in a batch
     _suffixes = FINGERPRINTED  # of the files in a folder that the fingerprint is of
 
     def __init__(

@@ -191,7 +191,10 @@ class NegLabelScorer:
         negatives = normalise(negative_features, "negative_features")
         check_widths(classes, negatives, "class_features", "negative_features")
         order = group_order(len(negatives), groups, seed)
-        text = np.concatenate([classes, negatives[order.ravel()]])
+        text = np.empty((len(classes) + order.size, classes.shape[1]), np.float32)
+        text[: len(classes)] = classes
+        # "clip": with the default mode NumPy makes a copy of the result first
+        np.take(negatives, order.ravel(), axis=0, out=text[len(classes) :], mode="clip")
         return cls(text, len(classes), len(order), temperature)
 
     def __call__(self, image_features: ArrayLike) -> NDArray[np.float32]:

@@ -41,8 +41,9 @@ class Encode:
         self, device: str | None = None
     ) -> Callable[[Sequence[ImageFile]], list[Feature | Unreadable]]:
         """Load the encoder."""
-        encoder = self.models.on(device).encoder
-        return lambda files: encode_files(encoder, files)
+        models = self.models.on(device)
+        encoder = models.encoder
+        return lambda files: encode_files(encoder, files, models.device)
 
 
 @dataclass(frozen=True)
