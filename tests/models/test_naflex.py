@@ -122,6 +122,12 @@ def test_more_patches_are_an_option_of_the_bundle(directory, encoder):
             load_bundle(f"mini+encoder={directory}+encoder.max_num_patches={wrong}").encoder()
 
 
+def test_an_option_that_another_encoder_has_not_is_refused(tmp_path):
+    other = tiny_family(tmp_path / "tips", "tipsv2")
+    with pytest.raises(InputError, match=r"takes no 'max_num_patches', only revision, dtype"):
+        load_bundle(f"mini+encoder={other}+encoder.max_num_patches=64").encoder()
+
+
 def test_patches_of_another_size_than_the_towers_are_refused(directory, tmp_path):
     copy = shutil.copytree(directory, tmp_path / "copy")
     path = copy / "preprocessor_config.json"

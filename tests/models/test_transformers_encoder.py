@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import hub_cache
 from synood import OODDetector
 from synood.errors import CheckpointError, InputError
 from synood.models.bundles import load_bundle
@@ -150,6 +151,14 @@ def test_a_bundle_tells_its_kind_and_the_scale_without_loading_it(directory, enc
     assert bundle.recipe_defaults["projection.logit_scale"] == pytest.approx(encoder.logit_scale)
     assert bundle.encoder().fingerprint == encoder.fingerprint
     assert load_bundle(f"mini+encoder={directory}+encoder.dtype=bfloat16").encoder().dim
+
+
+def test_a_hub_id_loads_as_its_folder_does(kind, directory, encoder, pictures, tmp_path):
+    hub_cache.put(tmp_path / "hub", f"me/{kind}", shutil.copytree(directory, tmp_path / "copy"))
+    with hub_cache.using_cache(tmp_path / "hub"):
+        found = load_bundle(f"mini+encoder=me/{kind}").encoder()
+    np.testing.assert_array_equal(found.encode_images(pictures), encoder.encode_images(pictures))
+    np.testing.assert_array_equal(found.encode_texts(PROMPTS), encoder.encode_texts(PROMPTS))
 
 
 def test_a_detector_of_class_names_scores_images(directory, pictures, tmp_path):

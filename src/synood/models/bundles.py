@@ -292,6 +292,11 @@ class Bundle:
         options = {name: part[name] for name in kind.options if name in part}
         options |= {name: self._located(part, name) for name in kind.more_places if name in part}
         where = f"bundle {self.name!r}, {key}"
+        if strange := sorted(part.keys() - kind.fields):
+            raise InputError(
+                f"{where}: this checkpoint's loader takes no {strange[0]!r}, only "
+                f"{', '.join(kind.options) or 'no options'}"
+            )
         return kind.load(where, *place, **{name: given[name] for name in kind.given}, **options)
 
     def _kind(self, key: str, part: Mapping[str, Any]) -> PartKind:

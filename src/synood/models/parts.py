@@ -40,6 +40,11 @@ class PartKind:
     more_places: tuple[str, ...] = ()  # options that are places in the bundle too
     reads_texts: bool = True  # of an encoder: not one of images alone
 
+    @property
+    def fields(self) -> set[str]:
+        """Keys that a bundle.json may have for a part of this kind."""
+        return {"type", "preprocess", *self.places, *self.options, *self.more_places}
+
     def load(self, where: str, *place: str, **options: Any) -> Any:  # noqa: ANN401 - any part
         """Import the loader and call it; a missing argument is an `InputError` about `where`."""
         loader = import_object(self.loader)
