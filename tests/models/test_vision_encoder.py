@@ -96,6 +96,20 @@ def test_features_are_those_that_the_authors_use(kind, directories, encoder, pic
     assert np.abs(found - found[0]).max(axis=1)[1:].min() > 1e-3  # not all one
 
 
+@pytest.mark.parametrize("kind", ["dinov3_vit", "tipsv2_vision_model"])
+def test_a_processor_of_torchvision_differs_by_a_grey_level(directories, kind, pictures):
+    """It resizes tensors, DINOv3's before they are bytes again: torch's antialiased bilinear."""
+    steps = VisionEncoder.from_pretrained(directories[kind]).preprocess
+    for picture in pictures:
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+        theirs = torch.nn.functional.interpolate(
+            pixels, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False
+        )
+        apart = np.abs(steps.pixels(picture) - theirs[0].numpy()) * 255
+        assert apart.max() < 1.1
+        assert apart.mean() < 0.5
+
+
 @pytest.mark.parametrize("kind", ["dinov2", "dinov2_with_registers", "dinov3_vit"])
 def test_of_dino_the_normalised_class_token_is_taken(kind, directories, pictures):
     import transformers
