@@ -52,6 +52,13 @@ def test_every_hub_id_of_the_named_bundles_is_in_the_catalog_and_recorded():
             assert spec[part]["revision"] == row.revision
 
 
+def test_a_variant_takes_further_changes():
+    bundle = load_bundle("paper-zimage+painter.size=1024+encoder=openai/clip-vit-base-patch32")
+    part = bundle.spec["inpainter"]
+    assert (part["id"], part["size"]) == ("Tongyi-MAI/Z-Image-Turbo", 1024)
+    assert bundle.spec["encoder"]["id"].endswith("patch32")
+
+
 def test_a_part_is_exchanged_by_id_and_a_field_by_name():
     bundle = load_bundle("paper+encoder=google/siglip-base-patch16-224+classifier.revision=main")
     assert bundle.spec["encoder"]["id"] == "google/siglip-base-patch16-224"

@@ -289,6 +289,14 @@ def test_a_tokenizer_without_a_chat_template_is_refused(directory, tmp_path):
         load_inpainter(copy, size=32)
 
 
+def test_a_tokenizer_without_its_files_is_refused(directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (copy / "tokenizer" / name).unlink(missing_ok=True)
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        load_inpainter(copy, size=32)
+
+
 BY_ID = """
 from synood.models.bundles import load_bundle
 bundle = load_bundle("paper-zimage+painter.size=32")

@@ -8,7 +8,7 @@ import torch
 
 from synood.errors import CheckpointError, InputError
 from synood.models.checkpoints import load_model, load_part
-from synood.models.tokens import check_vocabulary
+from synood.models.tokens import BYTES, check_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +33,13 @@ class ChatTokenizer:
 
         Raises `CheckpointError` where files or its chat template are missing.
         """
-        from transformers import AutoTokenizer
+        from transformers import Qwen2Tokenizer
 
         tokenizer = load_part(
-            AutoTokenizer.from_pretrained, source, subfolder="tokenizer", revision=revision
+            Qwen2Tokenizer.from_pretrained, source, subfolder="tokenizer", revision=revision
         )
+        if len(tokenizer.get_vocab()) < BYTES:  # transformers makes an empty one of no files
+            raise CheckpointError(f"{source}/tokenizer: the tokenizer's files are missing")
         if not getattr(tokenizer, "chat_template", None):
             raise CheckpointError(
                 f"{source}/tokenizer: has no chat_template, which frames the prompt; the "

@@ -51,7 +51,8 @@ VARIANTS = {
 
 def find_spec(name: str) -> tuple[Path | None, dict[str, Any], str]:
     """Return root, validated spec and normalised changes for a bundle's full name."""
-    name, *changes = _CHANGE.split(VARIANTS.get(name, name))
+    start = _CHANGE.split(name)[0]
+    name, *changes = _CHANGE.split(VARIANTS.get(start, start) + name[len(start) :])
     root, spec, where = _found(name)
     written = "".join("+" + _exchange(spec, change) for change in changes)
     _check_spec(spec, f"{where}{written}")
