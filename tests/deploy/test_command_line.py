@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ sys.meta_path.insert(0, Absent())
 from synood.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+EXAMPLE = Path(__file__).parents[2] / "examples" / "score_onnx.py"
 BLOCKED = ("torch", "transformers", "onnx", "onnxscript", "huggingface_hub", "diffusers")
 
 
@@ -127,3 +129,23 @@ def test_exit_codes_and_false_discovery_rate_are_those_of_a_detector(
         assert "at --fdr 0.001" in refused(capsys, "score", detector, pictures, "--fdr", "0.001")
     run("score", tiny_file, pictures, "--fdr", "0.5", "--format", "jsonl")
     assert {row["is_ood"] for row in rows_of(capsys.readouterr().out)} <= {True, False}
+
+
+def test_forty_lines_do_the_same_without_the_package(tiny_file, pictures, capsys):
+    assert len(EXAMPLE.read_text().splitlines()) <= 40
+    capsys.readouterr()
+    run("score", tiny_file, pictures, "--format", "jsonl")
+    rows = rows_of(capsys.readouterr().out)
+    code = WITHOUT_TORCH.format(blocked=(*BLOCKED, "synood"))
+    code = code[: code.index("from synood.cli")] + "import runpy\nsys.argv.pop(0)\n"
+    code += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    words = [str(EXAMPLE), str(tiny_file), *(row["path"] for row in rows)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for line, row in zip(done.stdout.splitlines(), rows, strict=True):
+        verdict, score, label, path = line.split("\t")
+        assert (label, path) == (row["label"], row["path"])
+        assert verdict == ("OOD" if row["is_ood"] else "in")
+        assert float(score) == pytest.approx(row["score"], abs=0.006)

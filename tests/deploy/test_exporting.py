@@ -12,9 +12,10 @@ import tiny_encoders
 import tiny_resnet_clip
 from small_detector import make_detector
 from synood import OODDetector
-from synood.deploy import _network, exporting
+from synood.deploy import _assembling, _network
+from synood.deploy._assembling import detector_fingerprint, detector_model
 from synood.deploy._comparing import Comparison, ExportError, made_up_images
-from synood.deploy.exporting import detector_fingerprint, export_onnx
+from synood.deploy.exporting import export_onnx
 from synood.deploy.onnx_detector import OnnxDetector
 from synood.detector.backbone import Backbone
 from synood.detector.prediction import Prediction
@@ -104,7 +105,7 @@ def test_the_same_detector_gives_the_same_bytes_and_nothing_of_this_machine(
     export_onnx(detector, tmp_path / "again.onnx")
     data = tiny_file.read_bytes()
     assert (tmp_path / "again.onnx").read_bytes() == data
-    for path in (tiny_detector.parent, tmp_path, exporting.__file__):
+    for path in (tiny_detector.parent, tmp_path, _assembling.__file__):
         assert str(path).encode() not in data
     assert b".py" not in data
 
@@ -157,8 +158,8 @@ def test_a_file_that_scores_otherwise_is_not_written(tmp_path, tiny_detector, mo
     """The comparison is made before the file has its name."""
     detector = OODDetector.from_pretrained(tiny_detector)
     wrong = replace(detector, settings=replace(detector.settings, temperature=1e-3))
-    data = exporting.onnx_model(wrong, "image")
-    monkeypatch.setattr(exporting, "onnx_model", lambda *_: data)
+    data = detector_model(wrong, "image", "float32", ())
+    monkeypatch.setattr(_assembling, "detector_model", lambda *_: data)
     with pytest.raises(ExportError, match="differ from the detector's"):
         export_onnx(detector, tmp_path / "made.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -173,9 +174,9 @@ def test_what_is_compared():
     found = Comparison.of(own, theirs)
     assert (found.images, found.differing, found.renamed) == (3, 1, 1)
     assert found.distance == pytest.approx(0.2)
-    found.check()
+    found.check("float32")
     with pytest.raises(ExportError):
-        Comparison.of(own[:1], [of(np.nan, True)]).check()
+        Comparison.of(own[:1], [of(np.nan, True)]).check("int8")
 
 
 def test_the_fingerprint_is_of_what_verdicts_depend_on():
@@ -189,3 +190,29 @@ def test_the_fingerprint_is_of_what_verdicts_depend_on():
         detector.calibrate(np.linspace(0, 1, 50)),
     ):
         assert detector_fingerprint(other) != detector_fingerprint(detector)
+
+
+def test_whole_numbers_of_8_bits(tmp_path):
+    """A network of convolutions learns its ranges from images; a transformer needs none."""
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (40, 50, 3), dtype=np.uint8) for _ in range(9)]
+    for kind, given in (("clip", ()), ("resnet-clip", images)):
+        detector = with_encoder(ENCODERS[kind](tmp_path / kind))
+        whole, small = tmp_path / f"{kind}.onnx", tmp_path / f"{kind}-8.onnx"
+        export_onnx(detector, whole)
+        export_onnx(detector, small, precision="int8", images=given)
+        assert small.stat().st_size < 0.7 * whole.stat().st_size
+        file = OnnxDetector.from_file(small, threads=1)
+        assert file.metadata.precision == "int8"
+        batch = np.stack(images)
+        ours, theirs = (
+            OnnxDetector.from_file(path, threads=1).outputs(batch)["features"]
+            for path in (whole, small)
+        )
+        cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1)
+        assert (cosines / np.linalg.norm(theirs, axis=1)).min() > 0.98
+        assert (ours != theirs).any()
+    with pytest.raises(InputError, match="--images FOLDER"):
+        export_onnx(detector, small, precision="int8")
+    with pytest.raises(InputError, match="is of the encoder"):
+        export_onnx(detector, small, input="features", precision="int8")

@@ -7,7 +7,7 @@ import pytest
 
 from planted import CLASSES, DIM, OTHERS, around, direction
 from synood import OODDetector
-from synood.deploy.exporting import onnx_model
+from synood.deploy._assembling import detector_model
 from synood.deploy.onnx_detector import OnnxDetector
 from synood.detector.backbone import Backbone
 from synood.detector.prediction import image_evidence_of
@@ -80,7 +80,7 @@ def pair(request):
 
 
 def exported(detector):
-    data = onnx_model(detector, "features").SerializeToString()
+    data = detector_model(detector, "features", "float32", ()).SerializeToString()
     return OnnxDetector.from_bytes(data, "detector.onnx", threads=1)
 
 
@@ -176,9 +176,13 @@ def test_what_is_no_direction_is_out_of_distribution():
 
 def test_equal_detectors_are_equal_bytes():
     first, second = (
-        onnx_model(calibrated(from_images(texts=True)), "features").SerializeToString()
+        detector_model(
+            calibrated(from_images(texts=True)), "features", "float32", ()
+        ).SerializeToString()
         for _ in range(2)
     )
     assert first == second
-    other = onnx_model(replace(calibrated(from_images(texts=True)), threshold=0.5), "features")
+    other = detector_model(
+        replace(calibrated(from_images(texts=True)), threshold=0.5), "features", "float32", ()
+    )
     assert other.SerializeToString() != first

@@ -14,7 +14,7 @@ from synood.errors import SynoodError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from synood.deploy._metadata import Input
+    from synood.deploy._metadata import Input, Precision
     from synood.detector import OODDetector, Prediction
     from synood.images.inputs import ImageInput
 
@@ -55,9 +55,14 @@ class Comparison:
             float(np.ptp(scores[:, 0])) if pairs else 0.0,
         )
 
-    def check(self) -> None:
-        """Raise an `ExportError` where scores differ by more than rounding explains."""
+    def check(self, precision: Precision) -> None:
+        """Raise an `ExportError` where scores differ by more than rounding explains.
+
+        With 8 bits they may differ by as much as the scores of different images do.
+        """
         bound = max(BOUND, SPREAD * self.spread)
+        if precision == "int8":
+            bound = max(bound, self.spread)
         if not self.distance <= bound:
             raise ExportError(
                 f"the exported file's scores differ from the detector's by up to "
