@@ -134,7 +134,7 @@ def test_commands_in_the_text_exist_with_their_options(page, command):
 
 
 def options(page: Path) -> list[str]:
-    return [match[0] for span in spans(page) if (match := re.match(r"--[a-z][a-z-]+", span))]
+    return [match[0] for span in spans(page) if (match := re.match(r"--[a-z][a-z0-9-]+", span))]
 
 
 @pytest.mark.parametrize(("page", "option"), all_of(PAGES, options))
