@@ -75,3 +75,10 @@ def test_a_recipe_of_texts_is_refused(refused, models, photos, tmp_path):
         "fit", photos, "--out", tmp_path / "run", "--models", models, "--recipe", "paper"
     )
     assert "scores by texts" in told
+
+
+def test_the_tables_of_texts_are_refused_before_an_image_is_encoded(refused, models, tmp_path):
+    words = ("--out", tmp_path / "out", "--models", models, "--benchmark", "mini")
+    told = refused("reproduce", "table-1", *words)
+    assert "reads images alone" in told
+    assert not (tmp_path / "out" / "features").exists()

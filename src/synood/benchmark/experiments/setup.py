@@ -196,6 +196,7 @@ def prepare(
     `images_factor` multiplies the recipe's images of each class.
     """
     models = Models(bundle, pick_device(device))
+    models.check_texts()  # which nearly every system compares images with
     with open_run(out, progress) as workspace:
         store = FeatureStore(
             out / "features",
