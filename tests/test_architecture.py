@@ -28,7 +28,9 @@ INNER = {
         "recipe", "overruled", "rundir", "executors", "stages", "overwrite", "run", "scoring",
         "export",
     ),
-    "synood.benchmark": ("suites", "results", "protocol", "systems", "report", "experiments"),
+    "synood.benchmark": (
+        "suites", "speed", "results", "protocol", "systems", "report", "experiments",
+    ),
 }  # fmt: skip
 """The same for the rooms inside a room."""
 EXEMPT = {"synood.__main__"}  # with `synood` itself, which names what is public, in no room

@@ -48,7 +48,7 @@ def arguments_of(command):
 def test_every_command_is_there():
     assert set(COMMANDS) == {
         "demo", "fit", "zero-shot", "score", "calibrate", "evaluate", "mine", "synthesize",
-        "report", "reproduce", "benchmark", "status", "models", "cache", "show", "explain",
+        "report", "reproduce", "bench", "benchmark", "status", "models", "cache", "show", "explain",
         "push", "export", "serve", "drift",
     }  # fmt: skip
     assert set(NESTED) == {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError, Parameter
 
 from synood import __version__
+from synood.cli.bench import bench
 from synood.cli.benchmark import benchmark
 from synood.cli.cache import cache
 from synood.cli.calibrate import calibrate
@@ -65,7 +66,7 @@ app = App(
 )
 _ORDER: tuple[Callable[..., int | None], ...] = (
     demo, fit, zero_shot, show, score, explain, serve, calibrate, drift, evaluate, export, push,
-    mine, synthesize, report, reproduce, status, models,
+    mine, synthesize, report, reproduce, status, models, bench,
 )  # fmt: skip
 for _place, _command in enumerate(_ORDER):
     app.command(_command, sort_key=_place)

@@ -1,0 +1,65 @@
+"""Functions timed in turn in one process, so that other load on the machine affects all alike."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A row: milliseconds of CPU, the minimum of several runs, of ours and of each peer.
+
+    `missing` says which peers are not installed.
+    """
+
+    row: str
+    what: str
+    ours: float
+    peers: Mapping[str, float]
+    missing: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, and how many times as long as each peer ours takes."""
+        return {
+            "row": self.row,
+            "what": self.what,
+            "cpu_ms": self.ours,
+            "peers": {
+                name: {"cpu_ms": time_, "ratio": self.ours / time_ if time_ else None}
+                for name, time_ in self.peers.items()
+            },
+            "missing": list(self.missing),
+        }
+
+
+def compare(
+    functions: Mapping[str, Callable[[], object]],
+    runs: int,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, float]:
+    """Return the least milliseconds of each function, after one run that does not count."""
+    least = dict.fromkeys(functions, float("inf"))
+    for number in range(runs + 1):
+        for name, function in functions.items():
+            start = clock()
+            function()
+            if number:
+                least[name] = min(least[name], 1e3 * (clock() - start))
+    return least
+
+
+def children() -> float:
+    """Seconds of CPU of the processes that this one has started and waited for."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
+def load() -> float | None:
+    """Return the machine's load of the last minute, or None where there is no such figure."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -1,0 +1,85 @@
+"""`synood bench`: how fast the hot paths are on this machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from synood.cli.console import deliver, deliver_data, table_text, tell
+from synood.cli.exits import DONE
+
+Row = Literal[
+    "start",
+    "decode",
+    "encode",
+    "folder",
+    "score",
+    "mining",
+    "text",
+    "selection",
+    "imglist",
+    "metrics",
+]
+
+
+def bench(
+    *,
+    only: tuple[Row, ...] = (),
+    threads: int = 1,
+    runs: int = 5,
+    format: Literal["table", "json"] = "table",
+) -> int:
+    """Measure how fast the hot paths are on this machine, each beside a peer or its floor.
+
+    Both sides run in turn in one process. A figure is CPU time, the least of several runs; a \
+ratio below 1 is faster than the peer.
+
+    Parameters
+    ----------
+    only
+        Rows to measure; all if not given.
+    threads
+        Threads to compute with.
+    runs
+        Runs of each side.
+    format
+        Format of the output.
+    """
+    import os
+    import tempfile
+    from pathlib import Path
+
+    from synood.errors import InputError
+
+    if threads < 1 or runs < 1:
+        raise InputError("bench: --threads and --runs must be at least 1")
+    # before numpy and torch are imported, and for the processes that are started
+    os.environ.update(OMP_NUM_THREADS=str(threads), SYNOOD_CACHE_SIZE="0")
+    import torch
+
+    from synood.benchmark.speed.rows import ROWS
+    from synood.benchmark.speed.timing import Timed, load
+
+    torch.set_num_threads(threads)
+    before, found = load(), list[Timed]()
+    for name in only or ROWS:
+        tell(f"bench: {name}")
+        with tempfile.TemporaryDirectory() as folder:
+            found += ROWS[name](Path(folder), runs)
+    after = load()
+    if format == "json":
+        rows = [one.to_json() for one in found]
+        record = {"threads": threads, "runs": runs, "load": [before, after], "rows": rows}
+        deliver_data(json.dumps(record, indent=2) + "\n")
+        return DONE
+    cells = [["row", "what", "CPU ms", "beside", "CPU ms", "ratio"]]
+    for one in found:
+        others = [(name, f"{ms:.1f}", f"{one.ours / ms:.2f}") for name, ms in one.peers.items()]
+        others += [(f"{name} (not installed)", "-", "-") for name in one.missing]
+        for place, other in enumerate(others or [("-", "-", "-")]):
+            head = [one.row, one.what, f"{one.ours:.1f}"] if not place else ["", "", ""]
+            cells.append([*head, *other])
+    deliver(table_text(cells))
+    if before is not None:
+        deliver(f"{threads} thread(s), load {before:.1f} before and {after:.1f} after\n")
+    return DONE
