@@ -62,6 +62,12 @@ def encoded(
             yield from _encoded(load(), chain([first], rest), device)
 
 
+def taken_together(encoder: ImageEncoder, device: str) -> int:
+    """Return how many images the encoder takes at once on a device; fewer cost as much."""
+    own = getattr(encoder, "together", None) if device.partition(":")[0] == "cpu" else None
+    return TOGETHER if own is None else int(own)
+
+
 def _encoded(
     encoder: ImageEncoder, images: Iterator[Image.Image | Unreadable], device: str
 ) -> Iterator[Feature | Unreadable]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from synood.features.ahead import ahead, readers, threads
 from synood.features.cache import EncoderCache
-from synood.features.encoding import Feature, ImageEncoder, encoded
+from synood.features.encoding import Feature, ImageEncoder, encoded, taken_together
 from synood.features.unreadable import Unreadable, map_or_unreadable, or_unreadable
 from synood.files import sha256_bytes
 from synood.images.decoding import MAX_PIXELS, decode, image_bytes, read_image
@@ -98,6 +98,11 @@ class FeatureExtractor:
         """
         features = encoded(self._loaded, images, self._device)
         return [row for row in features if not isinstance(row, Unreadable)]
+
+    @property
+    def together(self) -> int:
+        """How many images the encoder takes at once; fewer cost as much."""
+        return taken_together(self._loaded(), self._device)
 
     def _begun(self, pool: ThreadPoolExecutor, images: Sequence[ImageInput]) -> _Begun:
         """Read a batch and look it up; decode in `pool` what is not cached."""

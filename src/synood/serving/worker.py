@@ -1,8 +1,8 @@
 """The one worker of a server: threads decode images, one thread encodes them in full batches.
 
-A batch costs the same however few images it has, since it is padded (`features.extractor`). So
-an image that is decoded waits for others that are on their way, `max_wait` at the longest, and goes
-at once where there are none.
+An encoder takes so many images at once, and fewer cost as much (`features.encoding`). So where it
+takes several, an image that is decoded waits for others that are on their way, `max_wait` at the
+longest, and goes at once where there are none. Where it takes one, it goes at once in any case.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Worker:
     def _due(self, extractor: FeatureExtractor) -> float:
         """Return when the next batch of an encoder goes at the latest."""
         queue = self._ready[extractor]
-        if len(queue) >= BATCH or not self._coming[extractor]:
+        if len(queue) >= min(BATCH, extractor.together) or not self._coming[extractor]:
             return queue[0].ready
         return queue[0].ready + self._limits.max_wait / 1000
 
