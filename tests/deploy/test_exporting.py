@@ -200,7 +200,7 @@ def test_whole_numbers_of_8_bits(tmp_path):
         detector = with_encoder(ENCODERS[kind](tmp_path / kind))
         whole, small = tmp_path / f"{kind}.onnx", tmp_path / f"{kind}-8.onnx"
         export_onnx(detector, whole)
-        export_onnx(detector, small, precision="int8", images=given)
+        export_onnx(detector, small, precision="int8", images=(*given, tmp_path / "gone.jpg"))
         assert small.stat().st_size < 0.7 * whole.stat().st_size
         file = OnnxDetector.from_file(small, threads=1)
         assert file.metadata.precision == "int8"

@@ -11,6 +11,7 @@ from synood.deploy._network import network_model
 from synood.deploy._pixels import add_pixels, check_steps
 from synood.deploy._verdicts import add_verdicts
 from synood.errors import InputError
+from synood.features.unreadable import Unreadable, map_or_unreadable
 from synood.files import fingerprint, sha256_bytes
 from synood.images.inputs import as_image
 
@@ -73,14 +74,17 @@ def _in_8_bits(
 ) -> ModelProto:
     from synood.deploy._quantizing import needs_images, quantized
 
-    if needs_images(model) and not images:
+    steps = network.preprocess
+    found = map_or_unreadable(
+        lambda image: steps.pixels(as_image(image, plain=steps.plain)), images
+    )
+    pixels = [one for one in found if not isinstance(one, Unreadable)]
+    if needs_images(model) and not pixels:
         raise InputError(
             "--int8: a network of convolutions needs images like those that it will see, to set "
             "the ranges of its numbers; give some (--images FOLDER)"
         )
-    steps = network.preprocess
-    read = [as_image(image, plain=steps.plain) for image in images]
-    return quantized(model, [steps.pixels(image) for image in read])
+    return quantized(model, pixels)
 
 
 def _metadata(

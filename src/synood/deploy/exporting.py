@@ -47,8 +47,9 @@ def export_onnx(
     will see. The comparison is on some of `images`, or on made-up ones. The same detector and
     images give the same bytes on one machine.
 
-    An encoder that cannot be exported, images that cannot be read and missing packages are an
-    `InputError`; a file whose scores are not the detector's is an `ExportError`. Neither writes.
+    Images that cannot be read are left out. An encoder that cannot be exported and missing packages
+    are an `InputError`; a file whose scores are not the detector's is an `ExportError`. Neither
+    writes.
     """
     check_packages()
     from synood.deploy._assembling import detector_model
