@@ -59,7 +59,8 @@ class Repository:
 class Hub:
     """The hub's state, and what was asked of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: str = USER) -> None:
+        self.user = user
         self.repositories: dict[str, Repository] = {}
         self.large: dict[str, bytes] = {}
         self.asked: list[str] = []
@@ -76,9 +77,9 @@ class Hub:
 
 
 @contextmanager
-def loopback_hub() -> Iterator[Hub]:
-    """Serve a hub on a free port of this machine."""
-    hub = Hub()
+def loopback_hub(user: str = USER) -> Iterator[Hub]:
+    """Serve a hub on a free port of this machine; both tokens are those of `user`."""
+    hub = Hub(user)
 
     class Handler(_Handler):
         state = hub
@@ -183,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token not in (WRITE, READ):
             raise _RefusedError(401, "Invalid user token.")
-        return USER, token == WRITE
+        return self.state.user, token == WRITE
 
     def _may_write(self, owner: str) -> None:
         user, writes = self._user()
@@ -218,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {"errors": [], "warnings": []}
 
     def _branch(self, repository: Repository, name: str) -> object:
-        self._may_write(USER)
+        self._may_write(self.state.user)
         if name in repository.branches:
             raise _RefusedError(409, "Reference already exists")
         repository.branches[name] = repository.branches["main"]
@@ -237,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _preupload(self, repository: Repository, _revision: str) -> object:
-        self._may_write(USER)
+        self._may_write(self.state.user)
         return {
             "files": [
                 {
@@ -263,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def _commit(self, repository: Repository, branch: str) -> object:
-        self._may_write(USER)
+        self._may_write(self.state.user)
         lines = [json.loads(line) for line in self.body.splitlines()]
         header = lines[0]["value"]
         if header.get("parentCommit") != repository.branches[branch]:
