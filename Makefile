@@ -39,10 +39,11 @@ page: $(TESTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/serving/test_page.py
 
-# the docs site in docs/_build/html; every warning, so every broken reference, fails
+# the docs site in docs/_build/html, where every warning fails, and the notebooks
 docs: $(TESTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/docs/test_notebooks.py
 
 lint: $(TESTS)
 	$(BIN)/ruff format --check src tests perf tools integrations
