@@ -22,7 +22,11 @@ POSIX_NAMES = {
     "signal": {"SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2",
                "pthread_sigmask", "setitimer", "sigwait"},
 }  # fmt: skip
-BEHIND_A_CHECK = {("memory.py", "sysconf")}  # of sys.platform
+BEHIND_A_CHECK = {
+    ("memory.py", "sysconf"),
+    ("ahead.py", "sched_getaffinity"),
+    ("timing.py", "getloadavg"),
+}  # of sys.platform
 
 # Other libraries have their own ways on other systems, so only imports by synood are refused.
 GUARD = f"""
