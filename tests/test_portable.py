@@ -26,7 +26,7 @@ BEHIND_A_CHECK = {
     ("memory.py", "sysconf"),
     ("ahead.py", "sched_getaffinity"),
     ("timing.py", "getloadavg"),
-}  # of sys.platform
+}  # of sys.platform, or by hasattr
 
 # Other libraries have their own ways on other systems, so only imports by synood are refused.
 GUARD = f"""
