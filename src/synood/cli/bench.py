@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from synood.cli.console import deliver, deliver_data, table_text, tell
 from synood.cli.exits import DONE
+from synood.cli.options import Whole  # noqa: TC001
 
 Row = Literal[
     "start",
@@ -24,9 +27,9 @@ Row = Literal[
 
 def bench(
     *,
-    only: tuple[Row, ...] = (),
-    threads: int = 1,
-    runs: int = 5,
+    only: Annotated[tuple[Row, ...], Parameter(show_default=False)] = (),
+    threads: Whole = 1,
+    runs: Whole = 5,
     format: Literal["table", "json"] = "table",
 ) -> int:
     """Measure how fast the hot paths are on this machine, each beside a peer or its floor.

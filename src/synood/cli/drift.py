@@ -49,8 +49,8 @@ nothing has changed, the chance that any test tells of drift is at most --level.
     window
         File of new images: JSONL or CSV of `synood score DETECTOR`, in the order they came in.
     reference
-        The same of earlier images, as of an ordinary week; the detector's calibration images if \
-not given.
+        File of earlier images to compare with, such as those of an ordinary week; the detector's \
+calibration images if not given.
     level
         Chance of a false alarm, of all tests together.
     format

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - the command line reads the annotations
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from synood.cli.console import deliver, warn
-from synood.cli.options import Flag, Overwrite  # noqa: TC001
+from synood.cli.options import Flag  # noqa: TC001
 
 
 def push(
@@ -19,11 +22,11 @@ def push(
     results: Path | None = None,
     dataset: str | None = None,
     message: str | None = None,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[Flag, Parameter(name="--overwrite")] = False,
 ) -> None:
     """Publish a detector on the Hugging Face hub, with its card, in one commit.
 
-    Who knows its id can then score with `synood score OWNER/NAME IMAGE`, if the encoder is one \
+    Whoever knows its id can score with `synood score OWNER/NAME IMAGE`, if the encoder is one \
 that comes with synood or lies on the hub. The access token is that of `hf auth login` or HF_TOKEN.
 
     Parameters
@@ -44,6 +47,8 @@ that comes with synood or lies on the hub. The access token is that of `hf auth 
         Hub id of the benchmark that the results are of; they become .eval_results too.
     message
         Message of the commit.
+    overwrite
+        Replace the detector that is there, in a new commit.
     """
     from synood.detector import OODDetector
 

@@ -43,7 +43,7 @@ Ctrl-C ends the server after accepted requests are answered, a second one at onc
     detector
         Directory of a detector or a run, or a folder of them to serve each by its name.
     host
-        Address to listen on; 0.0.0.0 for all of this machine.
+        Address to listen on; 0.0.0.0 for all addresses of this machine.
     port
         Port to listen on; 0 takes a free one.
     key_file
