@@ -1,8 +1,9 @@
-"""The one worker of a server: threads decode images, one thread encodes them in full batches.
+"""The one worker of a server: threads decode images, one thread hands them on in batches.
 
-An encoder takes so many images at once, and fewer cost as much (`features.encoding`). So where it
-takes several, an image that is decoded waits for others that are on their way, `max_wait` at the
-longest, and goes at once where there are none. Where it takes one, it goes at once in any case.
+Most encoders take one image at a time on a processor (`features.encoding`): there a batch costs as
+much as its images one by one, and a decoded image goes at once. Where an encoder takes several
+together, fewer are padded and cost as much, so a decoded image waits for others that are on their
+way, `max_wait` at the longest, and goes at once where there are none.
 """
 
 from __future__ import annotations
