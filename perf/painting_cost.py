@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,13 +37,6 @@ if TYPE_CHECKING:
 
     from synood.models.latents import LatentInpainter
 
-UNET = {
-    "sample_size": 64,
-    "in_channels": 9,
-    "cross_attention_dim": 1024,
-    "attention_head_dim": [5, 10, 20, 20],
-    "use_linear_projection": True,
-}
 PROMPT = 40  # tokens of a prompt with the chat around it
 TERA = 1e12
 # the paper's, and those of a distilled model's card
@@ -81,7 +75,7 @@ def diffusion_operations() -> float:
     import diffusers
 
     with torch.device("meta"), torch.no_grad():
-        unet = diffusers.UNet2DConditionModel(**UNET).eval()
+        unet = diffusers.UNet2DConditionModel(**full_size.STABLE_DIFFUSION_2).eval()
         sample, text = torch.zeros(1, 9, 64, 64), torch.zeros(1, 77, 1024)
         return _operations(lambda: unet(sample, 1, encoder_hidden_states=text))
 
@@ -124,7 +118,6 @@ def _operations(work: Callable[[], object]) -> float:
 
 def counted_calls(
     inpainter: LatentInpainter,
-    network: torch.nn.Module,
     guide: TransformersClassifier,
     settings: GuidanceSettings,
 ) -> Calls:
@@ -140,7 +133,7 @@ def counted_calls(
         calls["network"] += len(inputs[0])
 
     inpainter.decode = noted  # type: ignore[method-assign]
-    hook = network.register_forward_hook(note)
+    hook = inpainter._network.register_forward_hook(note)
     size = inpainter.image_size
     guided_inpainting(inpainter, guide, torch.full((1, 3, size, size), 0.5), ["cat"], settings, [0])
     hook.remove()
@@ -188,16 +181,18 @@ def main() -> None:
         unet = Inpainter.from_pretrained(tiny.tiny_inpainting(root / "unet", "PNDMScheduler"))
         flow = FlowInpainter.from_pretrained(tiny_flow.tiny_zimage(root / "flow"), size=32)
 
-        def of_unet(settings: GuidanceSettings) -> Calls:
-            return counted_calls(unet, unet._unet, guide, settings)
-
-        def of_flow(settings: GuidanceSettings) -> Calls:
-            return counted_calls(flow, flow._transformer, guide, settings)
-
         diffusion = Operations(diffusion_operations(), *judging_operations(4))
-        print(table("Stable Diffusion 2", diffusion, of_unet, DIFFUSION, (4, 2)))
+        print(
+            table(
+                "Stable Diffusion 2",
+                diffusion,
+                partial(counted_calls, unet, guide),
+                DIFFUSION,
+                (4, 2),
+            )
+        )
         transformer = Operations(flow_operations(), *judging_operations(16))
-        print(table("Z-Image-Turbo", transformer, of_flow, FLOW, (2,)))
+        print(table("Z-Image-Turbo", transformer, partial(counted_calls, flow, guide), FLOW, (2,)))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 WORDS = 49408  # tokens of CLIP's vocabulary
 BLOCK = 2**22  # random numbers that are drawn; the rest repeats them
+STABLE_DIFFUSION_2 = {  # its U-Net, for in-painting
+    "sample_size": 64,
+    "in_channels": 9,
+    "cross_attention_dim": 1024,
+    "attention_head_dim": [5, 10, 20, 20],
+    "use_linear_projection": True,
+}
 
 
 def filled(build: Callable[[], torch.nn.Module], dtype: torch.dtype = torch.float32) -> Any:
@@ -93,14 +100,7 @@ def stable_diffusion_2(directory: Path, dtype: torch.dtype = torch.float32) -> P
         filled(lambda: CLIPTextModel(CLIPTextConfig(**text)), dtype).save_pretrained(
             directory / "text_encoder"
         )
-    unet = {
-        "sample_size": 64,
-        "in_channels": 9,
-        "cross_attention_dim": 1024,
-        "attention_head_dim": [5, 10, 20, 20],
-        "use_linear_projection": True,
-    }
-    filled(lambda: diffusers.UNet2DConditionModel(**unet), dtype).save_pretrained(
+    filled(lambda: diffusers.UNet2DConditionModel(**STABLE_DIFFUSION_2), dtype).save_pretrained(
         directory / "unet"
     )
     filled(stable_diffusion_vae, dtype).save_pretrained(directory / "vae")

@@ -51,7 +51,7 @@ def generators(*seeds):
 def paint(inpainter, pixels, prompts, seeds, strength, steps, scale):
     draws = generators(*seeds)
     # at strength 1 the pipeline draws no latents, unless the U-Net is one for text-to-image
-    unread = strength == 1 and inpainter._unet.config.in_channels > 4
+    unread = strength == 1 and inpainter._network.config.in_channels > 4
     latents = torch.zeros(()) if unread else inpainter.encode(pixels, draws)
     noise = inpainter.draw_noise(draws)
     conditioning = inpainter.condition(prompts, draws)

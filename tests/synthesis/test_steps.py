@@ -224,7 +224,7 @@ def counted(inpainter, monkeypatch, work):
     def count(*_):
         calls["unet"] += 1
 
-    hook = inpainter._unet.register_forward_hook(count)
+    hook = inpainter._network.register_forward_hook(count)
     with monkeypatch.context() as patch:
         patch.setattr(Inpainter, "decode", noted)
         work()

@@ -215,7 +215,7 @@ class Bundle:
         from synood.models._diffusers_layout import check_steerable
 
         part = self._part("inpainter")
-        check_steerable(self._located(part, "id" if "id" in part else "path"), part.get("revision"))
+        check_steerable(self._checkpoint(part), part.get("revision"))
 
     def prompt_limits(self) -> PromptLimits | None:
         """Tell which prompts fit the in-painting model, without loading it; None: any."""
@@ -304,7 +304,7 @@ class Bundle:
         kinds = PARTS[key]
         if "type" in part or len(kinds) == 1:
             return kinds[part.get("type", next(iter(kinds)))]
-        source = self._located(part, "id" if "id" in part else "path")
+        source = self._checkpoint(part)
         config = configuration(source, part.get("revision"))
         for kind in kinds.values():
             if kind.recognises(config):
@@ -322,6 +322,10 @@ class Bundle:
             raise InputError(f"{where}: has no {key!r}; add one or choose another bundle")
         part: Mapping[str, Any] = self.spec[key]
         return part
+
+    def _checkpoint(self, part: Mapping[str, Any]) -> str:
+        """Return the hub id of a part's checkpoint, or the checked path of its folder."""
+        return self._located(part, "id" if "id" in part else "path")
 
     def _located(self, part: Mapping[str, Any], key: str) -> str:
         """Return a hub id as it is, or the checked path of a folder or file of the bundle."""

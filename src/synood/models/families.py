@@ -17,9 +17,9 @@ class Family:
         model: class of transformers with `get_image_features` and `get_text_features`.
         tokens: length of the longest text in training; None: as many as the tower has positions.
         reads_end: a text's feature is read at its end token.
-        is_temperature: the cosines are divided by `temperature`, in place of a `logit_scale`.
         legacy_end: an `eos_token_id` of 2 in the configuration stands for the largest id.
         first_position: how many positions the text tower leaves unused.
+        is_temperature: the cosines are divided by `temperature`, in place of a `logit_scale`.
         any_size: the image tower takes images of other sizes than its configuration's.
     """
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from synood.errors import InputError
 from synood.files import read_json
+from synood.models._diffusers_layout import Layout
 from synood.models.checkpoints import load_file
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def recipe_defaults(source: str | Path, revision: str | None = None) -> dict[str
         return {}
     try:
         index = _read(source, "model_index.json", revision)
-        if "transformer" in index and "unet" not in index:
+        if Layout(source, revision, index).is_flow:
             return dict(_FLOW)
         schedule = _read(source, "scheduler/scheduler_config.json", revision)
         unet = _read(source, "unet/config.json", revision)

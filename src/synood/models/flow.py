@@ -20,7 +20,6 @@ from synood.files import fingerprint
 from synood.models._autoencoder import Autoencoder
 from synood.models._chat_prompting import ChatPromptEncoder
 from synood.models._diffusers_layout import (
-    Layout,
     check_flow_fit,
     load_flow_scheduler,
     read_layout,
@@ -55,20 +54,7 @@ class FlowConditioning:
 class FlowInpainter(LatentInpainter):
     """Z-Image at a size of one's choice; the transformer and its language model are in `dtype`."""
 
-    def __init__(
-        self,
-        *,
-        transformer: Any,  # noqa: ANN401 - diffusers is untyped here
-        autoencoder: Autoencoder,
-        prompter: ChatPromptEncoder,
-        scheduler: Any,  # noqa: ANN401
-        layout: Layout,
-        size: int,
-    ) -> None:
-        super().__init__(autoencoder, size // autoencoder.shrinks_by, scheduler)
-        self._transformer = transformer
-        self._prompter = prompter
-        self._layout = layout
+    _prompter: ChatPromptEncoder
 
     @classmethod
     def from_pretrained(
@@ -104,27 +90,18 @@ class FlowInpainter(LatentInpainter):
         )
         check_flow_fit(path_or_id, transformer, autoencoder, prompter.width)
         return cls(
-            transformer=transformer,
+            network=transformer,
             autoencoder=autoencoder,
             prompter=prompter,
             scheduler=load_flow_scheduler(path_or_id, revision),
             layout=layout,
-            size=size,
+            side=size // autoencoder.shrinks_by,
         )
 
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any part of the model and with the size."""
         return fingerprint(self._layout.fingerprint(), self.image_size)
-
-    @property
-    def precision(self) -> str:
-        """The precision of the transformer, such as "float32"."""
-        return str(self._transformer.dtype).removeprefix("torch.")
-
-    def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Raise an `InputError` naming a prompt that is too long."""
-        self._prompter.check(prompts)
 
     def condition(
         self, prompts: Sequence[str], generators: Sequence[torch.Generator]
@@ -154,7 +131,7 @@ class FlowInpainter(LatentInpainter):
         timesteps = self._timesteps(scheduler, num_inference_steps, strength)
         start = timesteps[:1].repeat(len(noise))
         latents = scheduler.scale_noise(image_latents, start, noise)
-        velocity = _GuidedTransformer(self._transformer, conditioning, guidance_scale)
+        velocity = _GuidedTransformer(self._network, conditioning, guidance_scale)
         return self.unscaled(walked(velocity, scheduler, timesteps, latents, generators, steer))
 
     def _timesteps(self, scheduler: Any, steps: int, strength: float) -> torch.Tensor:  # noqa: ANN401

@@ -75,20 +75,15 @@ def load_guide(models: Models, spec: GuideSpec, preprocess: GuidePreprocess = "o
 
 def preprocessed(classifier: Classifier, preprocess: GuidePreprocess) -> Classifier:
     """Return a classifier that guides; torchvision's preprocessing is for ImageNet's alone."""
-    if preprocess == "own" or not takes_torchvision(classifier):
-        return classifier
     from synood.models.classifier import TransformersClassifier
 
-    assert isinstance(classifier, TransformersClassifier), "takes_torchvision has seen it"
-    return classifier.preprocessed_as_torchvision()
-
-
-def takes_torchvision(classifier: Classifier) -> bool:
-    """Whether torchvision's preprocessing fits: a network of ImageNet's classes."""
-    from synood.models.classifier import TransformersClassifier
-
-    own = isinstance(classifier, TransformersClassifier)
-    return own and wnids_of(classifier.class_names) is not None
+    if (
+        preprocess == "torchvision"
+        and isinstance(classifier, TransformersClassifier)
+        and wnids_of(classifier.class_names) is not None
+    ):
+        return classifier.preprocessed_as_torchvision()
+    return classifier
 
 
 class MarginGuide:

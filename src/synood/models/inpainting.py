@@ -9,7 +9,6 @@ neither mask nor masked image as input, does the same by img2img, so it is suppo
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +16,6 @@ import torch
 from synood.errors import InputError
 from synood.models._autoencoder import Autoencoder
 from synood.models._diffusers_layout import (
-    Layout,
     check_fit,
     load_scheduler,
     read_layout,
@@ -65,19 +63,7 @@ class Inpainter(LatentInpainter):
     The U-Net and the text towers compute in `dtype`, the autoencoder in at least single precision.
     """
 
-    def __init__(
-        self,
-        *,
-        unet: Any,  # noqa: ANN401 - diffusers is untyped here
-        autoencoder: Autoencoder,
-        prompter: PromptEncoder,
-        scheduler: Any,  # noqa: ANN401
-        layout: Layout,
-    ) -> None:
-        super().__init__(autoencoder, unet.config.sample_size, scheduler)
-        self._unet = unet
-        self._prompter = prompter
-        self._layout = layout
+    _prompter: PromptEncoder
 
     @classmethod
     def from_pretrained(
@@ -106,26 +92,13 @@ class Inpainter(LatentInpainter):
         prompter = PromptEncoder.from_pretrained(layout, device, dtype)
         check_fit(path_or_id, unet, autoencoder, prompter)
         return cls(
-            unet=unet,
+            network=unet,
             autoencoder=autoencoder,
             prompter=prompter,
             scheduler=load_scheduler(path_or_id, revision),
             layout=layout,
+            side=unet.config.sample_size,
         )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sixteen hex digits that change with any part of the model."""
-        return self._layout.fingerprint()
-
-    @property
-    def precision(self) -> str:
-        """The precision of the U-Net, such as "float32"."""
-        return str(self._unet.dtype).removeprefix("torch.")
-
-    def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Raise an `InputError` naming a prompt that is too long for a text tower."""
-        self._prompter.check(prompts)
 
     def condition(
         self, prompts: Sequence[str], generators: Sequence[torch.Generator]
@@ -180,7 +153,7 @@ class Inpainter(LatentInpainter):
         clean latents that each step predicts.
         """
         latents = denoised(
-            self._unet,
+            self._network,
             self._scheduler,
             image_latents,
             noise,

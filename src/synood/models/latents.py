@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synood.models._autoencoder import Autoencoder
+    from synood.models._chat_prompting import ChatPromptEncoder
+    from synood.models._diffusers_layout import Layout
+    from synood.models._prompting import PromptEncoder
     from synood.models.denoising import Steer
 
 
@@ -25,26 +29,37 @@ class LatentInpainter(ABC):
     or double where the model is.
     """
 
-    def __init__(self, autoencoder: Autoencoder, side: int, scheduler: Any) -> None:  # noqa: ANN401
-        self._autoencoder = autoencoder
-        self._scheduler = scheduler
+    _prompter: PromptEncoder | ChatPromptEncoder
+
+    def __init__(
+        self,
+        *,
+        network: Any,  # noqa: ANN401 - diffusers is untyped here
+        autoencoder: Autoencoder,
+        prompter: PromptEncoder | ChatPromptEncoder,
+        scheduler: Any,  # noqa: ANN401
+        layout: Layout,
+        side: int,
+    ) -> None:
+        self._network, self._prompter, self._layout = network, prompter, layout
+        self._autoencoder, self._scheduler = autoencoder, scheduler
         self._latent_shape = (autoencoder.channels, side, side)
         self.device = autoencoder.device
         self.image_size: int = side * autoencoder.shrinks_by
 
-    @property
-    @abstractmethod
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any part of the model."""
+        return self._layout.fingerprint()
 
     @property
-    @abstractmethod
     def precision(self) -> str:
         """The precision of the network that denoises, such as "float32"."""
+        return str(self._network.dtype).removeprefix("torch.")
 
-    @abstractmethod
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raise an `InputError` naming a prompt that is too long."""
+        self._prompter.check(prompts)
 
     @abstractmethod
     def condition(self, prompts: Sequence[str], generators: Sequence[torch.Generator]) -> Any:  # noqa: ANN401
