@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 import tiny
+from synood.benchmark.speed import timing
 from synood.models.bundles import load_bundle
 from synood.models.classifier import Classifier, TransformersClassifier
 from synood.models.inpainting import Inpainter
@@ -36,7 +35,7 @@ from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import energy_hinge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 SETTINGS = GuidanceSettings(rounds=3, step_size=1.0, target=5.0)
 STEP = replace(SETTINGS, method="step")
@@ -89,12 +88,6 @@ def guided(work: Work, settings: GuidanceSettings = SETTINGS) -> np.ndarray:
     return np.stack([one.image for one in rendered])
 
 
-def cpu_seconds(paint: Callable[[Work], np.ndarray], work: Work) -> tuple[float, np.ndarray]:
-    start = time.process_time()
-    images = paint(work)
-    return time.process_time() - start, images
-
-
 def random_models(root: Path) -> tuple[Inpainter, Classifier]:
     inpainter = tiny.tiny_inpainting(root / "paint", size=SIZE, unet_channels=CHANNELS)
     classifier = tiny.tiny_resnet(root / "judge", [f"class {number}" for number in range(52)], SIZE)
@@ -116,18 +109,12 @@ def work_for(inpainter: Inpainter, classifier: Classifier, batch: int) -> Work:
 
 
 def measure(work: Work, repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each, alternating, the first pair left out as warm-up."""
-    times: dict[str, list[float]] = {"twin": [], **{name: [] for name in WAYS}}
-    for _ in range(repeats + 1):
-        images = {}
-        for name, settings in WAYS.items():
-            spent, images[name] = cpu_seconds(partial(guided, settings=settings), work)
-            times[name].append(spent)
-        spent, twin_images = cpu_seconds(twin, work)
-        times["twin"].append(spent)
-        if np.abs(images["guided"].astype(int) - twin_images).max() > 1:
-            raise SystemExit("the two give different images")
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
+    """Least CPU seconds of each, in turn; the images of the two that are twins are compared."""
+    if np.abs(guided(work).astype(int) - twin(work)).max() > 1:
+        raise SystemExit("the two give different images")
+    ways = {name: partial(guided, work, settings) for name, settings in WAYS.items()}
+    found = timing.compare({**ways, "twin": partial(twin, work)}, repeats)
+    return {name: milliseconds / 1e3 for name, milliseconds in found.items()}
 
 
 def main() -> None:
@@ -141,11 +128,10 @@ def main() -> None:
             models = random_models(Path(place))
     else:
         models = bundled_models(options.bundle)
-    medians = measure(work_for(*models, options.batch), options.repeats)
-    for name, seconds in medians.items():
-        share = seconds / medians["guided"]
+    least = measure(work_for(*models, options.batch), options.repeats)
+    for name, seconds in least.items():
+        share = seconds / least["guided"]
         print(f"{name:12} {seconds / options.batch:7.3f} CPU s an image, {share:.2f} of guided")
-    print(f"twin / guided = {medians['twin'] / medians['guided']:.3f}")
     print(f"load {os.getloadavg()[0]:.1f}, {torch.get_num_threads()} thread(s)")
 
 
