@@ -77,7 +77,11 @@ ratio below 1 is faster than the peer.
         return DONE
     cells = [["row", "what", "CPU ms", "beside", "CPU ms", "ratio"]]
     for one in found:
-        others = [(name, f"{ms:.1f}", f"{one.ours / ms:.2f}") for name, ms in one.peers.items()]
+        ratios = {name: one.ratio(name) for name in one.peers}
+        others = [
+            (name, f"{one.peers[name]:.1f}", "-" if ratio is None else f"{ratio:.2f}")
+            for name, ratio in ratios.items()
+        ]
         others += [(f"{name} (not installed)", "-", "-") for name in one.missing]
         for place, other in enumerate(others or [("-", "-", "-")]):
             head = [one.row, one.what, f"{one.ours:.1f}"] if not place else ["", "", ""]

@@ -24,15 +24,19 @@ class Timed:
     peers: Mapping[str, float]
     missing: tuple[str, ...] = ()
 
+    def ratio(self, peer: str) -> float | None:
+        """How many times as long as a peer ours takes; None where a coarse clock saw no time."""
+        return self.ours / self.peers[peer] if self.peers[peer] else None
+
     def to_json(self) -> dict[str, Any]:
-        """Return the fields, and how many times as long as each peer ours takes."""
+        """Return the fields, and the ratio to each peer."""
         return {
             "row": self.row,
             "what": self.what,
             "cpu_ms": self.ours,
             "peers": {
-                name: {"cpu_ms": time_, "ratio": self.ours / time_ if time_ else None}
-                for name, time_ in self.peers.items()
+                name: {"cpu_ms": least, "ratio": self.ratio(name)}
+                for name, least in self.peers.items()
             },
             "missing": list(self.missing),
         }
