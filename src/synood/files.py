@@ -165,24 +165,32 @@ def readable(path: Path) -> str:
 
 
 def read_bounded(path: Path, limit: int = MAX_TEXT) -> bytes:
-    """Read a regular file of at most `limit` bytes; its size is looked at before it is opened.
+    """Read a file that `check_bounded` lets pass; an unreadable one is an `InputError` too."""
+    check_bounded(path, limit)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
 
-    Anything else - absent, a folder, a pipe, too large, unreadable - is an `InputError`.
+
+def check_bounded(path: Path, limit: int) -> None:
+    """Refuse all but a regular file of at most `limit` bytes, by its status alone.
+
+    Anything else - absent, a folder, a pipe, too large - is an `InputError`.
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{readable(path)}: is not a regular file")
-        if status.st_size > limit:
-            raise InputError(
-                f"{readable(path)}: {status.st_size:,} bytes are more than the {limit:,} that a "
-                "file of this kind may have"
-            )
-        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{readable(path)}: no such file") from None
     except OSError as error:
         raise InputError(f"{readable(path)}: cannot be read ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{readable(path)}: is not a regular file")
+    if status.st_size > limit:
+        raise InputError(
+            f"{readable(path)}: {status.st_size:,} bytes are more than the {limit:,} that a "
+            "file of this kind may have"
+        )
 
 
 def read_text(path: Path, limit: int = MAX_TEXT) -> str:

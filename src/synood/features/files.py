@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synood.errors import InputError
-from synood.files import read_bounded, read_json
+from synood.files import check_bounded, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,12 +88,12 @@ def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     if not path.is_file():
         raise InputError(f"{path}: is no file; give a safetensors file of features")
-    read_bounded(path, LARGEST)
+    check_bounded(path, LARGEST)
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
             metadata = file.metadata() or {}
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not readable as safetensors ({error})") from None
     beside = path.with_suffix(".json")
     words = _parsed(path, metadata)
