@@ -64,16 +64,19 @@ def encoded(
 
 def taken_together(encoder: ImageEncoder, device: str) -> int:
     """Return how many images the encoder takes at once on a device; fewer cost as much."""
-    own = getattr(encoder, "together", None) if device.partition(":")[0] == "cpu" else None
-    return TOGETHER if own is None else int(own)
+    return _own_size(encoder, device) or TOGETHER
+
+
+def _own_size(encoder: ImageEncoder, device: str) -> int | None:
+    """Return an encoder's `together` where it counts: on a processor, if it has one."""
+    return getattr(encoder, "together", None) if device.partition(":")[0] == "cpu" else None
 
 
 def _encoded(
     encoder: ImageEncoder, images: Iterator[Image.Image | Unreadable], device: str
 ) -> Iterator[Feature | Unreadable]:
-    on_processor = device.partition(":")[0] == "cpu"
-    own = getattr(encoder, "together", None) if on_processor else None
-    size = TOGETHER if own is None else int(own)
+    own = _own_size(encoder, device)
+    size = own or TOGETHER
     batches = iter(lambda: [*islice(images, size)], [])
     work = partial(_batch, encoder, size)
     threads = _torch_threads() if own else 1
