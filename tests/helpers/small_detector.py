@@ -1,4 +1,4 @@
-"""A detector of two colours, made without a bundle, and changes of its files on disk."""
+"""Detectors of two colours, with and without a bundle, and changes of their files on disk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,37 @@ import json
 
 import numpy as np
 
-from colours import ColourEncoder
+from colours import COLOURS, ColourEncoder
 from synood import OODDetector
 from synood.detector.backbone import Backbone
+from synood.files import sha256_file
+from synood.labels.wordnet import Word
+from synood.models.bundles import Bundle
 from synood.settings import ScoreSettings
+
+COLOUR_CLASSES, COLOUR_NEGATIVES = ("red", "green"), ("blue", "yellow", "magenta", "cyan")
+HASHED = ("README.md", "model.safetensors", "negatives.txt")
+
+
+class ColourBundle(Bundle):
+    """A bundle whose encoder is the colours' and whose words are given."""
+
+    candidates = tuple(Word(text, "noun", "") for text in [*COLOURS, "mud", "rope", "tin"])
+
+    def encoder(self, device="cpu"):
+        return ColourEncoder()
+
+    def words(self):
+        return self.candidates
+
+
+COLOUR_BUNDLE = ColourBundle(
+    "colours", None, {"encoder": {"type": "clip", "id": "colours"}, "prompts": "photo"}
+)
+
+
+def colour_detector(classes=COLOUR_CLASSES, negatives=COLOUR_NEGATIVES, **options):
+    return OODDetector.from_classes(classes, COLOUR_BUNDLE, negatives=negatives, **options)
 
 
 def unit(texts):
@@ -39,3 +66,8 @@ def change_config(directory, **changes):
     config = json.loads((directory / "config.json").read_text())
     config.update(changes)
     (directory / "config.json").write_text(json.dumps(config))
+
+
+def rehash(directory):
+    """What a careful forger does: alter a file and its hash."""
+    change_config(directory, files={name: sha256_file(directory / name) for name in HASHED})

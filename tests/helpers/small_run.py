@@ -12,6 +12,7 @@ from synood.images.sources import folder_per_class
 from synood.models.bundles import load_bundle
 from synood.pipeline.recipe import resolve_recipe
 from synood.pipeline.run import fit
+from synood.pipeline.rundir.shards import read_synthetic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,3 +56,8 @@ def contents(root: Path, *, but: tuple[str, ...] = ("events.jsonl", ".lock")) ->
         for path in sorted(root.rglob("*"))
         if path.is_file() and path.name not in but
     }
+
+
+def pictures(out: Path) -> dict[str, str]:
+    """SHA-256 of every synthetic image of a run, by id."""
+    return {p.id: p.sha256 for p in read_synthetic(out / "synthesize").values()}

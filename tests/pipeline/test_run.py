@@ -1,11 +1,8 @@
-"""The pipeline as a whole, on real tiny checkpoints: what it writes, redoes, refuses, survives."""
+"""The pipeline as a whole, on real tiny checkpoints: what it writes, refuses and tells."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
 import tomllib
 from pathlib import Path
 
@@ -15,68 +12,24 @@ import torch
 from PIL import Image
 
 from bundling import CLASSES, change_spec, tiny_bundle
-from small_run import PER_CLASS, contents, run
+from small_run import PER_CLASS, contents, pictures, run
 from synood import InputError, OODDetector
-from synood.files import read_jsonl, write_jsonl
+from synood.files import read_jsonl
 from synood.models.bundles import load_bundle
 from synood.pipeline.recipe import RECIPES
 from synood.pipeline.run import STAGES
-from synood.pipeline.rundir import shards
 from synood.pipeline.rundir.shards import read_synthetic
-from synood.pipeline.rundir.workspace import open_run
 from synood.pipeline.stages.synthesize import image_seed
 from synood.scores import cosine_similarity
 from synood.tuning.negatives import tune_negatives
 from synood.tuning.projection import tune_projection
 
-pytestmark = pytest.mark.numerical
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Forked children must not wait for threads that only the parent has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    monkeypatch.setattr(shards, "SHARD", 2)
-
-
-@pytest.fixture(scope="module")
-def first(bundle, images, tmp_path_factory):
-    """One whole run that others are compared with; nobody may write to it."""
-    out = tmp_path_factory.mktemp("runs") / "first"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "SHARD", 2)
-        torch.set_num_threads(1)
-        run(images, bundle, out)
-    return out
-
-
-@pytest.fixture
-def again(first, tmp_path):
-    """A copy of the first run that may be continued."""
-    return Path(shutil.copytree(first, tmp_path / "again"))
-
-
-def pictures(out: Path) -> dict[str, str]:
-    return {p.id: p.sha256 for p in read_synthetic(out / "synthesize").values()}
+pytestmark = [pytest.mark.numerical, pytest.mark.usefixtures("one_thread", "small_shards")]
 
 
 def pixels(out: Path) -> dict[str, np.ndarray]:
     found = read_synthetic(out / "synthesize").values()
     return {p.id: np.asarray(Image.open(p.path), int) for p in found}
-
-
-def painted(out: Path) -> int:
-    """Pictures painted by the last call."""
-    rows = read_jsonl(out / "events.jsonl")
-    start = max(i for i, row in enumerate(rows) if row["event"] == "start")
-    return sum(row["images"] for row in rows[start:] if row["event"] == "shard")
 
 
 # What a run leaves
@@ -239,168 +192,6 @@ def assert_same_but_for_rounding(one: Path, other: Path) -> None:
         assert (difference > 0).mean() < 0.002
 
 
-# Killed and run again
-
-MOMENTS = (
-    ("select", 3), ("mine", 12), ("describe", 6), ("synthesize", 1), ("synthesize", 4),
-    ("embed", 6), ("projection", 2), ("negatives", 4),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(("stage", "moment"), MOMENTS)
-def test_killed_and_run_again_gives_the_same_bytes(first, bundle, images, tmp_path, stage, moment):
-    out = tmp_path / "killed"
-    in_a_child_that_is_killed(lambda kill: run(images, bundle, out, progress=kill), stage, moment)
-    assert not (out / "detector" / "config.json").exists()
-    before = len(pictures(out))
-
-    run(images, bundle, out)
-
-    assert contents(out) == contents(first)
-    assert not list(out.rglob(".*part"))
-    assert painted(out) == 6 - before
-    if stage == "synthesize":
-        assert before >= moment - shards.SHARD
-
-
-def test_killed_while_writing_leaves_no_half_file(bundle, images, tmp_path, first):
-    """Killed between the bytes of a file and its name: inside `os.replace` and `os.rename`."""
-    out = tmp_path / "killed"
-    for count in (1, 3, 2, 4, 3):  # what one child has done, the next does not do again
-        if os.fork() == 0:
-            kill_at_rename(count)
-            run(images, bundle, out)
-            os._exit(0)
-        _, status = os.wait()
-        assert os.WIFSIGNALED(status)
-        for path in out.rglob("[!.]*.json*"):
-            [json.loads(line) for line in path.read_text().splitlines() if path.suffix == ".jsonl"]
-
-    run(images, bundle, out)
-
-    assert contents(out) == contents(first)
-    assert not list(out.rglob(".*part"))
-
-
-def in_a_child_that_is_killed(work, stage: str, moment: int) -> None:
-    def progress(name: str, done: int, total: int, message: str) -> None:
-        if name == stage and done >= moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    child = os.fork()
-    if child == 0:
-        work(progress)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "the child was to be killed in the middle"
-    assert os.WTERMSIG(status) == signal.SIGKILL
-
-
-def kill_at_rename(count: int) -> None:
-    """Let this process die in its `count`-th rename from now on, before it happens."""
-    left = [count]
-    real = {name: getattr(os, name) for name in ("rename", "replace")}
-
-    def dying(name):
-        def act(*args, **kwargs):
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real[name](*args, **kwargs)
-
-        return act
-
-    for name in real:
-        setattr(os, name, dying(name))
-
-
-def test_run_that_is_done_does_nothing_more(again, bundle, images):
-    stamps = {p: p.stat().st_mtime_ns for p in again.rglob("[!.]*.*") if p.suffix != ".jsonl"}
-
-    run(images, bundle, again)
-
-    assert painted(again) == 0
-    kept = {p for p in stamps if p.stat().st_mtime_ns == stamps[p]}
-    assert {p.name for p in stamps.keys() - kept} <= {"run.toml"}
-
-
-# A changed input redoes it and what follows, nothing else
-
-
-def test_other_tuning_keeps_the_pictures(first, again, bundle, images):
-    run(images, bundle, again, "negatives.epochs=9")
-
-    assert painted(again) == 0
-    assert pictures(again) == pictures(first)
-    assert contents(again / "detector") != contents(first / "detector")
-
-
-def test_other_guidance_paints_all_anew_and_removes_the_old(first, again, bundle, images):
-    run(images, bundle, again, "guidance.step_size=1")
-
-    assert painted(again) == 6
-    assert len(list((again / "synthesize").rglob("*.png"))) == 6
-    assert (again / "describe.jsonl").read_bytes() == (first / "describe.jsonl").read_bytes()
-
-
-def test_a_changed_image_is_the_only_one_painted_anew(first, again, bundle, images, tmp_path):
-    changed = Path(shutil.copytree(images, tmp_path / "changed"))
-    noise = np.random.default_rng(9).integers(0, 255, (24, 32, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(changed / "cat" / "4.png")
-
-    run(changed, bundle, again)
-
-    assert painted(again) == 1
-    old, new = pictures(first), pictures(again)
-    assert {key for key in new if new[key] != old[key]} == {"cat/4.png"}
-
-
-def test_a_touched_image_changes_nothing(again, bundle, images, tmp_path):
-    touched = Path(shutil.copytree(images, tmp_path / "touched"))
-    for path in touched.rglob("*.png"):
-        os.utime(path, (1, 1))
-
-    run(touched, bundle, again)
-
-    assert painted(again) == 0
-
-
-def test_a_text_changed_by_hand_is_used(again, bundle, images):
-    rows = read_jsonl(again / "describe.jsonl")
-    rows[2]["text"] = "a nice tree"
-    write_jsonl(again / "describe.jsonl", rows)
-
-    run(images, bundle, again)
-
-    assert painted(again) == 1
-    prompts = {p.id: p.prompt for p in read_synthetic(again / "synthesize").values()}
-    assert prompts[rows[2]["id"]] == "A photo only remain a nice tree."
-
-
-@pytest.mark.parametrize(
-    "pattern", ["synthesize/*/*.png", "features/image-*", "features/text-*", "detector/model.*"]
-)
-def test_what_is_damaged_is_made_again(first, again, bundle, images, pattern):
-    victim = sorted(again.glob(pattern))[0]
-    data = bytearray(victim.read_bytes())
-    victim.write_bytes(data[: len(data) // 2])
-
-    run(images, bundle, again)
-
-    assert contents(again / "detector") == contents(first / "detector")
-    assert pictures(again) == pictures(first)
-
-
-def test_a_stray_picture_in_a_shard_is_cleared_away(first, again, bundle, images):
-    shard = sorted((again / "synthesize").iterdir())[0]
-    shutil.copyfile(next(shard.glob("*.png")), shard / "stray.png")
-
-    run(images, bundle, again)
-
-    assert contents(again) == contents(first)
-    assert painted(again) == 0
-
-
 # What is refused
 
 
@@ -443,25 +234,6 @@ def test_a_class_left_without_images_is_named(bundle, images, tmp_path):
         run(broken, bundle, tmp_path / "out", max_bad=1)
 
 
-def test_two_runs_in_one_directory_are_refused_until_the_first_ends(again, bundle, images, first):
-    ready, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with open_run(again):
-            os.write(write, b"x")
-            signal.pause()
-        os._exit(0)
-    os.read(ready, 1)
-
-    with pytest.raises(InputError, match=f"process {child} on .* is running in this directory"):
-        run(images, bundle, again)
-
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    run(images, bundle, again)
-    assert contents(again) == contents(first)
-
-
 def test_somebody_elses_directory_is_left_alone(bundle, images, tmp_path):
     with pytest.raises(InputError, match="not a run directory"):
         run(images, bundle, images)
@@ -480,15 +252,6 @@ def test_a_failure_is_in_the_event_log(again, bundle, images, tmp_path):
     last = read_jsonl(again / "events.jsonl")[-1]
     assert last["event"] == "failed"
     assert "dog/2.png" in last["error"]
-
-
-def test_half_an_event_of_a_killed_run_is_dropped(again, bundle, images):
-    events = again / "events.jsonl"
-    whole = events.read_text().splitlines()
-    events.write_text(events.read_text() + '{"time": "20')
-    run(images, bundle, again)
-    assert events.read_text().splitlines()[: len(whole)] == whole
-    assert all(json.loads(line) for line in events.read_text().splitlines())
 
 
 # What it tells
