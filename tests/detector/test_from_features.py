@@ -99,7 +99,7 @@ def test_images_cannot_be_scored_and_the_file_says_so(tmp_path):
         ({"features": np.zeros((60, DIM))}, "features: row 0"),
         ({"labels": np.arange(60)}, "0 to 2"),
         ({"labels": ["ant"] * 60}, "class 'bee' has no image"),
-        ({"labels": ["ant", "dog"] * 30}, "'dog' is not among the class names"),
+        ({"labels": ["ant", "dog"] * 30}, "'dog' is none of the detector's 3 classes"),
         ({"labels": np.zeros((60, 2))}, "a class for each image"),
         ({"class_names": ["ant", "bee", "bee"]}, "'bee' is listed twice"),
         ({"class_names": ["ant", "bee", "cat", "dog"]}, "class 'dog' has no image"),

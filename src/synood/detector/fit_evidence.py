@@ -79,7 +79,6 @@ def fit_evidence(
     location, scale = _standard(held_out, seen, _beside(arrays, rows, which))
     total = np.where(weights > 0, (held_out - location) / scale, 0.0) @ weights
     usable = total[np.isfinite(total)]
-    centre = spread = None
     if len(usable) >= ENOUGH and usable.std() > 0:
         centre, spread = usable.mean(), usable.std()
     else:

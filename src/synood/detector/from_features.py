@@ -9,6 +9,7 @@ import numpy as np
 
 from synood import scores
 from synood.arrays import is_real, to_numpy
+from synood.detector._checks import class_rows
 from synood.detector.backbone import Backbone
 from synood.detector.fit_evidence import checked_images, evenly, fit_evidence
 from synood.detector.fused import EvidenceImages, calibrated, with_evidence
@@ -165,11 +166,7 @@ def _rows_of(labels: ArrayLike, names: Sequence[str]) -> Rows:
         raise InputError("labels: need a class for each image, as its number or its name")
     if given.dtype.kind != "U":
         return given.astype(np.int64)
-    rows = {name: row for row, name in enumerate(names)}
-    unknown = [label for label in given.tolist() if label not in rows]
-    if unknown:
-        raise InputError(f"labels: {unknown[0]!r} is not among the class names")
-    return np.array([rows[label] for label in given.tolist()], np.int64)
+    return class_rows(given.tolist(), names)
 
 
 def _checked_features(features: ArrayLike, which: Rows, names: Sequence[str]) -> Floats:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from synood.detector.explanation import NEAREST
+
 if TYPE_CHECKING:
     from synood.detector.explanation import Explanation
     from synood.detector.prediction import Prediction
 
 COLUMNS = ("score", "p_value", "is_ood", "label", "image_evidence")
-NEAREST = 3  # texts of each kind that a row has columns for
 EXPLANATION_COLUMNS = (
-    *(f"class_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
-    *(f"negative_{number}{part}" for number in (1, 2, 3) for part in ("", "_cosine")),
+    *(
+        f"{kind}_{number}{part}"
+        for kind in ("class", "negative")
+        for number in range(1, NEAREST + 1)
+        for part in ("", "_cosine")
+    ),
     "image_class",
 )
 CLEANVISION_COLUMNS = ("path", "is_ood_issue", "ood_score")
@@ -72,7 +77,7 @@ def explanation_columns(why: Explanation | None) -> dict[str, Any]:
     if why is None:
         return values
     for kind, matches in (("class", why.classes), ("negative", why.negatives)):
-        for number, match in enumerate(matches[:NEAREST], start=1):
+        for number, match in enumerate(matches, start=1):
             values[f"{kind}_{number}"] = match.name
             values[f"{kind}_{number}_cosine"] = match.cosine
     return {**values, "image_class": why.image_class}

@@ -23,7 +23,9 @@ from synood.benchmark.experiments.setup import measured_outcome, prepare
 from synood.benchmark.experiments.table_4 import TUNED, half
 from synood.benchmark.experiments.table_5 import WAYS
 from synood.benchmark.experiments.writing import write_outcome
+from synood.benchmark.protocol.controls import NEG_IMAGE
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, titles
+from synood.benchmark.protocol.retune import synthesizer_of
 from synood.benchmark.report import writing
 from synood.benchmark.report.line_chart import line_chart
 from synood.benchmark.results.results import read_results
@@ -152,16 +154,21 @@ def test_test_time_systems_are_measured_but_not_held_against_inductive_ones(setu
 
 
 def test_a_label_that_is_too_long_for_the_painter_loses_its_last_words(setup):
-    from synood.benchmark.protocol.controls import fitting
-
-    inpainter = setup.inputs.models.inpainter
-    assert fitting(inpainter, "a photo of a cat") == "a photo of a cat"
-    words = ["tree"] * 500
-    kept = fitting(inpainter, " ".join(words)).split()
-    assert 2 < len(kept) < 80
+    synthesizer = synthesizer_of(setup.inputs, NEG_IMAGE)
+    limits = setup.inputs.models.bundle.prompt_limits()
+    long = " ".join(["tree"] * 500)
+    kept = limits.shortened(long, lambda text: text)
+    assert 2 < len(kept.split()) < 80
+    request = setup.pairs[0].request(None)
     with pytest.raises(InputError):
-        inpainter.check_prompts([" ".join([*kept, "tree"])])
-    assert fitting(inpainter, "x" * 999).strip("x") == ""
+        setup.inputs.models.inpainter.check_prompts([long])
+    synthesizer.check_prompts([long])
+    cut, short, other = (
+        synthesizer.synthesize([(replace(request, prompt=prompt), None)]).results[0].image
+        for prompt in (long, kept, "tree")
+    )
+    np.testing.assert_array_equal(cut, short)
+    assert not np.array_equal(cut, other)
 
 
 def test_half_of_the_tuning_taken_back_is_a_detector_tuned_by_half(setup):

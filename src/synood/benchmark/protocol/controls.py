@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.benchmark.protocol.methods import SYNOOD, Method
-from synood.errors import InputError
 from synood.files import fingerprint
 from synood.images.square import to_unit_range
 from synood.pipeline.executors.synthesizer import (
@@ -22,6 +21,7 @@ from synood.pipeline.executors.synthesizer import (
     SynthesizedBatch,
     read_square,
 )
+from synood.pipeline.stages.label_images import fitting
 from synood.synthesis.jigsaw import GRID, jigsaw
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from synood.models.guide import Guide
     from synood.models.latents import LatentInpainter
     from synood.models.loaded import Models
+    from synood.models.prompt_limits import PromptLimits
     from synood.pipeline.executors.synthesizer import Job
     from synood.pipeline.rundir.shards import SynthesisRequest
     from synood.settings import GuidanceSettings
@@ -87,7 +88,8 @@ def control_synthesizer(
     unguided = guidance.unguided()
     if control == NEG_IMAGE:  # at full strength nothing of the source is left
         whole = replace(unguided, strength=1.0)
-        return _LabelSynthesizer(inpainter, guide, whole, batch_size)
+        limits = models.bundle.prompt_limits()
+        return _LabelSynthesizer(limits, inpainter, guide, whole, batch_size)
     if control == UNGUIDED:
         return BatchSynthesizer(inpainter, guide, unguided, batch_size)
     change = partial(_round_trips, inpainter) if control == VAE else _jigsaws
@@ -97,6 +99,17 @@ def control_synthesizer(
 class _LabelSynthesizer(BatchSynthesizer):
     """Synthesizes from negative labels, which may be too long for the text tower."""
 
+    def __init__(
+        self,
+        limits: PromptLimits | None,
+        inpainter: LatentInpainter,
+        guide: Guide,
+        guidance: GuidanceSettings,
+        batch_size: int,
+    ) -> None:
+        super().__init__(inpainter, guide, guidance, batch_size)
+        self._limits = limits
+
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Check nothing: prompts that are too long are cut."""
 
@@ -104,25 +117,10 @@ class _LabelSynthesizer(BatchSynthesizer):
         """Synthesize from the labels, without the last words of those that are too long."""
         return super().synthesize(
             [
-                (replace(request, prompt=fitting(self.inpainter, request.prompt)), source)
+                (replace(request, prompt=fitting(request.prompt, self._limits)), source)
                 for request, source in jobs
             ]
         )
-
-
-def fitting(inpainter: LatentInpainter, prompt: str) -> str:
-    """Return the prompt without its last words, as many as do not fit the text tower.
-
-    A single word that is too long loses its last letters.
-    """
-    while True:
-        try:
-            inpainter.check_prompts([prompt])
-        except InputError:
-            shorter, _, _ = prompt.rpartition(" ")
-            prompt = shorter or prompt[:-4]
-        else:
-            return prompt
 
 
 class _ImageChanger(BatchSynthesizer):
