@@ -12,6 +12,7 @@ import pytest
 from bundling import CLASSES
 from small_run import make_pictures
 from synood import OODDetector
+from synood.benchmark.results.results import read_results
 from synood.cli import main
 
 if TYPE_CHECKING:
@@ -33,6 +34,19 @@ def detector(bundle, images, tmp_path_factory):
     made = OODDetector.from_classes(CLASSES, models=bundle, share=0.9)
     made.calibrate(images, tpr=0.5).save_pretrained(out)
     return out
+
+
+@pytest.fixture
+def measured(done, detector, images, others, tmp_path):
+    """Run `evaluate` with other options; return the results and what was printed."""
+
+    def act(*words: object):
+        out = tmp_path / "measured.json"
+        known = ("--id", images, "--ood", f"far={others}", "--out", out, "--overwrite")
+        printed = done("evaluate", detector, *words, *known)
+        return read_results(out), printed
+
+    return act
 
 
 @pytest.fixture(scope="session")
