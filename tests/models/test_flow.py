@@ -15,6 +15,7 @@ import torch
 
 import hub_cache
 import tiny
+from painting import PROMPTS, changes_of, generators, guide, images
 from small_classifier import SmallClassifier
 from small_run import run
 from synood.errors import CheckpointError, InputError
@@ -26,13 +27,11 @@ from synood.models.inpainting import load_inpainter
 from synood.models.prompt_limits import PromptLimits
 from synood.pipeline.rundir.shards import read_synthetic
 from synood.settings import GuidanceSettings
-from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import OBJECTIVES
 from tiny_flow import tiny_zimage
 
 pytestmark = pytest.mark.numerical
 
-PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 SETTINGS = GuidanceSettings(
     num_inference_steps=8, guidance_scale=0.0, target=3.0, step_size=0.5, rounds=3
 )
@@ -47,15 +46,6 @@ def directory(tmp_path_factory):
 @pytest.fixture(scope="module")
 def inpainter(directory):
     return load_inpainter(directory, size=32)
-
-
-@pytest.fixture
-def pixels():
-    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-
-
-def generators(*seeds):
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
 def denoised(inpainter, pixels, prompts, seeds, strength, steps, scale):
@@ -117,6 +107,12 @@ def test_an_image_comes_out_alike_in_any_batch(inpainter, pixels):
         torch.testing.assert_close(together[here], alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("strength", "steps"), [(0.0, 8), (1.5, 8), (0.6, 0), (1e-17, 8)])
+def test_a_schedule_without_steps_is_refused(inpainter, pixels, strength, steps):
+    with pytest.raises(InputError, match=r"leaves none; .* num_inference_steps must be at least 1"):
+        denoised(inpainter, pixels, PROMPTS, (1, 2), strength, steps, 0.0)
+
+
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
 def test_denoising_starts_at_the_level_that_strength_leaves(inpainter, pixels, strength):
     """x_s = (1 - s) x0 + s e, and the clean latent of the true velocity is x0."""
@@ -132,16 +128,6 @@ def test_denoising_starts_at_the_level_that_strength_leaves(inpainter, pixels, s
     sample = scheduler.scale_noise(latents, times[:1].repeat(2), noise)
     torch.testing.assert_close(sample, first.signal * latents + first.noise * noise)
     torch.testing.assert_close(first.clean(sample, noise - latents, "flow"), latents)
-
-
-def guide(inpainter, pixels, options, classifier=None, seeds=(1, 2), prompts=PROMPTS):
-    return guided_inpainting(
-        inpainter, classifier or SmallClassifier(), pixels, prompts, options, seeds
-    )
-
-
-def images(rendered):
-    return np.stack([one.image for one in rendered])
 
 
 def test_unguided_it_is_what_diffusers_paints(directory, inpainter, pixels):
@@ -172,19 +158,7 @@ def test_each_step_is_the_gradient_at_its_clean_latent(directory, pixels, monkey
     double = FlowInpainter.from_pretrained(directory, dtype=torch.float64, size=32)
     classifier = SmallClassifier(torch.float64)
     options = replace(SETTINGS, method="step", sigma=0.0, mu=0.25)
-    seen, original = [], FlowInpainter.denoise
-
-    def recorded(self, *arguments):
-        *rest, steer = arguments
-
-        def noted(forecast):
-            seen.append((forecast, steer(forecast)))
-            return seen[-1][1]
-
-        return original(self, *rest, noted)
-
-    monkeypatch.setattr(FlowInpainter, "denoise", recorded)
-    guide(double, pixels, options, classifier)
+    seen, _ = changes_of(double, pixels, options, classifier, monkeypatch)
 
     def loss(latents):
         with torch.no_grad():

@@ -136,13 +136,14 @@ class FlowInpainter(LatentInpainter):
 
     def _timesteps(self, scheduler: Any, steps: int, strength: float) -> torch.Tensor:  # noqa: ANN401
         """Set up `scheduler`, as ZImageInpaintPipeline does; return the timesteps that are left."""
-        if not (0 < strength <= 1 and steps >= 1):
+        skipped = int(steps - steps * strength)
+        if not (0 < strength <= 1 and steps > skipped):
             raise InputError(
-                f"strength {strength} of {steps} steps leaves none; strength lies in (0, 1]"
+                f"strength {strength} of {steps} steps leaves none; strength lies in (0, 1] and "
+                "num_inference_steps must be at least 1"
             )
         levels = torch.linspace(1.0, 1 / steps, steps).tolist()
         scheduler.set_timesteps(sigmas=levels, mu=self._shift(scheduler.config), device=self.device)
-        skipped = int(max(steps - steps * strength, 0))
         scheduler.set_begin_index(skipped)
         timesteps: torch.Tensor = scheduler.timesteps[skipped:]
         return timesteps
