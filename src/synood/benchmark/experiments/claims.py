@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synood.benchmark.experiments._album import IMAGES, album
+from synood.benchmark.experiments._gains import gains
 from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.plus import class_images_from, without_images
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from synood.benchmark.experiments.setup import Setup
     from synood.benchmark.protocol.methods import Method
-    from synood.benchmark.results.comparisons import Comparison, SeedScores
+    from synood.benchmark.results.comparisons import SeedScores
     from synood.pipeline.rundir.shards import SyntheticImage
     from synood.settings import Recipe
 
@@ -77,15 +78,16 @@ def run(setup: Setup) -> Outcome:
             found[tuned.name] = _scored(setup, tuned.title, recipe, painted[name])
     rows = setup.measured(methods, found)
     compared = [
-        setup.compared(method, [other], found, rows)
+        item
         for method, other in pairs([method.name for method in rivals])
+        for item in setup.compared(method, [other], found, rows)
     ]
     titles = {method.name: method.title for method in methods}
     return Outcome(
         tuple(methods),
         rows,
-        tuple(item for some in compared for item in some),
-        extra_tables=(_gains(compared, titles), *_difficulty(setup)),
+        tuple(compared),
+        extra_tables=(gains(compared, titles), *_difficulty(setup)),
         images={"images.webp": album(_shown(setup, painted)), "sets.webp": album(_sets(setup))},
     )
 
@@ -134,22 +136,6 @@ def _scored(setup: Setup, title: str, recipe: Recipe, images: Images) -> list[Se
     return setup.scored(title, lambda seed: retuner.detector(own, seed, without_images))
 
 
-def _gains(compared: Sequence[Sequence[Comparison]], titles: Mapping[str, str]) -> ExtraTable:
-    """Return the gain of each comparison: FPR95 on all, near and far sets, and AUROC on all."""
-    wanted = [("fpr95", "all"), ("fpr95", "near"), ("fpr95", "far"), ("auroc", "all")]
-    head = ("", "", "FPR95, all", "near", "far", "AUROC, all")
-    lines = []
-    for items in compared:
-        by_place = {(item.metric, item.column.removeprefix("average:")): item for item in items}
-        cells = [_points(by_place[place]) if place in by_place else "" for place in wanted]
-        lines.append((titles[items[0].method], f"over {titles[items[0].other]}", *cells))
-    title = (
-        "Gains in points, with 95 % intervals over test images and over seeds, which draw both "
-        "the images and the tuning; * the interval excludes zero"
-    )
-    return ExtraTable(title, head, tuple(lines))
-
-
 def _difficulty(setup: Setup) -> Iterator[ExtraTable]:
     """Yield how hard the validation sets are, where a suite has some."""
     system = find_system(NEGLABEL.name)
@@ -162,11 +148,6 @@ def _difficulty(setup: Setup) -> Iterator[ExtraTable]:
         found = ood_metrics(own, scorer(item))
         lines.append((item.name, f"{100 * found.auroc:.1f}", f"{100 * found.fpr95:.1f}"))
     yield ExtraTable("NegLabel on the validation sets, %", ("", "AUROC", "FPR95"), tuple(lines))
-
-
-def _points(item: Comparison) -> str:
-    mark = "" if item.verdict == "even" else " *"
-    return f"{100 * item.gain:+.1f} ({100 * item.low:+.1f} to {100 * item.high:+.1f}){mark}"
 
 
 def _shown(setup: Setup, painted: Mapping[str, Images]) -> dict[str, list[Path]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synood.benchmark.experiments._album import album
+from synood.benchmark.experiments._gains import gains
 from synood.benchmark.experiments.interface import Experiment, Outcome, variant
 from synood.benchmark.experiments.setup import scorer_of
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from synood.benchmark.experiments.setup import Setup
-    from synood.benchmark.results.comparisons import Comparison, SeedScores
+    from synood.benchmark.results.comparisons import SeedScores
     from synood.detector.ood_detector import OODDetector
     from synood.pipeline.rundir.shards import SyntheticImage
     from synood.settings import GuidanceSettings
@@ -79,7 +80,7 @@ def run(setup: Setup) -> Outcome:
         rows,
         tuple(compared),
         details={"chosen": choice},
-        extra_tables=(_validation(setup, (*fixed, *tried), chosen), _gains(compared, titles)),
+        extra_tables=(_validation(setup, (*fixed, *tried), chosen), gains(compared, titles)),
         images={"images.webp": album({**sources, **shown})},
     )
 
@@ -135,24 +136,6 @@ def _validation(setup: Setup, kinds: Sequence[Candidate], chosen: Candidate) -> 
         "them) and in the end"
     )
     return ExtraTable(title, head, tuple(lines))
-
-
-def _gains(compared: Sequence[Comparison], titles: Mapping[str, str]) -> ExtraTable:
-    """Return the gain of each pair in FPR95 on all, near and far sets."""
-    groups = ("all", "near", "far")
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for item in compared:
-        place = item.column.removeprefix("average:")
-        if item.metric == "fpr95" and place in groups:
-            gain, low, high = (100 * value for value in (item.gain, item.low, item.high))
-            of_pair = cells.setdefault((item.method, item.other), {})
-            of_pair[place] = f"{gain:+.1f} ({low:+.1f} to {high:+.1f})"
-    lines = tuple(
-        (titles[one], f"over {titles[other]}", *(of_pair.get(group, "") for group in groups))
-        for (one, other), of_pair in cells.items()
-    )
-    title = "Gains in FPR95, in points, with 95 % intervals over test images and seeds"
-    return ExtraTable(title, ("", "", *groups), lines)
 
 
 STEPS = Experiment(
