@@ -31,3 +31,11 @@ def images(tmp_path_factory):
     from small_run import make_pictures
 
     return make_pictures(tmp_path_factory.mktemp("data") / "images")
+
+
+@pytest.fixture
+def pixels():
+    """Two random pictures for the tiny in-painters: (2, 3, 32, 32) in [0, 1]."""
+    from painting import random_pixels
+
+    return random_pixels()

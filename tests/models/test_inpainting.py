@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import tiny
+from painting import PROMPTS, generators, paint, paint_with_diffusers
 from synood.errors import CheckpointError, InputError
 from synood.models.inpainting import Inpainter
 
 pytestmark = pytest.mark.numerical
 
 SCHEDULERS = ("DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler")
-PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 CHANNEL_STATISTICS = {
     "latents_mean": [0.3, -0.2, 0.1, 0.5],
     "latents_std": [1.5, 0.7, 1.1, 0.9],
@@ -43,44 +43,6 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture
 def ddim(checkpoints):
     return Inpainter.from_pretrained(checkpoints())
-
-
-@pytest.fixture
-def pixels():
-    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-
-
-def generators(*seeds):
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def paint(inpainter, pixels, prompts, seeds, strength=0.6, steps=10, scale=8.0):
-    draws = generators(*seeds)
-    # at strength 1 the pipeline does not look at the picture
-    latents = torch.zeros(()) if strength == 1 else inpainter.encode(pixels, draws)
-    noise = inpainter.draw_noise(draws)
-    conditioning = inpainter.condition(prompts, draws)
-    latents = inpainter.denoise(latents, noise, conditioning, strength, steps, scale, draws)
-    with torch.no_grad():
-        return inpainter.decode(latents)
-
-
-def paint_with_diffusers(directory, pixels, prompts, seeds, strength=0.6, steps=10, scale=8.0):
-    import diffusers
-
-    pipeline = diffusers.StableDiffusionInpaintPipeline.from_pretrained(directory)
-    pipeline.set_progress_bar_config(disable=True)
-    output = pipeline(
-        prompt=prompts,
-        image=pixels,
-        mask_image=torch.ones(len(pixels), 1, 32, 32),
-        strength=strength,
-        num_inference_steps=steps,
-        guidance_scale=scale,
-        generator=generators(*seeds),
-        output_type="pt",
-    )
-    return output.images
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import tiny
+from painting import PROMPTS, generators, paint, paint_with_diffusers, random_pixels
 from synood.errors import CheckpointError, InputError
 from synood.models.denoising import guidance_scale_embedding
 from synood.models.inpainting import Inpainter
 
 pytestmark = pytest.mark.numerical
 
-PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 KINDS = {
     "sdxl": {"sdxl": True},
     "sdxl text-to-image": {"sdxl": True, "text_to_image": True},
@@ -37,47 +37,6 @@ def checkpoints(tmp_path_factory):
         return made[kind, scheduler]
 
     return build
-
-
-@pytest.fixture
-def pixels():
-    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-
-
-def generators(*seeds):
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def paint(inpainter, pixels, prompts, seeds, strength, steps, scale):
-    draws = generators(*seeds)
-    # at strength 1 the pipeline draws no latents, unless the U-Net is one for text-to-image
-    unread = strength == 1 and inpainter._network.config.in_channels > 4
-    latents = torch.zeros(()) if unread else inpainter.encode(pixels, draws)
-    noise = inpainter.draw_noise(draws)
-    conditioning = inpainter.condition(prompts, draws)
-    latents = inpainter.denoise(latents, noise, conditioning, strength, steps, scale, draws)
-    with torch.no_grad():
-        return inpainter.decode(latents)
-
-
-def paint_with_diffusers(directory, pixels, prompts, seeds, strength, steps, scale):
-    import diffusers
-
-    index = json.loads((directory / "model_index.json").read_text())
-    pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(directory)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline(
-        prompt=prompts,
-        image=pixels,
-        mask_image=torch.ones(len(pixels), 1, 32, 32),
-        height=32,
-        width=32,
-        strength=strength,
-        num_inference_steps=steps,
-        guidance_scale=scale,
-        generator=generators(*seeds),
-        output_type="pt",
-    ).images
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -177,8 +136,7 @@ def test_a_text_to_image_model_is_an_in_painting_one_that_ignores_mask_and_pictu
     weights["conv_in.weight"] = torch.cat([stem, stem.new_zeros(len(stem), 5, 3, 3)], dim=1)
     unet.load_state_dict(weights)
     unet.save_pretrained(wide / "unet")
-    pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-    how = (pixels, PROMPTS, (1, 2), 0.6, 5, 8.0)
+    how = (random_pixels(), PROMPTS, (1, 2), 0.6, 5, 8.0)
     ours, other = (paint(Inpainter.from_pretrained(path), *how) for path in (plain, wide))
     torch.testing.assert_close(ours, other, atol=1e-6, rtol=0)
 

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+import painting
 import tiny
+from painting import PROMPTS, generators, images
 from small_classifier import SmallClassifier
 from synood.errors import InputError
 from synood.models.inpainting import Inpainter
@@ -29,7 +31,6 @@ from synood.synthesis.objectives import (
 pytestmark = pytest.mark.numerical
 
 OF_CLASSIFIERS = ("energy", "uniformity")  # the margin has test_margin.py
-PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 GENTLE = GuidanceSettings(
     strength=0.6, num_inference_steps=4, guidance_scale=2.0, step_size=0.5, target=3.0
 )
@@ -45,15 +46,8 @@ def inpainter(directory):
     return Inpainter.from_pretrained(directory)
 
 
-@pytest.fixture
-def pixels():
-    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-
-
-def guide(inpainter, pixels, options=GENTLE, classifier=None, seeds=(1, 2), prompts=PROMPTS):
-    return guided_inpainting(
-        inpainter, classifier or SmallClassifier(), pixels, prompts, options, seeds
-    )
+def guide(inpainter, pixels, options=GENTLE, *rest, **how):
+    return painting.guide(inpainter, pixels, options, *rest, **how)
 
 
 # the objectives
@@ -261,10 +255,6 @@ def test_each_kind_of_gradient_keeps_less_than_the_one_before(directory, pixels)
 # what stays the same
 
 
-def images(rendered):
-    return np.stack([one.image for one in rendered])
-
-
 def test_step_size_zero_is_plain_inpainting(inpainter, pixels):
     still = guide(inpainter, pixels, replace(GENTLE, rounds=3, step_size=0.0))
     plain = guide(inpainter, pixels, replace(GENTLE, rounds=1, step_size=7.0))
@@ -288,7 +278,7 @@ def test_plain_inpainting_is_what_diffusers_paints(directory, inpainter, pixels)
         strength=GENTLE.strength,
         num_inference_steps=GENTLE.num_inference_steps,
         guidance_scale=GENTLE.guidance_scale,
-        generator=[torch.Generator().manual_seed(seed) for seed in (1, 2)],
+        generator=generators(1, 2),
         output_type="np",
     ).images
     assert np.abs(images(plain) - theirs * 255).max() < 0.51

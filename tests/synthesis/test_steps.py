@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch.nn import functional
 
+import painting
 import tiny
+from painting import PROMPTS, changes_of, generators, images
 from small_classifier import SmallClassifier
 from synood.errors import InputError
 from synood.models.guide import MarginGuide
 from synood.models.inpainting import Inpainter
 from synood.settings import GuidanceSettings
 from synood.synthesis._steps import clipped
-from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import OBJECTIVES
 
 pytestmark = [
@@ -25,7 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation"),  # in diffusers' schedulers
 ]
 
-PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 GENTLE = GuidanceSettings(
     method="step", strength=0.6, num_inference_steps=8, guidance_scale=2.0, mu=0.5, target=3.0
 )
@@ -50,19 +50,8 @@ def inpainter(directory):
     return Inpainter.from_pretrained(directory)
 
 
-@pytest.fixture
-def pixels():
-    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-
-
-def guide(inpainter, pixels, options=GENTLE, classifier=None, seeds=(1, 2), prompts=PROMPTS, **how):
-    return guided_inpainting(
-        inpainter, classifier or SmallClassifier(), pixels, prompts, options, seeds, **how
-    )
-
-
-def images(rendered):
-    return np.stack([one.image for one in rendered])
+def guide(inpainter, pixels, options=GENTLE, *rest, **how):
+    return painting.guide(inpainter, pixels, options, *rest, **how)
 
 
 def with_scheduler(directory, place, name):
@@ -74,27 +63,6 @@ def with_scheduler(directory, place, name):
     index = json.loads((copy / "model_index.json").read_text())
     tiny.write_json(copy / "model_index.json", {**index, "scheduler": ["diffusers", name]})
     return Inpainter.from_pretrained(copy)
-
-
-def changes_of(inpainter, pixels, options, classifier, monkeypatch, **how):
-    """The forecast and the change of every guided step, and what came of it."""
-    seen = []
-    original = Inpainter.denoise
-    with monkeypatch.context() as patch:
-
-        def recorded(self, *arguments):
-            *rest, steer = arguments
-
-            def noted(forecast):
-                change = steer(forecast)
-                seen.append((forecast, change))
-                return change
-
-            return original(self, *rest, noted)
-
-        patch.setattr(Inpainter, "denoise", recorded)
-        rendered = guide(inpainter, pixels, options, classifier, **how)
-    return seen, rendered
 
 
 # the gradient
@@ -144,7 +112,7 @@ def test_paints_what_the_formulas_say(directory, inpainter, pixels, monkeypatch)
     options = replace(GENTLE, guidance_scale=1.0, sigma=0.0)
     pipeline = diffusers.StableDiffusionInpaintPipeline.from_pretrained(directory)
     unet, vae, factor = pipeline.unet, pipeline.vae, pipeline.vae.config.scaling_factor
-    draws = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    draws = generators(1, 2)
 
     def encoded(x):
         posterior = vae.encode(x).latent_dist
