@@ -1,0 +1,45 @@
+"""The tuning that is timed is the paper's: its size, its steps, its settings."""
+
+import math
+
+import numpy as np
+
+from synood.benchmark.speed.tuning import PAPER, TuningWork
+from synood.settings import NegativeSettings, ProjectionSettings
+
+
+def steps_of(tune):
+    """The steps in all that a callback is told, and those that were made."""
+    seen = []
+    tune(lambda step, steps, loss: seen.append((step, steps)))
+    assert [step for step, _ in seen] == [*range(1, len(seen) + 1)]
+    (steps,) = {steps for _, steps in seen}
+    assert steps == len(seen)
+    return steps
+
+
+def test_the_paper_s_size_makes_the_paper_s_steps():
+    rows = PAPER["images"]
+    projection, negatives = ProjectionSettings(), NegativeSettings()
+    assert math.ceil(2 * rows / projection.batch_size) * projection.epochs == 2346
+    assert math.ceil(rows / negatives.batch_size) * negatives.epochs == 1955
+    assert PAPER["classes"] + PAPER["negatives"] == 6620
+
+
+def test_both_tunings_run_on_all_rows():
+    work = TuningWork.random(images=200, classes=7, negatives=11, dim=16)
+    assert steps_of(work.tune_projection) == math.ceil(400 / 128) * 3
+    assert steps_of(work.tune_negatives) == math.ceil(200 / 128) * 5
+    assert work.tune_projection().weight.shape == (16, 16)
+    tuned = work.tune_negatives()
+    assert tuned.shape == (11, 16)
+    assert not np.array_equal(tuned, work.negatives)
+
+
+def test_the_features_are_the_same_in_every_call_and_of_unit_length():
+    first, again = (TuningWork.random(5, 3, 4, 8) for _ in range(2))
+    for name in ("images", "synthetic", "classes", "negatives"):
+        features = getattr(first, name)
+        assert np.array_equal(features, getattr(again, name))
+        np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+        assert features.dtype == np.float32
