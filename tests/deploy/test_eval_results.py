@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -109,6 +110,19 @@ def test_results_of_another_detector_are_refused_before_anything_is_asked(
         with pytest.raises(InputError, match="dataset: "):
             made.push_to_hub(ID, results=results, dataset=wrong)
     assert hub.asked == []
+
+
+def test_results_of_another_fit_of_the_same_classes_are_refused(made, results, tmp_path):
+    """Equal in classes, labels, recipe and encoder: only the weights tell them apart."""
+    assert read_measured(results, replace(made, threshold=0.5)).rows  # no score depends on it
+    other = replace(made, negative_features=made.negative_features[::-1].copy())
+    with pytest.raises(InputError, match="was measured with another detector"):
+        read_measured(results, other)
+    earlier = json.loads(results.read_text())
+    del earlier["run"]["detector"]["scores"]
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    with pytest.raises(InputError, match="does not tell which weights were measured"):
+        read_measured(tmp_path / "earlier.json", made)
 
 
 def test_sets_that_are_one_task_on_the_hub_are_refused(made, results, tmp_path):

@@ -13,7 +13,7 @@ import tiny_resnet_clip
 from small_detector import make_detector
 from synood import OODDetector
 from synood.deploy import _assembling, _network
-from synood.deploy._assembling import detector_fingerprint, detector_model
+from synood.deploy._assembling import detector_model
 from synood.deploy._comparing import Comparison, ExportError, made_up_images
 from synood.deploy.exporting import export_onnx
 from synood.deploy.onnx_detector import OnnxDetector
@@ -177,19 +177,6 @@ def test_what_is_compared():
     found.check("float32")
     with pytest.raises(ExportError):
         Comparison.of(own[:1], [of(np.nan, True)]).check("int8")
-
-
-def test_the_fingerprint_is_of_what_verdicts_depend_on():
-    detector = make_detector()
-    assert detector_fingerprint(detector) == detector_fingerprint(make_detector())
-    for other in (
-        replace(detector, threshold=0.1),
-        replace(detector, class_names=("red", "blue")),
-        replace(detector, settings=replace(detector.settings, seed=8)),
-        replace(detector, negative_features=detector.negative_features[::-1].copy()),
-        detector.calibrate(np.linspace(0, 1, 50)),
-    ):
-        assert detector_fingerprint(other) != detector_fingerprint(detector)
 
 
 def test_whole_numbers_of_8_bits(tmp_path):

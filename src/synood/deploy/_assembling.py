@@ -10,15 +10,14 @@ from synood.deploy._metadata import Metadata
 from synood.deploy._network import network_model
 from synood.deploy._pixels import add_pixels, check_steps
 from synood.deploy._verdicts import add_verdicts
+from synood.detector.identity import detector_fingerprint
 from synood.errors import InputError
 from synood.features.unreadable import Unreadable, map_or_unreadable
-from synood.files import fingerprint, sha256_bytes
 from synood.images.inputs import as_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from onnx import ModelProto
 
     from synood.deploy._metadata import Input, Precision
@@ -113,26 +112,3 @@ def _described(steps: Preprocess) -> str:
     edge = steps.resize or steps.size
     what = "both sides" if steps.crop == "squash" else "shorter side"
     return f"{steps.interpolation}, {what} to {edge}, middle {steps.size} x {steps.size}"
-
-
-def detector_fingerprint(detector: OODDetector) -> str:
-    """Return sixteen hex digits that change with everything that a score or verdict depends on."""
-    parts: dict[str, np.ndarray] = {
-        "class_features": detector.class_features,
-        "negative_features": detector.negative_features,
-    }
-    for part in (detector.projection, detector.image_evidence):
-        if part is not None:
-            parts |= {f"{type(part).__name__}.{k}": v for k, v in part.to_tensors().items()}
-    found = detector.calibration
-    if found is not None and found.scores is not None:
-        parts["calibration.scores"] = found.scores
-        if found.labels is not None:
-            parts["calibration.labels"] = found.labels
-    return fingerprint(
-        detector.class_names,
-        detector.backbone.fingerprint,
-        repr(detector.settings),
-        repr(detector.threshold),
-        {name: sha256_bytes(array.tobytes()) for name, array in parts.items()},
-    )

@@ -84,10 +84,7 @@ def read_measured(path: Path, detector: OODDetector, dataset: str | None = None)
             sets have one name as a task; `dataset` is no id.
     """
     found = read_results(path)
-    if _identity(found.run) != _identity(record_of(detector, {})):
-        raise InputError(
-            f"{path}: was measured with another detector; measure this one with `synood evaluate`"
-        )
+    _check_measured(found.run, detector, path)
     rows = tuple(row for row in found.rows if row.method == found.run.get("method"))
     if not rows:
         raise InputError(f"{path}: has no row of the detector; write it with `synood evaluate`")
@@ -99,8 +96,23 @@ def read_measured(path: Path, detector: OODDetector, dataset: str | None = None)
     return Measured(rows, dataset)
 
 
+def _check_measured(run: Mapping[str, Any], detector: OODDetector, path: Path) -> None:
+    """Refuse a record of other classes, labels or weights, whatever its threshold."""
+    told, own = _identity(run), _identity(record_of(detector, {}))
+    if told == own:
+        return
+    if isinstance(told[0], dict) and "scores" not in told[0]:
+        raise InputError(
+            f"{path}: does not tell which weights were measured, as files of earlier versions do "
+            "not; measure the detector again with `synood evaluate`"
+        )
+    raise InputError(
+        f"{path}: was measured with another detector; measure this one with `synood evaluate`"
+    )
+
+
 def _identity(record: Mapping[str, Any]) -> tuple[object, object]:
-    """Return what tells detectors apart in a record: classes and negative labels, the encoder."""
+    """Return what tells detectors apart in a record: the detector itself, the encoder."""
     models = record.get("models")
     return record.get("detector"), models.get("encoder") if isinstance(models, dict) else None
 

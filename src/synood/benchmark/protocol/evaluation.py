@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import synood
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD, Method
+from synood.detector.identity import score_fingerprint
 from synood.errors import InputError
 from synood.files import fingerprint
 from synood.labels.class_names import class_key
@@ -104,7 +105,7 @@ def with_preprocess(detector: OODDetector, name: str) -> tuple[OODDetector, str 
 
 
 def record_of(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str, Any]:
-    """Return what was measured: another class list, encoder or image set is another result."""
+    """Return what was measured: another class list, fit, encoder or image set is another."""
     backbone = detector.backbone
     return {
         "detector": {
@@ -112,6 +113,7 @@ def record_of(detector: OODDetector, indexes: dict[str, ImageIndex]) -> dict[str
             "class_names": list(detector.class_names),
             "prompt_set": detector.prompt_set,
             "negatives": fingerprint(detector.negative_prompts),
+            "scores": score_fingerprint(detector),
         },
         "models": {
             "bundle": backbone.bundle,
