@@ -73,6 +73,26 @@ def test_every_option_is_explained(words, capsys):
     assert "None]" not in shown
 
 
+@pytest.mark.parametrize("words", [*((name,) for name in COMMANDS), *NESTED], ids=" ".join)
+def test_the_usage_line_names_every_argument_and_needed_option(words, capsys):
+    command = app
+    for word in words:
+        command = command[word]
+    assert main([*words, "--help"]) == 0
+    shown = capsys.readouterr().out.split("\n\n")[0].split()
+    assert shown[: 2 + len(words)] == ["Usage:", "synood", *words]
+    found = arguments_of(command)
+    expected = [
+        (one.name if one.required else f"[{one.name}]")
+        if one.field_info.kind is not one.field_info.VAR_POSITIONAL
+        else f"[{one.name}...]"
+        for one in sorted((one for one in found if one.index is not None), key=lambda o: o.index)
+    ]
+    assert shown[len(shown) - len(expected) :] == expected or words == ("cache",)
+    for one in found:
+        assert (one.name in shown) == one.required or one.index is not None
+
+
 def test_one_option_has_one_explanation():
     helps = {}
     for name in ("fit", "zero-shot", "mine", "score", "calibrate", "evaluate", "demo", "reproduce"):

@@ -68,8 +68,17 @@ _ORDER: tuple[Callable[..., int | None], ...] = (
     demo, fit, zero_shot, show, score, explain, serve, calibrate, drift, evaluate, export, push,
     mine, synthesize, report, reproduce, status, models, bench,
 )  # fmt: skip
+_USAGE: dict[Callable[..., int | None], str] = {  # where cyclopts would say [ARGS]
+    fit: "fit --out PATH [OPTIONS] [IMAGES]",
+    score: "score [OPTIONS] DETECTOR [IMAGES...]",
+    explain: "explain [OPTIONS] DETECTOR [IMAGES...]",
+    evaluate: "evaluate [OPTIONS] DETECTOR [OTHERS...]",
+    reproduce: "reproduce [OPTIONS] [NAME]",
+    models: "models [BUNDLES...]",
+}
 for _place, _command in enumerate(_ORDER):
-    app.command(_command, sort_key=_place)
+    _usage = f"Usage: synood {_USAGE[_command]}" if _command in _USAGE else None
+    app.command(_command, sort_key=_place, usage=_usage)
 app.command(benchmark)
 app.command(cache)
 

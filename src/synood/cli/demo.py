@@ -10,9 +10,9 @@ from synood.cli.options import Device, Overwrite, RecipeName, Whole  # noqa: TC0
 
 
 def demo(
+    *,
     out: Path = Path("demo-out"),
     seeds: Whole = 5,
-    *,
     split: Literal["hard", "main", "crowded"] = "hard",
     recipe: RecipeName = "paper",
     overwrite: Overwrite = False,
