@@ -300,6 +300,21 @@ def test_every_method_of_ours_is_held_against_plain_distances_in_a_sentence():
     assert ", 1-NN (encoder) −" in found[1].text
 
 
+@pytest.mark.parametrize(
+    ("first", "verdict"), [("synood", "better"), ("synood-plus", "better"), ("jigsaw", "worse")]
+)
+def test_being_best_is_good_whichever_recipe_of_ours_it_is(first, verdict):
+    rows = rows_of(planted_scores({**QUALITY, "synood": 2.0, first: 4.0}))
+    plus = replace(SYNOOD, name="synood-plus", title="SynOOD plus")
+    best = rows_of(planted_scores({"synood": 4.0})) if first == plus.name else rows
+    more = tuple(replace(row, method=plus.name) for row in best if row.method == "synood")
+    compared = comparisons_of(planted_scores(QUALITY), rows)
+    found = summarise_run((*rows, *more), compared, (*METHODS, plus)).findings[-1]
+    title = {"synood": "SynOOD", "synood-plus": "SynOOD plus", "jigsaw": "jigsaw"}[first]
+    assert found.text.startswith(f"Best on average in both metrics: {title}")
+    assert found.verdict == verdict
+
+
 def test_every_metric_has_its_unit(html):
     for block in ("AUROC", "FPR95", "FPR95 with OOD positive", "AUPR-in", "AUPR-out"):
         assert f"<caption>{block}, % <span>" in html

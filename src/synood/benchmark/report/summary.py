@@ -212,7 +212,8 @@ def _fpr95_findings(
 def _best_finding(rows: Sequence[Row], methods: Sequence[Method]) -> Finding:
     named = titles(methods)
     winners = _winners(rows, named)
-    first = [named[OURS] in winners[metric] for metric in _NAMES]
+    own = {named[name] for name in (OURS, PLUS) if name in named}
+    first = [not own.isdisjoint(winners[metric]) for metric in _NAMES]
     verdict: Verdict = "better" if all(first) else "even" if any(first) else "worse"
     if winners["auroc"] == winners["fpr95"]:
         return Finding(verdict, f"Best on average in both metrics: {_listed(winners['auroc'])}.")
