@@ -1,9 +1,14 @@
 """An exported detector beside the detector itself: agreement of verdicts, AUROC and CPU time.
 
-python perf/exported.py [--bundle mini] [--photographs FOLDER] [--per-class 6] [--int8]; without a
-folder on a small hard split of the mini benchmark, with one on its first classes against the rest.
-The detector weighs the class names against images of its classes, as `synood fit` makes them but
-without synthetic images. The images are scored twice, by turns, on one thread.
+python perf/exported.py [--bundle mini] [--per-class 6] [--int8]
+python perf/exported.py --photographs FOLDER [--ood FOLDER] [--per-class 6] [--int8]
+
+The first is on a small hard split of the mini benchmark. With a folder of photographs per class,
+the detector knows the first half of the classes, by name, and the others are OOD; with --ood
+it knows all, and the images of that folder are OOD. Of a class, at most --per-class images are
+learned from and as many others scored. The detector weighs the class names against images of its
+classes, as `synood fit` makes them but without synthetic images. Images are scored twice, by turns,
+on one thread.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import os
 import tempfile
 import time
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +40,28 @@ def mini_images(root: Path, each: int) -> tuple[list[Path], list[Path], list[Pat
     return below(root / "train"), below(root / "test" / "id"), ood_images
 
 
-def own_images(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Divide a folder of photographs per class: of half of the classes, half of the images."""
-    images = below(root)
-    names = sorted({image.parent.name for image in images})
-    known = {*names[: len(names) // 2]}
-    inside = [image for image in images if image.parent.name in known]
-    return inside[::2], inside[1::2], [i for i in images if i.parent.name not in known]
+def own_images(
+    root: Path, ood: Path | None, each: int
+) -> tuple[list[Path], list[Path], list[Path]]:
+    """Divide a folder of photographs per class; return as `mini_images` does."""
+    groups = [
+        [*group] for _, group in groupby(sorted(below(root)), key=lambda image: image.parent.name)
+    ]
+    known = groups if ood else groups[: len(groups) // 2]
+    few = [spread(group, 2 * each) for group in known]
+    outside = (
+        below(ood) if ood else [i for group in groups[len(known) :] for i in spread(group, each)]
+    )
+    return (
+        [i for group in few for i in group[::2]],
+        [i for group in few for i in group[1::2]],
+        outside,
+    )
+
+
+def spread(images: list[Path], most: int) -> list[Path]:
+    """Return at most so many images, evenly spread."""
+    return images[:: -(-len(images) // most)]
 
 
 def below(root: Path) -> list[Path]:
@@ -80,7 +101,8 @@ def compare(detector: OODDetector, file: OnnxDetector, inside: list[Path], ood: 
     count = len(images)
     print(f"  scores: largest difference {np.abs(own[0] - theirs[0]).max():.3f}, ", end="")
     print(f"mean {np.abs(own[0] - theirs[0]).mean():.4f}; deviation {own[0].std():.2f}")
-    print(f"  verdicts differ on {np.sum(own[1] != theirs[1])} of {count}, ", end="")
+    differing = np.sum(own[1] != theirs[1])
+    print(f"  verdicts differ on {differing} of {count} ({differing / count:.2%}), ", end="")
     print(f"classes on {np.sum(own[2] != theirs[2])}")
     aurocs = [ood_metrics(a[0][: len(inside)], a[0][len(inside) :]).auroc for a in runs[0]]
     print(f"  AUROC {100 * aurocs[0]:.2f} -> {100 * aurocs[1]:.2f}")
@@ -97,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", default="photo")
     parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--ood", type=Path)
     parser.add_argument("--per-class", type=int, default=6)
     parser.add_argument("--int8", action="store_true")
     args = parser.parse_args()
@@ -104,10 +127,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if args.photographs:
-            train, inside, ood = own_images(args.photographs)
+            train, inside, ood = own_images(args.photographs, args.ood, args.per_class)
         else:
             train, inside, ood = mini_images(root / "suite", args.per_class)
         detector = detector_of(args.bundle, train)
+        if detector.threshold is None:
+            parser.error(f"{len(train)} images to learn from are too few for a threshold")
         print(f"bundle {args.bundle}: {len(inside)} in-distribution and {len(ood)} OOD images")
         for precision in ("float32", "int8") if args.int8 else ("float32",):
             path = root / f"{precision}.onnx"
