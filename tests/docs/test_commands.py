@@ -1,9 +1,10 @@
 """Every block of commands in README and docs runs, page by page, in the order in which it is read.
 
 Small pictures stand where the pages have photographs (tests/helpers/stand_in_photos.py), `run/` is
-there already where a page begins with a detector, and the hub is one on this machine. The fast
-tests have few words in place of `photo`'s; the slow ones run every page with all of them. What a
-block needs beyond that says an HTML comment before it:
+there already where a page begins with a detector, and the hub is one on this machine. `synood
+serve` runs in the background, on a free port in place of 8000, until the page ends. The fast tests
+have few words in place of `photo`'s; the slow ones run every page with all of them. What a block
+needs beyond that says an HTML comment before it:
 
     <!-- test: not here, needs ImageNet -->   it is not run; its commands are parsed (test_docs.py)
     <!-- test: slow -->                       it is run with the slow tests
@@ -44,7 +45,8 @@ SETTING_UP = {  # what a command line begins with -> why it is not run
     "source ": "likewise",
     "hf auth login": "the hub of the tests knows who asks",
 }
-RUN_BY_US = ("synood", "printf", "find", "python", "export")
+RUN_BY_US = ("synood", "printf", "find", "python", "export", "curl")
+PORT = ":8000"  # of `synood serve`, where no other is given
 _SHELL = re.compile(r"[|<>$*;&']")  # in a line that is given to a shell, and not to `main`
 _BLOCK = re.compile(
     r"(?:^ *<!-- test: (?P<marks>.*?) -->\n)?^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
@@ -141,6 +143,7 @@ class Reader:
     def __init__(self, world: World, place: Path, hub: str, patch: pytest.MonkeyPatch) -> None:
         self.world, self.place, self.patch = world, place, patch
         self.names: dict[str, object] = {}
+        self.servers: dict[str, subprocess.Popen[str]] = {}  # by ":port"
         self.environment = {
             **os.environ,
             **hub_environment(hub, place.with_name("hub"), WRITE),
@@ -167,7 +170,7 @@ class Reader:
         """Do what a block says; what fails is shown with its line."""
         if "anew" in block.marks:
             self.begin(with_run=False)
-        for line in block.lines:
+        for line in map(self.at_the_server, block.lines):
             if "each alone" in block.marks:
                 self.begin(with_run="anew" not in block.marks)
             if block.python:
@@ -176,17 +179,47 @@ class Reader:
                 self.type(line)
 
     def type(self, line: str) -> None:
+        if line.startswith("synood serve "):
+            self.serve(line)
+            return
+        if line.startswith("curl ") and not shutil.which("curl"):
+            pytest.skip("no curl here")
         if line.startswith("synood ") and not _SHELL.search(re.sub(r'"[^"]*"', "", line)):
             assert main(shlex.split(line)[1:]) == 0, line
             return
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line],
+            ["bash", "-euo", "pipefail", "-c", re.sub("^curl ", "curl --fail-with-body ", line)],
             env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+    def serve(self, line: str) -> None:
+        """Start a server as a line says, and wait until it listens."""
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {line} --port 0"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=(self.place / "serve.log").open("w"),
+            text=True,
+        )
+        assert process.stdout is not None
+        told = process.stdout.readline()
+        assert "http://127.0.0.1:" in told, f"{line}\n{(self.place / 'serve.log').read_text()}"
+        self.servers[f":{told.strip().rpartition(':')[2]}"] = process
+
+    def at_the_server(self, line: str) -> str:
+        """Ask the latest server where a page asks at the usual port."""
+        return line.replace(PORT, [PORT, *self.servers][-1])
+
+    def leave(self) -> None:
+        """Stop the servers; each answers what it took, and ends well."""
+        for process in self.servers.values():
+            process.terminate()
+        for process in self.servers.values():
+            assert process.wait(60) == 0, (self.place / "serve.log").read_text()
 
 
 def _shims(place: Path, bundle: Path) -> Path:
@@ -210,7 +243,9 @@ def reader(worlds, slow, tmp_path, monkeypatch) -> Iterator[Reader]:
     world.enter(monkeypatch)
     with loopback_hub("me") as hub:
         use_hub(monkeypatch, hub.endpoint, tmp_path / "hub", WRITE)
-        yield Reader(world, tmp_path / "here", hub.endpoint, monkeypatch)
+        someone = Reader(world, tmp_path / "here", hub.endpoint, monkeypatch)
+        yield someone
+        someone.leave()
 
 
 def pages() -> Iterator[object]:

@@ -38,7 +38,7 @@ def make_photos(root: Path, per_class: int = PER_CLASS, seed: int = 0) -> None:
     for name in CLASSES:
         draw(f"photos/{name}", name, per_class)
         draw(f"held-out/{name}", name, 7)
-        for place in ("calibration", "new-shop"):
+        for place in ("calibration", "new-shop", "monday", "ordinary-week", "incoming"):
             draw(place, name, 7)
         draw("new-photos", name, 1)
         draw("archive/2026", name, 1)
@@ -47,7 +47,7 @@ def make_photos(root: Path, per_class: int = PER_CLASS, seed: int = 0) -> None:
         draw("other-things", name, 2)
     for name in SIBLINGS:
         draw("other", name, 3)
-    for place in ("new-photos/odd.jpg", "photo.jpg", "new.jpg"):
+    for place in ("new-photos/odd.jpg", "photo.jpg", "new.jpg", "other.jpg"):
         Image.fromarray(world.scene(OTHERS[0], rng, 96).image).save(root / place)
     (root / "list.txt").write_text("photo.jpg\nnew.jpg\n")
     (root / "names.txt").write_text("cat\ndog\nhorse\n")
