@@ -24,6 +24,7 @@ from synood.files import read_json, write_json
 from synood.models.bundles import load_bundle
 from synood.pipeline.overruled import overruled
 from synood.pipeline.recipe import resolve_recipe
+from synood.pipeline.stages.shuffle import without_inpainter
 
 QUICKLY = ("--batch-size", "2", "--set", *QUICK)
 
@@ -229,14 +230,33 @@ def test_a_field_that_another_overrules_is_said(done, images, tmp_path):
     assert "projection.epochs changes" not in printed.err
 
 
-def test_the_example_of_the_help_changes_the_recipe_of_the_embedded_bundle(capsys):
+@pytest.mark.parametrize("name", ["photo", "mini"])
+def test_the_example_of_the_help_changes_what_each_embedded_bundle_makes(name, capsys):
     assert main(["fit", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    example = re.search(r"e\.g\. --set (\S+=\d+)", shown)[1]
-    defaults = load_bundle("mini").recipe_defaults
-    recipe = resolve_recipe("paper", defaults, [example])
-    assert recipe != resolve_recipe("paper", defaults)
+    example = re.search(r"e\.g\. --set (\S+=[\d.]+)", shown)[1]
+    bundle = load_bundle(name)
+    recipe, _ = without_inpainter(resolve_recipe("plus", bundle.recipe_defaults, [example]), bundle)
+    assert recipe != without_inpainter(resolve_recipe("plus", bundle.recipe_defaults), bundle)[0]
     assert overruled(recipe, [example], [20] * 56) == []
+
+
+def test_fields_of_in_painting_without_an_in_painting_model_are_said(done, images, tmp_path):
+    bundle = tiny_bundle(tmp_path / "bundle")
+    words = (
+        "fit",
+        images,
+        "--models",
+        bundle,
+        "--out",
+        tmp_path / "run",
+        "--set",
+        "guidance.rounds=2",
+    )
+    sentence = (
+        "warning: guidance.rounds changes nothing here: synthesis.method = jigsaw overrules it"
+    )
+    assert sentence in done(*words).err
 
 
 @pytest.mark.parametrize(
@@ -270,8 +290,10 @@ def test_a_run_within_its_own_images_is_refused(refused, bundle, images, tmp_pat
 def test_an_image_in_two_classes_is_warned_of(done, bundle, images, tmp_path):
     data = shutil.copytree(images, tmp_path / "data")
     shutil.copy(data / "cat" / "0.png", data / "dog" / "same.png")
+    shutil.copy(data / "cat" / "1.png", data / "loose.png")
     printed = done("fit", data, "--models", bundle, "--out", tmp_path / "run", *QUICKLY)
     assert "in two classes, such as " in printed.err.splitlines()[1]
+    assert "1 image in no class folder is left out (loose.png)" in printed.err.splitlines()[2]
 
 
 @pytest.mark.parametrize(

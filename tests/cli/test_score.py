@@ -224,7 +224,7 @@ def test_an_image_of_a_kind_that_is_not_read_has_its_reason_in_its_row(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (error,) = [row["error"] for row in rows if row.get("error")]
     assert len(rows) == 6
-    assert "phone.heic: a HEIC image" in error
+    assert "phone.heic: HEIC images are not read" in error
 
 
 # A list file, standard input, a pattern

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from synood.images import checks
-from synood.images.checks import dataset_warnings, repeats
+from synood.images.checks import dataset_warnings, repeats, unclassed_warnings
 from synood.images.sources import folder_per_class
 
 rng = np.random.default_rng(0)
@@ -59,6 +59,27 @@ def test_an_image_in_two_classes_and_one_several_times(root):
         "one image is several times within a class (2 copies), such as cat/1.bmp and "
         "cat/again.bmp; remove the copies"
     )
+
+
+def test_an_image_in_two_classes_is_shown_in_both(root):
+    bmp(root / "cat/copy.bmp", 0)
+    bmp(root / "dog/copy.bmp", 0)
+    (across,) = dataset_warnings(folder_per_class(root))
+    assert "such as cat/0.bmp and dog/copy.bmp;" in across
+
+
+def test_images_beside_the_class_folders_are_named(root):
+    assert unclassed_warnings(root) == []
+    (root / "notes.txt").write_text("of the classes")
+    bmp(root / "b.bmp", 0)
+    (root / "b.bmp").rename(root / "IMG_1")
+    (one,) = unclassed_warnings(root)
+    assert one == (
+        "1 image in no class folder is left out (IMG_1); move it to the folder of a class"
+    )
+    bmp(root / "a.bmp", 1)
+    (two,) = unclassed_warnings(root)
+    assert two.startswith("2 images in no class folder are left out (IMG_1, a.bmp); move them")
 
 
 def test_odd_names_of_classes(tmp_path):

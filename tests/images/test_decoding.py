@@ -400,7 +400,7 @@ def test_a_kind_that_is_not_read_is_named_with_the_fix(tmp_path, name, data, kin
     (tmp_path / name).write_bytes(data)
 
     for read in (read_image, image_size):
-        with pytest.raises(InputError, match=f"{name}: a {kind} image, .* convert it to JPEG or"):
+        with pytest.raises(InputError, match=f"{name}: {kind} images are .* convert it to JPEG or"):
             read(tmp_path / name)
 
 

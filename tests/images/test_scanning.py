@@ -36,9 +36,11 @@ NO_IMAGES = {
     "_SUCCESS": b"",
     ".DS_Store": b"\0\0\0\x01Bud1" + bytes(100),
     "._a.jpg": FILES["JPEG"],
+    "a.jpg@SynoEAStream": FILES["JPEG"],
 }
 CLUTTER = ("@eaDir", ".thumbnails", "__MACOSX", "#recycle", ".Trash-1000", "$RECYCLE.BIN",
-           "lost+found", "System Volume Information", "@Recycle")  # fmt: skip
+           "lost+found", "System Volume Information", "@Recycle", "@SynoResource",
+           "~snapshot")  # fmt: skip
 
 
 def ids(index):
@@ -64,7 +66,10 @@ def test_every_kind_that_is_read_is_known_by_its_bytes():
     assert {kind: kind_of(data[:132]) for kind, data in FILES.items()} == {
         kind: kind for kind in READ
     }
-    assert [name for name, data in NO_IMAGES.items() if kind_of(data[:132])] == ["._a.jpg"]
+    assert [name for name, data in NO_IMAGES.items() if kind_of(data[:132])] == [
+        "._a.jpg",
+        "a.jpg@SynoEAStream",
+    ]
     assert kind_of(b"") is None
 
 

@@ -116,6 +116,8 @@ USABLE = [
     choice({"content": "sofa, lamp, wooden fl"}, "abort"),
     choice({"content": [None, {"type": "text", "text": {"value": "sofa, lamp"}}]}),
     choice({"content": "sofa, lamp \ud83d"}),
+    choice({"content": "sofa, lamp, wooden fl"}, "network_error"),
+    {"choices": [{"message": {"content": "sofa, lamp, wood"}, "stop_reason": "max_tokens"}]},
 ]
 
 
@@ -149,6 +151,12 @@ UNUSABLE = [
     (200, choice({"content": "sofa"}, "IMAGE_SAFETY"), "content filter stopped the answer"),
     (200, choice({"content": "I would"}, "refusal"), "content filter stopped the answer"),
     (200, choice({"content": "a wooden"}, "model_length"), "cut short"),
+    (200, choice({"content": "sofa"}, "censored"), "content filter stopped the answer"),
+    (
+        400,
+        {"error": {"message": "Provider returned error", "metadata": {"raw": "Too small"}}},
+        "did not take the image .*Provider returned error: Too small",
+    ),
     (200, {"msg": "flagged as unsafe"}, "refused the image .*flagged as unsafe"),
 ]
 
@@ -210,6 +218,13 @@ STOPS = [
     (200, {"object": "error", "code": 404, "message": "no such model"}, "404: no such model"),
     (200, {"errors": [{"message": "bad API key"}]}, "bad API key"),
     (307, "moved", "HTTP 307"),
+    (429, {"error": {"message": "You have run out of credits"}}, "no credit left.*out of credits"),
+    (429, {"code": "1113", "message": "Your account is in arrears"}, "no credit left.*arrears"),
+    (400, {"error": {"type": "budget_exceeded", "message": "Max: 1"}}, "no credit left.*Max: 1"),
+    (429, {"error": {"message": "余额不足"}}, "no credit left.*余额不足"),
+    (403, {"error": {"message": "Your account has been blocked"}}, "HTTP 403: .*been blocked"),
+    (400, {"error": {"message": "image input is not supported"}}, "see base_url, model"),
+    (422, {"error": {"message": "messages: content must be a string"}}, "see base_url, model"),
     (200, "<!doctype html><p>Welcome", "replies with a web page; see base_url"),
 ]
 
@@ -233,6 +248,7 @@ def test_a_wait_that_is_asked_for_buys_no_credit():
 BUSY = [
     Reply(429, {"error": {"message": "Rate limit reached for tiny"}}),
     Reply(200, {"error": {"code": 429, "message": "Rate limit reached for tiny"}}),
+    Reply(429, {"error": {"message": "busy", "metadata": {"raw": "Rate limit reached for tiny"}}}),
     Reply(
         429,
         {
@@ -253,6 +269,17 @@ def test_the_reason_of_a_busy_server_is_told_when_it_stays_busy(reply):
     ):
         describer(chat, retries=1).describe(pictures(1), ["dog"])
     assert len(chat.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [{"fault": {"faultstring": "Not now"}}, 'data: {"error": {"message": "Not now"}}']
+)
+def test_the_reason_in_a_reply_of_an_unknown_form_is_not_dropped(body):
+    with (
+        serving(Chat(answer=Reply(200, body))) as chat,
+        pytest.raises(InputError, match=r"after 2 tries: an answer that is no chat.*Not now"),
+    ):
+        describer(chat, retries=1).describe(pictures(2), ["dog"] * 2)
 
 
 def test_an_answer_that_drips_is_given_up_after_the_timeout():

@@ -45,6 +45,16 @@ LISTS = [
     ("dog, a dog bowl, Dogs, hotdog stand", "hotdog stand"),
     ("a sofa on which somebody has left an open book, lamp", "lamp"),
     ("a, b, c, d, e, f, g, h", "a, b, c, d, e, f"),
+    ("[1] sofa {2} lamp 3] rug 4> shelf", "sofa, lamp, rug, shelf"),
+    ("1 sofa 2 lamp 3 rug", "sofa, lamp, rug"),
+    ("1、sofa 2、lamp", "sofa, lamp"),
+    ("#1 sofa #2 lamp", "sofa, lamp"),
+    ("i. sofa ii. lamp", "sofa, lamp"),
+    ("Step 1: sofa Step 2: lamp", "sofa, lamp"),
+    ("First, a sofa. Second, a lamp.", "sofa, lamp"),
+    ("sofa -> lamp → rug", "sofa, lamp, rug"),
+    ("sofa, lamp, etc.", "sofa, lamp"),
+    ("sofa, lamp and more", "sofa, lamp"),
     ("2 chairs, 1950s radio", "2 chairs, 1950s radio"),
     ("sorry-looking sofa, afraid child", "sorry-looking sofa, afraid child"),
     ("answering machine, background screen", "answering machine, background screen"),
@@ -80,6 +90,10 @@ MARKUP = [
     ('["sofa", "lamp"]', "sofa, lamp"),
     ('```json\n{"items": ["sofa", "lamp"]}\n```', "sofa, lamp"),
     ('{"reason": "a room", "things": [{"name": "sofa", "colour": "red"}]}', "sofa"),
+    ('{"sofa": 0.9, "lamp": 0.8}', "sofa, lamp"),
+    ('[{"label": "sofa", "bbox": [1, 2]}, {"label": "lamp", "bbox": [3, 4]}]', "sofa, lamp"),
+    (r"sofa\nlamp", "sofa, lamp"),
+    (r"$\text{sofa}$, $\text{lamp}$", "sofa, lamp"),
     ('{"items": ["sofa", "lamp", "wo', "sofa, lamp, wo"),
 ]
 LETTERS = [
@@ -132,6 +146,14 @@ TOKENS = [
     ("sofa<｜end▁of▁sentence｜>", "sofa"),
     ("USER: What is there? ASSISTANT: sofa", "sofa"),
     ("[INST] sofa [/INST]", "sofa"),
+    ("sofa, lamp [EOS]", "sofa, lamp"),
+    ("[CLS] sofa, lamp [SEP]", "sofa, lamp"),
+    ("sofa, lamp[end of text]", "sofa, lamp"),
+    ("<|turn>model\nsofa, lamp<turn|>", "sofa, lamp"),
+    ("<|channel>thought\na dog<channel|>sofa, lamp", "sofa, lamp"),
+    ("sofa, lamp\n\nUser: and the cat?", "sofa, lamp"),
+    ("sofa, lamp\n### Human: more", "sofa, lamp"),
+    ("sofa, lamp\n\nNote: the image is blurred.", "sofa, lamp"),
 ]
 NOTHING_AROUND = ["the dog", "None.", "Nothing visible", "n/a", "No other objects, dog", "null"]
 NOTHING_AROUND += ["There is no background", "The image is blank"]
@@ -190,6 +212,12 @@ def test_an_answer_is_cleaned(answer, expected):
         ("Internal server error", "the model refused to answer"),
         ("Rate limit exceeded", "the model refused to answer"),
         ("Content not available", "the model refused to answer"),
+        ("The image is not visible to me", "the model refused to answer"),
+        ("Image not found", "the model refused to answer"),
+        ("The picture could not be loaded.", "the model refused to answer"),
+        ("Could you please upload the image?", "the model refused to answer"),
+        ("undefined", "the model refused to answer"),
+        ("error", "the model refused to answer"),
     ],
 )
 def test_an_answer_that_cannot_be_used_says_why(answer, reason):

@@ -123,6 +123,7 @@ def test_layers_are_recipe_then_bundle_then_file_then_assignment(tmp_path):
         ("guidance.objective=uniformity", "guidance", "objective", "uniformity"),
         ("describe.max_characters=none", "describe", "max_characters", None),
         ("describe.template=a picture of {}, alone", "describe", "template", None),
+        ("describe.template={}", "describe", "template", "{}"),
         ("mining.prompt_set='photo'", "mining", "prompt_set", "photo"),
     ],
 )
@@ -151,6 +152,7 @@ def test_assignments_are_typed_by_their_field(assignment, section, field, value)
         ("projection.views=-1", "must be 0 or more, not -1"),
         ("guidance.target=nan", "must be a number"),
         ("guidance.objective=engery", "'uniformity' or 'margin' or 'msp', not 'engery'"),
+        ("nonsense={}", "unknown recipe field 'nonsense'"),
         ("describe.template=no slot", "one {} in it"),
         ("calibration.tpr=1", "between 0 and 1"),
         ("score.groups", "write it as field=value"),

@@ -80,11 +80,12 @@ def fit(
 init, log and finish.
     """
     from synood.cli.inputs import preprocessed, warn_of_encoder, with_warnings
-    from synood.images.checks import check_outside
+    from synood.images.checks import check_outside, unclassed_warnings
     from synood.models.bundles import load_bundle
     from synood.pipeline.overruled import overruled, overruled_by_labels
     from synood.pipeline.recipe import resolve_recipe
     from synood.pipeline.run import fit as run_fit
+    from synood.pipeline.stages.shuffle import without_inpainter
 
     if features is not None:
         if images is not None or data.benchmark is not None:
@@ -99,8 +100,11 @@ init, log and finish.
     bundle = load_bundle(preprocessed(models, preprocess))
     assignments = with_warnings(chosen.assignments)
     recipe = resolve_recipe(chosen.recipe, bundle.recipe_defaults, assignments)
-    remarks = overruled(recipe, assignments, _class_sizes(index))
+    followed, _ = without_inpainter(recipe, bundle)
+    remarks = overruled(followed, assignments, _class_sizes(index))
     remarks += overruled_by_labels(assignments) if negatives else []
+    if images is not None:
+        remarks = [*unclassed_warnings(images), *remarks]
     _tell_inputs(index, remarks)
     if data.benchmark is None:
         warn_of_encoder(bundle, index.class_names, index)

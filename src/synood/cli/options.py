@@ -98,7 +98,8 @@ Several = Annotated[
 Assignments = Annotated[
     Several,
     Parameter(
-        name="--set", help="Change a field of the recipe, e.g. --set guidance.rounds=2; repeatable."
+        name="--set",
+        help="Change a field of the recipe, e.g. --set calibration.tpr=0.9; repeatable.",
     ),
 ]
 MiningAssignments = Annotated[

@@ -11,6 +11,7 @@ from synood.errors import InputError
 from synood.files import readable, sha256_bytes, sha256_file
 from synood.images._records import ImageRecord
 from synood.images.remote import RemotePath, as_path
+from synood.images.scanning import images_in
 from synood.labels.checks import class_name_warnings
 
 if TYPE_CHECKING:
@@ -69,6 +70,20 @@ def dataset_warnings(index: ImageIndex) -> list[str]:
             f"{_named(within[0])}; remove the copies"
         )
     return warnings
+
+
+def unclassed_warnings(root: Path) -> list[str]:
+    """Say which images lie in a folder beside its class folders, where they belong to no class."""
+    root = as_path(root)
+    names = [] if isinstance(root, RemotePath) else images_in(root)
+    if not names:
+        return []
+    several = len(names) > 1
+    shown = ", ".join(names[:_SHOWN]) + _and_more(len(names))
+    return [
+        f"{len(names):,} image{'s' * several} in no class folder {'are' if several else 'is'} left "
+        f"out ({shown}); move {'them' if several else 'it'} to the folder of a class"
+    ]
 
 
 def shared_warnings(inside: ImageIndex, outside: Sequence[tuple[str, ImageIndex]]) -> list[str]:
@@ -157,7 +172,10 @@ def _images(count: int) -> str:
 
 
 def _named(group: list[ImageRecord]) -> str:
-    return " and ".join(record.id for record in group[:2])
+    """Name the first of equal images with one of another class, or with the second one."""
+    first, second = group[0], group[1]
+    other = next((record for record in group if record.label != first.label), second)
+    return f"{first.id} and {other.id}"
 
 
 def _and_more(count: int) -> str:

@@ -208,7 +208,7 @@ def _not_read(file: BinaryIO) -> str:
         return f"not an image, or of a kind not read here ({', '.join(READ)})"
     if kind in READ:
         return f"the image is damaged or cut off (its {kind} header)"
-    return f"a {kind} image, a kind that is not read here; convert it to JPEG or PNG"
+    return f"{kind} images are not read here; convert it to JPEG or PNG"
 
 
 def _too_large(name: str, found: str, most: int) -> InputError:

@@ -22,18 +22,27 @@ if TYPE_CHECKING:
 
 _CLUTTER = frozenset(
     {
-        *("@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),  # network disks
+        *("@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle"),  # network disks
+        *("#snapshot", "~snapshot", "@synoresource", "@sharebin", "@sharesnap"),
         *("$recycle.bin", "recycler", "recycled", "system volume information"),  # Windows
         *("__macosx", "network trash folder", "temporary items"),  # macOS
         *("lost+found", "__pycache__"),
     }
 )
 
+_CLUTTER_ENDS = ("@synoeastream", "@synoresource")  # what a network disk keeps beside a file
+
 
 def sorted_images(folder: Path, prefix: str = "") -> list[tuple[str, str]]:
     """Return (id, name) of the images below a folder, sorted, both with `prefix` before them."""
     names = (prefix + name for name in _below(folder))
     return sorted((readable(Path(name)) if not name.isascii() else name, name) for name in names)
+
+
+def images_in(folder: Path) -> list[str]:
+    """Return the names of the image files that lie in a folder itself, sorted."""
+    files = (entry for entry in _entries(folder) if not _is_folder(entry))
+    return [readable(Path(entry.name)) for entry in files if _is_listed(entry)]
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -61,7 +70,8 @@ def is_clutter(name: str) -> bool:
     >>> is_clutter("@eaDir"), is_clutter("._cat.jpg"), is_clutter("cat.jpg")
     (True, True, False)
     """
-    return name.startswith(".") or name.casefold() in _CLUTTER
+    folded = name.casefold()
+    return name.startswith(".") or folded in _CLUTTER or folded.endswith(_CLUTTER_ENDS)
 
 
 def is_image(path: Path) -> bool:
@@ -95,7 +105,7 @@ def _below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Ite
             yield from (f"{entry.name}/{name}" for name in inside)
         # A pipe or a link to nothing is listed too where its name is an image's: reading says what
         # it is, and leaving it out would hide it.
-        elif _has_image_suffix(entry.name) or _begins_as_image(entry):
+        elif _is_listed(entry):
             yield entry.name
 
 
@@ -119,6 +129,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
+
+
+def _is_listed(entry: os.DirEntry[str]) -> bool:
+    return _has_image_suffix(entry.name) or _begins_as_image(entry)
 
 
 def _begins_as_image(entry: os.DirEntry[str] | Path) -> bool:

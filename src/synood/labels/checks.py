@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PARTS = """
 train training val valid validation dev test testing holdout calibration split
+fold folds partition subset inliers outliers
 id in-distribution ood out-of-distribution near far near-ood far-ood id-train id-val id-test
 images image imgs img pictures photos data dataset labels annotations masks
 """

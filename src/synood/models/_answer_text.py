@@ -34,6 +34,8 @@ def answer_names(answer: str) -> list[str]:
         if any(letter.isalpha() for letter in final):
             raise AnswerError(f"the answer is not in English ({excerpt(final)})")
         raise AnswerError("the answer is empty")
+    if _COUNTED.match(ascii_text):
+        ascii_text = _COUNT.sub(",", ascii_text)
     names = [_name(part) for part in _SEPARATORS.split(ascii_text)]
     names = [name for name in names if re.search("[A-Za-z]", name)]
     if not is_english(names):
@@ -85,9 +87,11 @@ def excerpt(text: str, length: int = 80) -> str:
 
 _BYTES = re.compile(r"<0x([0-7][0-9A-Fa-f])>")  # tokens of Llama's that stand for a byte
 _THINKING_BEGINS = re.compile(
-    r"<\|START_THINKING\|>|<unused94>(?:thought)?|<\|(?:begin|start)_of_(?:thought|thinking)\|>"
+    r"<\|channel>thought|<\|START_THINKING\|>|<unused94>(?:thought)?|<\|(?:begin|start)_of_(?:thought|thinking)\|>"
 )
-_THINKING_ENDS = re.compile(r"<\|END_THINKING\|>|<unused95>|<\|end_of_(?:thought|thinking)\|>")
+_THINKING_ENDS = re.compile(
+    r"<channel\|>|<\|END_THINKING\|>|<unused95>|<\|end_of_(?:thought|thinking)\|>"
+)
 _REASONING_TAG = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis"
 _REASONING_TAG += r"|scratchpad|antthinking|rationale|details|tool_call|function_call)"
 _REASONING = re.compile(
@@ -105,17 +109,19 @@ _BEFORE_ANSWER = re.compile(
 )
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|eot|end|endoftext|end_of_text|return|end_of_turn_token"
-    r"|end.of.sentence)\|>|</s>|<eos>|<end_of_turn>|<end_of_utterance>",
+    r"|end.of.sentence)\|>|</s>|<eos>|<end_of_turn>|<turn\|>|<end_of_utterance>"
+    r"|\[EOS\]|\[end of text\]|\n\W*(?:User|Human|Note|Question)\b\W*:",
     re.IGNORECASE,
 )
 _ROLE = re.compile(
     r"\A.*\bASSISTANT:"
     r"|<\|(?:im_start|start_header_id|start)\|>\s*(?:assistant|model)?"
-    r"|<start_of_turn>\s*(?:model)?",
+    r"|<(?:start_of_turn|\|turn)>\s*(?:model)?",
     re.DOTALL,
 )
 _TOKENS = re.compile(
-    r"<\|[^<>|]*\|>|</?(?:s|pad|unk|bos|eos|image|unused\d+|extra_id_\d+)>|\[/?INST\]|<</?SYS>>",
+    r"<\|[^<>|]*\|?>|<[^<>|\s]*\|>|\[(?:EOS|BOS|SEP|CLS|PAD|UNK|MASK|TOOL_CALLS|end of text)\]"
+    r"|</?(?:s|pad|unk|bos|eos|image|unused\d+|extra_id_\d+)>|\[/?INST\]|<</?SYS>>",
     re.IGNORECASE,
 )
 _BRACKETS = str.maketrans({"◁": "<", "▷": ">", "｜": "|", "Ġ": " ", "Ċ": "\n"})
@@ -128,15 +134,20 @@ _JSON_KEY = re.compile(r'"[\w -]*"\s*:')
 
 _SEPARATORS = re.compile(
     r"(?<!\w)\(?(?:\d{1,2}|[a-hA-H]|[ivxIVX]{1,4})\)"  # 1) (2) c) iv)
+    r"|\[\d{1,2}\]|\{\d{1,2}\}|(?<!\S)#?\d{1,2}[\]>]|(?<!\S)#\d{1,2}\s|-+>|=>"  # [1] #1 ->
+    r"|\b(?:[Ss]tep|[Ii]tem|[Oo]bject) \d{1,2}[.:)]"
     r"|(?<![\w.])\d{1,2}(?:[.:]\s+|\.(?=[A-Za-z])|\s?-\s)"  # 1. sofa 2.lamp 3 - rug
-    r"|(?<![\w.])[a-hA-H]\.\s+"  # a. sofa
+    r"|(?<![\w.])(?:[a-hA-H]|[ivx]{1,4})\.\s+"  # a. sofa
     r"|[,;\n\r|!?()/&]|\s-+\s|(?<=[a-z\"'\]])\.(?=\s|$)|\b[aA]nd\b|\bas well as\b"
 )
+_COUNTED = re.compile(r"\W*1[\s,]+\D+[\s,;]2\b", re.DOTALL)  # "1 sofa 2 lamp"
+_COUNT = re.compile(r"(?<![\w.-])\d{1,2}(?=[\s,])")
 _LABEL = (
     r"(?:answers?|surroundings|background|foreground|things?|objects?|items?|elements?|reasoning"
     r"|materials?|places?|names|list|output|response|result|environment|setting|scene|context"
     r"|caption|description|assistant)"
 )
+_LABEL_ALONE = re.compile(_LABEL, re.IGNORECASE)
 _LEAD = re.compile(
     r"^(?:(?:the|this|in the)\s+(?:picture|image|photo|background|surroundings|scene)\b,?\s*"
     r"(?:shows?|contains?|includes?|features?|has|have|is|are|there (?:is|are))?\s*)?"
@@ -148,6 +159,9 @@ _CHATTER = re.compile(
     r"^(?:sure|certainly|of course|okay|ok|yes|here (?:are|is|you)\b.*|here's\b.*"
     r"|(?:i hope|let me|please|feel free|if you|hope)\b.*)$",
     re.IGNORECASE,
+)
+_REST = re.compile(
+    r"(?:etc|etcetera|more|others|so (?:on|forth)|first|second|third|finally|lastly)", re.IGNORECASE
 )
 _REFUSAL = re.compile(
     r"^\W*(?:i'?m |i am )(?:very |so |really )?(?:sorry|afraid|unable)\b"
@@ -161,10 +175,15 @@ _REFUSAL = re.compile(
     r"|\bas an? (?:ai|(?:large )?(?:language|multimodal|vision) model)\b"
     r"|\b(?:can'?t|cannot|can not|unable to) (?:assist|help|comply|fulfil|process)"
     r"|\bcannot be (?:described|determined|identified|processed|shown|displayed)\b"
+    r"|\b(?:image|picture|photo) (?:(?:is|was|has been|could|can|does|did) )?"
+    r"(?:not|cannot|can't|couldn't)(?: be)? (?:visible|found|accessible|provided|attached|available"
+    r"|loaded|load|opened|seen|viewed)\b|\bnot visible to me\b"
+    r"|\b(?:could|can|would) you (?:please )?(?:upload|provide|share|send|attach)\b"
     r"|\b(?:no|any|an) image (?:was|has been|is) (?:provided|attached|uploaded)"
     r"|\b(?:request|content|response|answer|image) (?:(?:is|was|has been) )?"
     r"(?:declined|blocked|refused|denied|filtered|withheld|redacted|removed|(?:un|not )available)\b"
-    r"|^\W*(?:redacted|blocked|filtered|censored|(?:internal )?server error)\W*$|^\W*rate limit"
+    r"|^\W*(?:redacted|blocked|filtered|censored|(?:(?:internal )?server )?error|undefined|nan"
+    r"|true|false)\W*$|^\W*rate limit"
     r"|\b(?:against|violates?) (?:my|our|the|its)? ?(?:\w+ )?(?:polic|guidelines|terms|rules)"
     r"|^\W*(?:an? )?(?:\w+ )?error (?:occurred|has)\b|^\W*error\s*[:\d]"
     r"|^\W*(?:it(?:'s| is) )?(?:unclear|unknown|uncertain|unidentifiable)\W*$"
@@ -175,6 +194,7 @@ _ASCII = str.maketrans(
     {
         **dict.fromkeys("、。，；・•●▪◦‣⁃·∙■□✓✔➢➤\t\u2028\u2029\x85", ","),
         **dict.fromkeys("،؛", ","),  # Arabic
+        **dict.fromkeys("→⇒➔➜▶", ","),
         **dict.fromkeys("’‘‛′ʼ´`", "'"),
         **dict.fromkeys("“”„«»‹›「」『』【】《》", '"'),
         **dict.fromkeys("‐‑–—―−", "-"),
@@ -200,12 +220,14 @@ def _strings(value: Any) -> list[str]:  # noqa: ANN401 - any JSON value
         return [value]
     if isinstance(value, dict):
         inner = [one for one in value.values() if isinstance(one, list | dict)]
-        return [text for one in inner or value.values() for text in _strings(one)]
+        found = [text for one in inner for text in _strings(one)]
+        found = found or [one for one in value.values() if isinstance(one, str)]
+        return found or [name for name, one in value.items() if isinstance(one, int | float)]
     if isinstance(value, list):
-        found = [(one, _strings(one)) for one in value]
+        rows = [(one, _strings(one)) for one in value]
         # of an object in a list only the first field names the thing, the others describe it
         return [
-            text for one, texts in found for text in (texts[:1] if isinstance(one, dict) else texts)
+            text for one, texts in rows for text in (texts[:1] if isinstance(one, dict) else texts)
         ]
     return []
 
@@ -214,7 +236,8 @@ def _without_markup(text: str) -> str:
     text = _TAG.sub(",", _INLINE_TAG.sub("", _LINK.sub(r"\1", text)))
     text = re.sub(r"^\s*[-*+>#]+\s|(?<=\s)[*+>]\s|(?<!\S)#(?=\w)", ",", text, flags=re.MULTILINE)
     text = re.sub(r"\bn/a\b", "none", text, flags=re.IGNORECASE)
-    return re.sub(r"\*+|__+|~~|`|\\", "", text)
+    text = re.sub(r"\\[nrt]\b|\\n(?=[A-Za-z])", "\n", text)  # escaped twice
+    return re.sub(r"\*+|__+|~~|`|\\|\$", "", text)
 
 
 def _ascii(text: str) -> str:
@@ -242,6 +265,6 @@ def _name(part: str) -> str:
         lead_in = is_label or _CHATTER.match(label.strip(_EDGES)) or len(label.split()) > 4
         part = rest if lead_in else label
     name = " ".join(_LEAD.sub("", part.strip(_EDGES)).split()).strip(_EDGES)
-    if re.fullmatch(_LABEL, name, re.IGNORECASE) or _CHATTER.match(name):
+    if any(pattern.fullmatch(name) for pattern in (_LABEL_ALONE, _REST)) or _CHATTER.match(name):
         return ""
     return name

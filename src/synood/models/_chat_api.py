@@ -33,7 +33,8 @@ _FILTERED = re.compile(
 )
 _NO_CREDIT = re.compile(
     r"insufficient[ _](?:user[ _])?(?:quota|balance|credits?|funds)|billing_(?:\w*limit|not_active)"
-    r"|credit balance is too low|(?:daily|monthly)[ _](?:\w+[ _])?limit",
+    r"|credit balance is too low|(?:daily|monthly|spending)[ _](?:\w+[ _])?limit|out of credits?"
+    r"|no credits?\b|\barrear|top up|recharge|budget[\W_]+(?:has been )?exceeded|余额不足|欠费",
     re.IGNORECASE,
 )
 _NO_QUOTA = re.compile(
@@ -45,7 +46,10 @@ _SETTINGS = re.compile(
     r" (?:\w+ )?(?:parameter|field|argument|model)"
     r"|extra inputs are not permitted|max_(?:completion_)?tokens|temperature|deprecated"
     r"|model\W+\S+ (?:does not exist|is not|not found)|extra_forbidden|does not support image"
-    r"|not a multimodal model|unknown name",
+    r"|not a multimodal model|unknown name|image\w*(?: input| content)? is (?:not|only) supported"
+    r"|at most 0 image|content must be a string"
+    r"|(?:account|organi[sz]ation|project|subscription)\W+(?:\w+\W+){0,3}?"
+    r"(?:blocked|flagged|suspended|deactivated|disabled)",
     re.IGNORECASE,
 )
 
@@ -53,10 +57,12 @@ _SETTINGS = re.compile(
 _REASONS = ("detail", "message", "msg", "errors", "error_msg", "error_message", "base_resp")
 _STOPPED = re.compile(  # finish reasons
     "content|(?:image_)?safety|prohibited|blocklist|blocked|sensitive|recitation|refusal|spii"
-    "|guardrail"
+    "|guardrail|censor"
 )
 _OUT_OF_TOKENS = re.compile("length|max|model_length|model_context|token")
-_BROKEN_OFF = re.compile("error|abort|cancel|incomplete|time_?out")
+_BROKEN_OFF = re.compile(
+    "error|abort|cancel|incomplete|time_?out|network|insufficient|malformed|repetition"
+)
 
 
 class RetryError(Exception):
@@ -102,9 +108,13 @@ class ChatApi:
                 f"endpoint {self.base_url}: replies with a web page; see base_url, which mostly "
                 "ends in /v1"
             )
-        if status == 200 and found is None:
-            return _answer(payload)
-        text = reply.decode(errors="replace") if found is None else json.dumps(found)
+        if status < 300 and found is None:
+            return _answer(payload, reply)
+        text = (
+            reply.decode(errors="replace")
+            if found is None
+            else json.dumps(found, ensure_ascii=False)
+        )
         said = excerpt(_message(found) or text or "no reason given", 200)
         said = said.replace(key, "***") if key else said
         raise self._error(status, headers, found, text, said)
@@ -185,7 +195,11 @@ class ChatApi:
         if code in RETRIED or (code >= 500 and code != 501):
             return RetryError(trouble, wait, of_image=code >= 500)
         is_page = text.lstrip().startswith("<")  # of a firewall: it concerns no image
-        if code in OF_THE_IMAGE | {0, 403} and _FILTERED.search(text) and not is_page:
+        if (
+            code in OF_THE_IMAGE | {0, 403}
+            and _FILTERED.search(text)
+            and not (is_page or _SETTINGS.search(text))
+        ):
             return AnswerError(f"the provider refused the image ({trouble})")
         if code in OF_THE_IMAGE and not _SETTINGS.search(text):
             return AnswerError(f"the provider did not take the image ({trouble})")
@@ -224,6 +238,8 @@ def _message(error: Any) -> str:  # noqa: ANN401 - any JSON value
         return ""
     keys = (("code", "type", "status_code"), ("message", "msg", "status_msg"))
     words = [next((error[key] for key in group if error.get(key)), None) for group in keys]
+    if isinstance(behind := error.get("metadata"), dict):
+        words.append(behind.get("raw"))  # what the provider behind a router said
     return ": ".join(str(word) for word in words if word)
 
 
@@ -234,16 +250,18 @@ def _code_in(error: Any) -> int:  # noqa: ANN401 - any JSON value
     return found if 400 <= found < 600 else 0
 
 
-def _answer(payload: Any) -> str:  # noqa: ANN401 - any JSON value
+def _answer(payload: Any, reply: bytes) -> str:  # noqa: ANN401 - any JSON value
     try:
         choice = payload["choices"][0]
-        reason = str(choice.get("finish_reason")).lower()
+        reasons = ("finish_reason", "native_finish_reason", "stop_reason")
+        reason = str(next((choice[key] for key in reasons if choice.get(key)), None)).lower()
         if _STOPPED.match(reason):
             raise AnswerError("the provider's content filter stopped the answer")
         message = choice["message"]
         content, refusal = _content(message.get("content")), message.get("refusal")
     except (LookupError, TypeError, AttributeError):
-        raise RetryError("an answer that is no chat completion") from None
+        said = excerpt(reply.decode(errors="replace"), 200)
+        raise RetryError(f"an answer that is no chat completion: {said}") from None
     if refusal:
         raise AnswerError(f"the model refused to answer ({excerpt(str(refusal))})")
     content = content.encode(errors="replace").decode()  # half a character, of an answer cut short

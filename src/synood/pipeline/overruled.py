@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from synood.pipeline.recipe import assigned_fields
+from synood.settings import DescribeSettings, GuidanceSettings, NegativeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from synood.settings import NegativeSettings, ProjectionSettings, Recipe
+    from _typeshed import DataclassInstance
+
+    from synood.settings import ProjectionSettings, Recipe
 
 
 _OF_CANDIDATES = {"mining.pool", "mining.seed", "mining.share", "mining.quantile",
@@ -28,11 +32,12 @@ def overruled(recipe: Recipe, assignments: Iterable[str], class_sizes: Sequence[
     ['negatives.epochs changes nothing here: negatives.min_steps = 100 overrules it']
     """
     fields_given = assigned_fields(assignments)
-    return [
-        f"{given} changes nothing here: {other} = {_value_at(recipe, other)} overrules it"
-        for given, other, applies in _OVERRULED
+    found = {
+        given: f"{given} changes nothing here: {other} = {_value_at(recipe, other)} overrules it"
+        for given, other, applies in reversed(_OVERRULED)
         if given in fields_given and applies(recipe, class_sizes)
-    ]
+    }
+    return list(reversed(found.values()))
 
 
 def overruled_by_labels(assignments: Iterable[str]) -> list[str]:
@@ -68,12 +73,37 @@ def _is_of_other(method: str) -> Callable[[Recipe, Sequence[int]], bool]:
     return lambda recipe, _: recipe.guidance.method != method
 
 
+def _not_inpainted(recipe: Recipe, _: Sequence[int]) -> bool:
+    return recipe.synthesis.method != "inpaint"
+
+
+def _fields(section: type[DataclassInstance], name: str) -> list[str]:
+    return [f"{name}.{field.name}" for field in fields(section)]
+
+
+_OF_INPAINTING = (
+    *_fields(GuidanceSettings, "guidance"),
+    *_fields(DescribeSettings, "describe"),
+    "probe.per_class",
+)
 _OF_METHOD = {
     "rounds": ("rounds", "step_size", "renormalise"),
     "step": ("mu", "sigma", "guided_steps"),
 }
 # field, the field that overrules it, and when
 _OVERRULED: tuple[tuple[str, str, Callable[[Recipe, Sequence[int]], bool]], ...] = (
+    *((given, "synthesis.method", _not_inpainted) for given in _OF_INPAINTING),
+    *(
+        (given, "synthesis.method", lambda recipe, _: recipe.synthesis.method == "none")
+        for given in _fields(NegativeSettings, "negatives")
+    ),
+    *(
+        (given, "mining.labels", lambda recipe, _: recipe.mining.labels == "released")
+        for given in sorted(_OF_CANDIDATES)
+    ),
+    ("mining.seed", "mining.pool", lambda recipe, _: recipe.mining.pool == "neglabel"),
+    ("score.seed", "score.groups", lambda recipe, _: recipe.score.groups == 1),
+    ("evidence.head_penalty", "evidence.head", lambda recipe, _: recipe.evidence.head == 0),
     (
         "guidance.target",
         "guidance.target_quantile",

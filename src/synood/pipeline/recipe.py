@@ -252,9 +252,10 @@ def _parse_assignment(text: str) -> dict[str, object]:
     if not equals or not key.strip():
         raise InputError(f"--set {text}: write it as field=value, e.g. select.per_class=20")
     try:
-        return {key.strip(): tomllib.loads(f"value = {value}")["value"]}
+        found = tomllib.loads(f"value = {value}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
-        return {key.strip(): value.strip()}
+        found = value.strip()
+    return {key.strip(): "{}" if found == {} else found}  # describe.template={} is a template
 
 
 def _flat(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
