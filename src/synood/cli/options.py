@@ -74,11 +74,21 @@ RecipeName = Annotated[
     ),
 ]
 Preprocess = Annotated[
-    Literal["clip", "neglabel", "openood", "clip-upright", "neglabel-upright", "openood-upright"]
+    Literal[
+        "exact",
+        "fast",
+        "clip",
+        "neglabel",
+        "openood",
+        "clip-upright",
+        "neglabel-upright",
+        "openood-upright",
+    ]
     | None,
     Parameter(
         name="--preprocess",
-        help="Resizing, cropping and how files are read, instead of the encoder's own.",
+        help='How images are decoded, resized and cropped: "exact" and "fast" (large JPEGs decoded '
+        "at a reduced size) as the encoder was trained, the others as published benchmarks do.",
     ),
 ]
 Share = Annotated[

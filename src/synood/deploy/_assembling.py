@@ -75,7 +75,7 @@ def _in_8_bits(
 
     steps = network.preprocess
     found = map_or_unreadable(
-        lambda image: steps.pixels(as_image(image, plain=steps.plain)), images
+        lambda image: steps.pixels(as_image(image, reading=steps.reading)), images
     )
     pixels = [one for one in found if not isinstance(one, Unreadable)]
     if needs_images(model) and not pixels:
@@ -99,6 +99,7 @@ def _metadata(
         precision=precision,
         preprocess="" if steps is None else _described(steps),
         plain=steps is not None and steps.plain,
+        reduced=0 if steps is None else steps.reading.side,
         resize=0 if steps is None or steps.crop == "squash" else steps.resize or steps.size,
         class_names=detector.class_names,
         negative_labels=len(detector.negative_prompts),

@@ -11,6 +11,7 @@ import numpy as np
 
 from synood.detector.calibration import Calibration
 from synood.errors import CheckpointError
+from synood.images.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,9 @@ class Metadata:
 
     `detector` is a fingerprint of the detector, `encoder` the name of its bundle, `preprocess` what
     the graph does to images ("" where features are given), `plain` how files are to be read
-    (`images.decoding.read_image`), `resize` the length of the shorter side before the crop (0: the
-    image is squashed). `thresholds` are the detector's, in double precision: none, one, or one for
+    (`images.decoding.read_image`), `reduced` the least side of a JPEG that is decoded at a reduced
+    size (0: whole), `resize` the length of the shorter side before the crop (0: the image is
+    squashed). `thresholds` are the detector's, in double precision: none, one, or one for
     each class.
     """
 
@@ -40,11 +42,17 @@ class Metadata:
     precision: Precision
     preprocess: str
     plain: bool
+    reduced: int
     resize: int
     class_names: tuple[str, ...]
     negative_labels: int
     thresholds: tuple[float, ...]
     calibration: Calibration | None
+
+    @property
+    def reading(self) -> Reading:
+        """How files are read for the graph."""
+        return Reading(self.plain, self.reduced)
 
     def to_strings(self) -> dict[str, str]:
         """Return the strings: texts as they are, all else as JSON."""
@@ -72,6 +80,7 @@ class Metadata:
             return cls(
                 **{key: found[key] for key in _TEXTS},  # type: ignore[arg-type]
                 plain=bool(json.loads(found["plain"])),
+                reduced=int(json.loads(found.get("reduced", "0"))),  # earlier files have none
                 resize=int(json.loads(found["resize"])),
                 class_names=tuple(map(str, json.loads(found["class_names"]))),
                 negative_labels=int(json.loads(found["negative_labels"])),

@@ -132,7 +132,7 @@ class OnnxDetector:
 
     def _predicted(self, item: ImageInput) -> Prediction:
         self._check_input("image")
-        image = as_image(item, plain=self.metadata.plain)
+        image = as_image(item, reading=self.metadata.reading)
         path = path_of(item)
         self._check_shape(image.size, "opened image" if path is None else readable(path))
         return self._predictions({"images": np.asarray(image)[None]}, [path])[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from synood.errors import CheckpointError, InputError
 from synood.features.extractor import FeatureExtractor
-from synood.images.presets import PREPROCESS, reads_plainly
+from synood.images.presets import PREPROCESS
 from synood.models.device import pick_device
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ class Backbone:
 
     def extractor(self) -> FeatureExtractor:
         """Return what turns images into this encoder's features."""
-        return FeatureExtractor(
-            self.fingerprint, self.load, self.chosen_device, plain=self.reads_plainly
-        )
+        return FeatureExtractor(self.fingerprint, self.load, self.chosen_device)
 
     def use(self, bundle: Bundle) -> None:
         """Take the encoder from `bundle`, wherever that lies, if it is the recorded one."""
@@ -163,15 +161,8 @@ class Backbone:
     def preprocess(self) -> str:
         """Name of the preprocessing: a preset's, or "own" for the checkpoint's."""
         _, named, preset = self.bundle.rpartition("+encoder.preprocess=")
-        return preset.partition("+")[0] if named else "own"
-
-    @property
-    def reads_plainly(self) -> bool:
-        """Whether its preprocessing reads files as published benchmarks do.
-
-        A detector made when presets read them upright goes on to do so; its encoder tells.
-        """
-        return reads_plainly(PREPROCESS.get(self.preprocess)) and reads_plainly(self.load())
+        name = preset.partition("+")[0]
+        return name if named and name != "exact" else "own"
 
 
 def _is_folder(place: str) -> bool:

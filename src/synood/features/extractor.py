@@ -19,7 +19,7 @@ from synood.features.unreadable import Unreadable, map_or_unreadable, or_unreada
 from synood.files import sha256_bytes
 from synood.images.decoding import MAX_PIXELS, decode, image_bytes, read_image
 from synood.images.inputs import as_image, path_of
-from synood.images.presets import Preprocess, reads_plainly
+from synood.images.presets import Preprocess, reading_of
 from synood.images.views import view_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from synood.images.inputs import ImageInput
+    from synood.images.reading import Reading
 
 __all__ = ["BATCH", "Feature", "FeatureExtractor", "ImageEncoder", "ImageFile"]
 
@@ -49,19 +50,14 @@ class ImageFile:
 class FeatureExtractor:
     """The features of one encoder, which is loaded at the first image that is not cached.
 
-    `encoder_fingerprint` covers the encoder's weights, vocabulary and preprocessing; `plain` is how
-    its preprocessing reads files (`images.decoding.read_image`).
+    `encoder_fingerprint` covers the encoder's weights, vocabulary and preprocessing, which says how
+    files are read (`images.presets.reading_of`).
     """
 
     def __init__(
-        self,
-        encoder_fingerprint: str,
-        load: Callable[[], ImageEncoder],
-        device: str = "cpu",
-        *,
-        plain: bool = False,
+        self, encoder_fingerprint: str, load: Callable[[], ImageEncoder], device: str = "cpu"
     ) -> None:
-        self._load, self._plain, self._device = load, plain, device
+        self._load, self._device = load, device
         self._cache = EncoderCache(encoder_fingerprint, device)
 
     def extract(self, images: Sequence[ImageInput]) -> list[Feature | Unreadable]:
@@ -88,8 +84,10 @@ class FeatureExtractor:
 
         Threads may share it. The arguments are those of `images.decoding.decode`, the refusals too.
         """
-        image = decode(data, path, plain=self._plain, max_pixels=max_pixels, seconds=seconds)
-        return shrunk(image, self._loaded())
+        encoder = self._loaded()
+        reading = reading_of(encoder)
+        image = decode(data, path, reading=reading, max_pixels=max_pixels, seconds=seconds)
+        return shrunk(image, encoder)
 
     def encoded(self, images: Sequence[Image.Image]) -> list[Feature]:
         """Return the features of images of `decoded`: those that `extract` gives.
@@ -110,7 +108,7 @@ class FeatureExtractor:
         found = pool.map(partial(or_unreadable, _Source.of_file), files.values())
         read = dict(zip(files, found, strict=True))
         sources = [
-            read[n] if n in read else or_unreadable(partial(_Source.of_opened, self._plain), item)
+            read[n] if n in read else or_unreadable(self._opened, item)
             for n, item in enumerate(images)
         ]
         readable = [source for source in sources if isinstance(source, _Source)]
@@ -138,15 +136,19 @@ class FeatureExtractor:
 
     def _small(self, source: _Source) -> Image.Image | Unreadable:
         """Decode an image and leave of it what the encoder needs."""
-        image = or_unreadable(lambda one: one.image(self._plain), source)
-        return image if isinstance(image, Unreadable) else shrunk(image, self._loaded())
+        encoder = self._loaded()
+        image = or_unreadable(lambda one: one.image(reading_of(encoder)), source)
+        return image if isinstance(image, Unreadable) else shrunk(image, encoder)
+
+    def _opened(self, item: ImageInput) -> _Source:
+        return _Source.of_opened(item, reading_of(self._loaded()))
 
     def _named(
         self, feature: Feature | Unreadable, path: Path | None, tried: Path | None
     ) -> Feature | Unreadable:
         """Return the feature, or why this very file cannot be read where a copy of it was tried."""
         if isinstance(feature, Unreadable) and path is not None and tried not in (None, path):
-            again = or_unreadable(partial(read_image, plain=self._plain), path)
+            again = or_unreadable(partial(read_image, reading=reading_of(self._loaded())), path)
             return again if isinstance(again, Unreadable) else feature
         return feature
 
@@ -180,14 +182,14 @@ class _Source:
         return cls(sha256_bytes(data), path, data)
 
     @classmethod
-    def of_opened(cls, plain: bool, item: ImageInput) -> _Source:
-        image = as_image(item, plain=plain)
+    def of_opened(cls, item: ImageInput, reading: Reading) -> _Source:
+        image = as_image(item, reading=reading)
         return cls(f"opened {id(image)}", None, image)
 
-    def image(self, plain: bool) -> Image.Image:
+    def image(self, reading: Reading) -> Image.Image:
         if isinstance(self.content, bytes):
             assert self.path is not None
-            return decode(self.content, self.path, plain=plain)
+            return decode(self.content, self.path, reading=reading)
         return self.content
 
 
@@ -207,16 +209,15 @@ def encode_files(
     groups = [[*group] for _, group in groupby(files, lambda file: (file.path, file.sha256))]
     count = readers()
     with threads(count) as pool:
-        read = ahead(partial(_views, encoder, reads_plainly(encoder)), groups, pool, 2 * count)
+        read = ahead(partial(_views, encoder), groups, pool, 2 * count)
         images = (image for views in read for image in views)
         return [*encoded(lambda: encoder, images, device)]
 
 
-def _views(
-    encoder: ImageEncoder, plain: bool, files: Sequence[ImageFile]
-) -> list[Image.Image | Unreadable]:
+def _views(encoder: ImageEncoder, files: Sequence[ImageFile]) -> list[Image.Image | Unreadable]:
     """Read one file; return the views of it that the encoder is to see."""
-    whole = or_unreadable(lambda file: read_image(file.path, file.sha256, plain=plain), files[0])
+    reading = reading_of(encoder)
+    whole = or_unreadable(lambda one: read_image(one.path, one.sha256, reading=reading), files[0])
     if isinstance(whole, Unreadable):
         return [whole] * len(files)
 

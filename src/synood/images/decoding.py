@@ -29,10 +29,13 @@ from synood.files import readable, sha256_bytes
 from synood.images._quiet import pillow_quiet
 from synood.images.kinds import HEAD, READ, kind_of
 from synood.images.png import SIGNATURE, without_large_texts
+from synood.images.reading import UPRIGHT
 from synood.images.remote import RemotePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from synood.images.reading import Reading
 
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB, where Pillow begins to speak of decompression bombs
@@ -57,23 +60,23 @@ _TURNS = {
 }
 
 
-def read_image(path: Path, sha256: str | None = None, *, plain: bool = False) -> Image.Image:
+def read_image(path: Path, sha256: str | None = None, *, reading: Reading = UPRIGHT) -> Image.Image:
     """Decode an image file into RGB of 8 bits; see the module for what is done and refused.
 
-    With `sha256`, a file that no longer holds those bytes is an `InputError` as well. `plain` reads
-    as published benchmarks do, `Image.open(path).convert("RGB")`: not turned, transparency dropped.
+    With `sha256`, a file that no longer holds those bytes is an `InputError` as well. `reading` may
+    ask for pixels as published benchmarks read them, or for JPEGs at a reduced size.
     """
     data = image_bytes(path)
     if sha256 is not None and sha256_bytes(data) != sha256:
         raise InputError(f"{readable(path)}: its content has changed since the run chose it")
-    return decode(data, path, plain=plain)
+    return decode(data, path, reading=reading)
 
 
 def decode(
     data: bytes,
     path: Path,
     *,
-    plain: bool = False,
+    reading: Reading = UPRIGHT,
     max_pixels: int = MAX_PIXELS,
     seconds: float | None = None,
 ) -> Image.Image:
@@ -89,7 +92,8 @@ def decode(
         _refuse_many_scans(data, name)
         file = _Timed(data, seconds, name)
     with _header(file, len(data), name, max_pixels) as image:
-        return _pixels(image, name, plain)
+        reading.prepare(image)
+        return _pixels(image, name, reading.plain)
 
 
 class _Timed(io.BytesIO):
@@ -112,13 +116,16 @@ def _refuse_many_scans(data: bytes, name: str) -> None:
         )
 
 
-def from_opened(image: Image.Image, *, plain: bool = False) -> Image.Image:
-    """Return an opened image as `read_image` returns its file, with the same refusals."""
+def from_opened(image: Image.Image, *, reading: Reading = UPRIGHT) -> Image.Image:
+    """Return an opened image as `read_image` returns its file, with the same refusals.
+
+    It is decoded at its whole size: a reduced one would stay so for the caller, too.
+    """
     name = readable(Path(getattr(image, "filename", "") or "opened image"))
     if 0 in image.size:
         raise InputError(f"{name}: has no pixels ({image.width} x {image.height})")
     try:
-        return _pixels(image, name, plain)
+        return _pixels(image, name, reading.plain)
     except InputError:
         raise
     except _DAMAGE as error:

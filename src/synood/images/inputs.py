@@ -10,6 +10,7 @@ import numpy as np
 
 from synood.arrays import to_numpy
 from synood.errors import InputError
+from synood.images.reading import UPRIGHT
 from synood.images.remote import as_path
 from synood.images.scanning import exists
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from synood.images.reading import Reading
     from synood.images.sources import ImageIndex
 
     ImageInput: TypeAlias = str | Path | Image | NDArray[np.uint8]
@@ -40,21 +42,21 @@ def batches(images: Images, size: int) -> Iterator[list[ImageInput]]:
         yield batch
 
 
-def as_image(item: ImageInput, *, plain: bool = False) -> Image:
+def as_image(item: ImageInput, *, reading: Reading = UPRIGHT) -> Image:
     """Decode a path, wrap an array (H, W, 3) or (H, W) of bytes, or take an opened image.
 
-    `plain` is how images are read: `images.decoding.read_image`.
+    `reading` is how files are read; opened images are never reduced.
     """
     from PIL import Image
 
     if isinstance(item, (str, Path)):
         from synood.images.decoding import read_image
 
-        return read_image(as_path(item), plain=plain)
+        return read_image(as_path(item), reading=reading)
     if isinstance(item, Image.Image):
         from synood.images.decoding import from_opened
 
-        return from_opened(item, plain=plain)
+        return from_opened(item, reading=reading)
     array = to_numpy(item, "image array")
     fits = array.ndim in (2, 3) and array.shape[2:] in ((), (3,)) and array.size
     if array.dtype != np.uint8 or not fits:

@@ -11,12 +11,14 @@ from PIL import Image
 
 from synood.errors import InputError
 from synood.images.decoding import MAX_PIXELS
+from synood.images.reading import UPRIGHT, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_ROOM = 2  # pixels that a reduced JPEG keeps for each one that the resizing makes of them
 _FILTERS = {filter_.name.lower(): filter_ for filter_ in Image.Resampling}
 
 
@@ -31,7 +33,7 @@ class Preprocess:
     of Pillow, by name; `mean` and `std` are for red, green, blue in [0, 1]. Pixels are bit for bit
     those of torchvision and transformers on the same Pillow, but for strips that resize to more
     than `MAX_PIXELS` (over 1,700:1 for 224). `plain` is whether files are read as published
-    benchmarks do: `images.decoding.read_image`.
+    benchmarks do, `fast` whether large JPEGs are decoded at a reduced size (`reading`).
 
     >>> PREPROCESS["clip"].apply(Image.new("RGB", (640, 480))).shape
     (3, 224, 224)
@@ -45,6 +47,7 @@ class Preprocess:
     std: tuple[float, ...]
     resize: int | None = None
     plain: bool = field(default=False, repr=False)
+    fast: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.interpolation not in _FILTERS:
@@ -58,6 +61,11 @@ class Preprocess:
             )
         if (self.resize or self.size) ** 2 > MAX_PIXELS:
             raise InputError(f"preprocess {self.name!r}: {self.resize or self.size} is too large")
+
+    @property
+    def reading(self) -> Reading:
+        """How files are read for these steps: reduced JPEGs keep twice the side that is needed."""
+        return Reading(self.plain, _ROOM * (self.resize or self.size) if self.fast else 0)
 
     def pixels(self, image: Image.Image) -> NDArray[np.float32]:
         """Return (3, size, size) float32 in [0, 1], not normalised."""
@@ -125,9 +133,10 @@ _UPRIGHT = tuple(replace(one, name=f"{one.name}-upright", plain=False) for one i
 PREPROCESS = {preset.name: preset for preset in (*_PLAIN, *_UPRIGHT)}
 
 
-def reads_plainly(encoder: object) -> bool:
-    """Whether an encoder's files are read as published benchmarks do (`Preprocess.plain`)."""
-    return bool(getattr(getattr(encoder, "preprocess", encoder), "plain", False))
+def reading_of(encoder: object) -> Reading:
+    """Return how files are read for an encoder: as its preprocessing asks, upright by default."""
+    found = getattr(getattr(encoder, "preprocess", encoder), "reading", UPRIGHT)
+    return found if isinstance(found, Reading) else UPRIGHT
 
 
 def from_processor_config(

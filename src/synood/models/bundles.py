@@ -19,7 +19,7 @@ Only `schema`, `name` and `encoder` are required. A part has a `path` inside the
 recognised from the checkpoint's configuration. `files`, where given, must list every file of the
 parts, and each is verified before it is opened.
 
-An encoder may name a `preprocess`, one of the presets "clip", "neglabel" and "openood", or
+An encoder may name a `preprocess`: "fast", one of the presets "clip", "neglabel" and "openood", or
 "clip-upright" and so on; the default is its checkpoint's own.
 
 The bundle's name can replace any part of it by a hub id, a folder or an embedded bundle's, and any

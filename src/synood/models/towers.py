@@ -68,8 +68,9 @@ class ImageTower(Tower):
 
     def _steps(self) -> dict[str, Any]:
         steps = {**asdict(self.preprocess), "name": None}  # the name has no effect on the features
-        if not self.preprocess.plain:  # encoders had this mark before files could be read plainly
-            del steps["plain"]
+        for later in ("plain", "fast"):  # encoders had this mark before files could be read so
+            if not steps[later]:
+                del steps[later]
         return steps
 
     @torch.no_grad()

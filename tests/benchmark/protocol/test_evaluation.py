@@ -24,7 +24,8 @@ from synood.errors import InputError
 from synood.features.extractor import ImageFile, encode_files
 from synood.files import sha256_file
 from synood.images.decoding import read_image
-from synood.images.presets import PREPROCESS, reads_plainly
+from synood.images.presets import PREPROCESS, reading_of
+from synood.images.reading import PLAIN
 from synood.images.sources import find_images
 from synood.models.bundles import load_bundle
 from synood.models.presets import adapted_preset
@@ -254,20 +255,20 @@ def test_presets_read_files_as_the_peers_do_and_upright_ones_as_people_do(bundle
     for name, plain in (("openood", True), ("openood-upright", False)):
         chosen = load_bundle(f"{bundle}+encoder.preprocess={name}")
         encoder = chosen.encoder()
-        assert reads_plainly(encoder) is plain
+        assert reading_of(encoder).plain is plain
         read = [
             Image.open(path).convert("RGB") if plain else read_image(path) for path in odd_files
         ]
         expected = encoder.encode_images(read)
         detector = OODDetector.from_classes(["cat", "dog"], models=chosen)
-        assert detector.backbone.reads_plainly is plain
+        assert reading_of(detector.backbone.load()).plain is plain
         opened = [Image.open(path) for path in odd_files]
         for images in (odd_files, opened):
             np.testing.assert_allclose(detector.embed(images), expected, atol=1e-5)
         files = [ImageFile(path, sha256_file(path)) for path in odd_files]
         np.testing.assert_allclose(encode_files(encoder, files), expected, atol=1e-5)
     differ = [np.asarray(read_image(path)).tobytes() for path in odd_files]
-    plainly = [np.asarray(read_image(path, plain=True)).tobytes() for path in odd_files]
+    plainly = [np.asarray(read_image(path, reading=PLAIN)).tobytes() for path in odd_files]
     assert all(one != other for one, other in zip(differ, plainly, strict=True))
 
 
@@ -279,7 +280,7 @@ def test_a_detector_made_when_presets_read_upright_goes_on_to_do_so(bundle, odd_
     config.write_text(config.read_text().replace("openood-upright", "openood"))
     again = OODDetector.from_pretrained(tmp_path / "detector")
     assert again.backbone.preprocess == "openood"
-    assert again.backbone.reads_plainly is False
+    assert reading_of(again.backbone.load()).plain is False
     np.testing.assert_array_equal(again.embed(odd_files), made.embed(odd_files))
 
 
@@ -304,7 +305,7 @@ def test_a_preset_of_its_own_size_is_the_preset_itself():
 
 
 def test_an_unknown_preset_is_refused(bundle):
-    with pytest.raises(Exception, match="'blurred' is unknown; use one of clip, neglabel, openood"):
+    with pytest.raises(Exception, match="'blurred' is unknown; use one of exact, fast, clip"):
         load_bundle(f"{bundle}+encoder.preprocess=blurred").encoder()
 
 

@@ -13,7 +13,8 @@ from synood.errors import InputError
 from synood.features.extractor import ImageFile
 from synood.files import fingerprint, sha256_file
 from synood.images.decoding import read_image
-from synood.images.presets import reads_plainly
+from synood.images.presets import reading_of
+from synood.images.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,9 +49,10 @@ class SetImages:
 
     def batches(self) -> Iterator[list[Image.Image]]:
         """Read the images in batches, in order."""
+        reading = reading_of(self.encoder)
         for start in range(0, len(self.records), BATCH_SIZE):
             some = self.records[start : start + BATCH_SIZE]
-            yield [read_image(item.path, plain=reads_plainly(self.encoder)) for item in some]
+            yield [read_image(item.path, reading=reading) for item in some]
 
     def pixels(self) -> Iterator[torch.Tensor]:
         """Yield (B, 3, H, W) in [0, 1], in order; a batch has images of one size."""
@@ -179,7 +181,7 @@ def encode_set(
     paths = [record.path for record in index.records]
     files = [ImageFile(path, sha256_file(path)) for path in paths]
     features = store.images(files)
-    plain = reads_plainly(encoder)
+    plain = reading_of(encoder).plain  # and whole: networks differ in the size that they need
     by_classifier = store.for_encoder(
         fingerprint("views", classifier.fingerprint, *(["plain"] if plain else [])),
         lambda: _ClassifierOutputs(classifier, plain),
@@ -202,11 +204,11 @@ def encode_set(
 class _ClassifierOutputs:
     """A classifier as an image encoder: logits, and penultimate features if it has them.
 
-    The two are concatenated. `plain` is how files are read: as the encoder reads them.
+    The two are concatenated. `plain` is whether files are read as published benchmarks do.
     """
 
     def __init__(self, classifier: Classifier, plain: bool) -> None:
-        self._classifier, self.plain = classifier, plain
+        self._classifier, self.reading = classifier, Reading(plain)
 
     def encode_images(
         self, images: Sequence[Image.Image], batch_size: int = BATCH_SIZE

@@ -97,7 +97,7 @@ def with_preprocess(detector: OODDetector, name: str) -> tuple[OODDetector, str 
     The scores of one preprocessing are not those of another, so neither is a threshold.
     """
     made = detector.backbone.preprocess
-    if made == name:
+    if made == ("own" if name == "exact" else name):
         return detector, None
     changed = replace(detector, encoder=detector.backbone.with_preprocess(name))
     whose = "its checkpoint's own preprocessing" if made == "own" else f"preprocessing {made!r}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synood.features.extractor import FeatureExtractor, ImageFile
+from synood.features.extractor import ImageFile
 from synood.features.store import FeatureStore
 from synood.features.unreadable import Unreadable, check_unreadable, map_or_unreadable
 from synood.files import sha256_bytes
@@ -81,12 +81,7 @@ def _rows(
 ) -> list[Feature | Unreadable]:
     backbone = detector.backbone
     if cache is None:
-        extractor = FeatureExtractor(
-            backbone.fingerprint,
-            backbone.load,
-            backbone.chosen_device,
-            plain=backbone.reads_plainly,
-        )
+        extractor = backbone.extractor()
         rows: list[Feature | Unreadable] = []
         for start in range(0, len(paths), BATCH):
             rows += extractor.extract(paths[start : start + BATCH])
