@@ -205,6 +205,35 @@ def test_slow_bodies_are_told_so_and_hold_up_nobody(small, png):
         client.close()
 
 
+def test_clients_that_do_not_read_their_answers_are_cut_off(small, png):
+    """Each asks for megabytes and reads none; otherwise it would keep its connection for ever."""
+    clients = []
+    for number in range(10):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect((small.host, small.port))
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            asked = b"GET /page.js HTTP/1.1\r\nHost: a\r\n\r\n"
+            client.send(asked * (3000 if number % 2 else 300))
+        clients.append(client)
+    assert small.score([("a.png", png)], **BEARER).status == 200
+    until(lambda: all(was_reset(client) for client in clients))
+    for client in clients:
+        client.close()
+    assert small.score([("a.png", png)], **BEARER).status == 200
+
+
+def was_reset(client):
+    try:
+        client.send(b"G")
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def test_uploads_held_together_are_limited(small, png):
     body, kind = form([("a.png", b"x" * 900_000)])
     drips = [small.connected() for _ in range(4)]

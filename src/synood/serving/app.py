@@ -103,10 +103,9 @@ def _add_protocol(app: FastAPI, service: Service) -> None:
         served = service.served(name)
         length = request.headers.get(HEADER_LENGTH)
         async with service.uploads.body(request) as body:
-            wanted = await asyncio.to_thread(
-                read_inference, body, length, served, service.limits.max_files
+            wanted = await service.parsed(
+                body, lambda body: read_inference(body, length, served, service.limits.max_files)
             )
-            body.clear()
             images = [Upload(f"image {i}", data) for i, data in enumerate(wanted.images)]
             found = await service.predictions(request, served, images)
         answer, tail = answer_of(served, wanted, found)
@@ -145,8 +144,9 @@ def _add_plain(app: FastAPI, service: Service) -> None:
         served = service.served(model)
         kind = request.headers.get("content-type", "")
         async with service.uploads.body(request) as body:
-            images = await asyncio.to_thread(uploads_of, body, kind, service.limits.max_files)
-            body.clear()
+            images = await service.parsed(
+                body, lambda body: uploads_of(body, kind, service.limits.max_files)
+            )
             found = await service.predictions(request, served, images, explain)
         rows = [
             _row(served, one, image.name, explain) for one, image in zip(found, images, strict=True)

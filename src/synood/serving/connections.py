@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 
 def timed_protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with a limit of connections, and of time for headers to come."""
+    """Return uvicorn's protocol with limits: of connections, and of the time that clients take.
+
+    Headers must come in `head_seconds`, and what is sent must be read in `body_seconds`.
+    """
     return type("TimedProtocol", (_TimedProtocol,), {"limits": limits})
 
 
 class _TimedProtocol(H11Protocol):
     limits: Limits
     _head_timer: asyncio.TimerHandle | None = None
+    _reading_timer: asyncio.TimerHandle | None = None  # of a client that is to read its answer
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as in uvicorn
         super().connection_made(transport)
@@ -48,11 +52,27 @@ class _TimedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.transport.is_closing():  # at once, unless the client does not read the answer
-            self.loop.call_later(self.limits.head_seconds, self.transport.abort)
+        self._abort_later()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._abort_later()
+
+    def pause_writing(self) -> None:
+        """Wait for a client to read, but not for ever: a connection would be held by it."""
+        super().pause_writing()
+        if self._reading_timer is None:
+            self._reading_timer = self.loop.call_later(
+                self.limits.body_seconds, self.transport.abort
+            )
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_reading_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_reading_timer()
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
@@ -62,6 +82,16 @@ class _TimedProtocol(H11Protocol):
             self._stop_timer()
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_seconds, self.transport.abort)
+
+    def _abort_later(self) -> None:
+        """End a connection that is closing, also where the client does not read its answer."""
+        if self.transport.is_closing():
+            self.loop.call_later(self.limits.head_seconds, self.transport.abort)
+
+    def _stop_reading_timer(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

@@ -87,7 +87,7 @@ def read_inference(
 ) -> Inference:
     """Read a request for at most `most` images; a `RequestError` says what is wrong with it."""
     end = _header_end(body, header_length)
-    request = _request(bytes(body[:end]))
+    request = _request(bytes(memoryview(body)[:end]))
     given = request.inputs[0]
     binary_size = given.parameters.get("binary_data_size")
     if "shared_memory_region" in given.parameters:

@@ -44,7 +44,7 @@ class Limits:
     """Seconds for a request's line and headers to arrive."""
 
     body_seconds: float = 60
-    """Seconds for a request's body to arrive (408)."""
+    """Seconds for a request's body to arrive (408), and for a client to read what it is sent."""
 
     decode_seconds: float = 10
     """Seconds for one image to be decoded; a longer one has an error in place of a score."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from synood.serving.bodies import unless_gone
@@ -11,7 +11,8 @@ from synood.serving.faults import RequestError, malformed
 from synood.serving.worker import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeVar
 
     from starlette.requests import Request
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from synood.serving.metrics import Metrics
     from synood.serving.served import Served
     from synood.serving.worker import Worker
+
+    T = TypeVar("T")
+
+PARSED_AT_ONCE = 2  # bodies; JSON takes up to ten times their bytes meanwhile
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Service:
     metrics: Metrics
     uploads: Uploads
     draining: bool = False
+    _parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PARSED_AT_ONCE))
 
     @property
     def ready(self) -> bool:
@@ -55,6 +61,13 @@ class Service:
     def _names(self) -> str:
         names = [*self.detectors]
         return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+    async def parsed(self, body: bytearray, parse: Callable[[bytearray], T]) -> T:
+        """Return what a body says, and forget the body; few are parsed at a time."""
+        async with self._parsing:
+            found = await asyncio.to_thread(parse, body)
+        body.clear()
+        return found
 
     async def predictions(
         self, request: Request, served: Served, images: Sequence[Upload], explain: bool = False
