@@ -1,8 +1,9 @@
-"""The overhead of Ray compared with one process, and the gain of a second worker.
+"""What a Ray worker makes a user wait, and the gain of a second one: python perf/executors.py.
 
-python perf/executors.py starts a cluster of two nodes on this machine. The overhead is measured on
-real work, images encoded by the embedded encoder on one thread; the gain on a task that waits
-instead of computing, so that it does not depend on the number of free cores.
+Starts a cluster of two nodes on this machine, whose workers have the niceness of this process. Two
+kinds of batches: images encoded by the embedded encoder on one thread, and ones that wait instead
+of computing, so that the gain does not depend on the number of free cores. `synood bench --only
+ray` has the processor time.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 
+from synood.benchmark.speed.executors import batches_of_files
 from synood.executor import in_order
-from synood.files import sha256_file
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
 from synood.pipeline.executors.local import LocalExecutor
@@ -73,6 +73,7 @@ class Timing:
 @contextmanager
 def cluster_of_two() -> Iterator[str]:
     os.environ.update(SETTINGS)
+    os.environ.setdefault("RAY_worker_niceness", "0")
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
@@ -92,19 +93,9 @@ def timed(executor: Executor, task: Task, batches: Sequence) -> Timing:
     return Timing(first, time.perf_counter() - start, in_order(iter(found)))
 
 
-def make_files(folder: Path, count: int) -> list[tuple[Path, str, int]]:
-    rng = np.random.default_rng(0)
-    files = []
-    for number in range(count):
-        path = folder / f"{number}.png"
-        Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)).save(path)
-        files.append((path, sha256_file(path), 0))
-    return files
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--encoded", type=int, default=16, help="batches of 64 images")
     parser.add_argument("--wait", type=float, default=0.25, help="seconds per batch")
     parser.add_argument("--batches", type=int, default=80)
     given = parser.parse_args()
@@ -118,13 +109,12 @@ def main() -> None:
         connected(address, workers=2) as two,
     ):
         one = replace(two, workers=1)
-        print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
-        files = make_files(Path(folder), given.images)
-        batches = [files[start : start + 64] for start in range(0, len(files), 64)]
+        print(f"load before: {os.getloadavg()[0]:.1f}")
+        batches = batches_of_files(Path(folder), given.encoded, 64)
         here, there = (timed(e, encode, batches) for e in (LocalExecutor(), one))
         same = np.array_equal(*(np.concatenate(timing.results) for timing in (here, there)))
-        count = len(batches)
-        print(f"{given.images} images encoded in {count} batches, one thread, bytes equal: {same}")
+        count = given.encoded
+        print(f"{count} batches of 64 images encoded, one thread, bytes equal: {same}")
         for name, timing in (("this process", here), ("one Ray worker", there)):
             print(
                 f"  {name:<16} first batch after {timing.first:6.2f} s, "
@@ -149,6 +139,7 @@ def main() -> None:
             for pair in ((alone, local), (alone, both))
         )
         print(f"  ratio of one worker to this process: {more:.3f}; gain of the second: {gain:.2f}")
+        print(f"load after: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

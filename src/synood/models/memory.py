@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+_KEPT = {-1: 256 * 2**20, -3: 32 * 2**20}  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc
 _LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container, where there is one
 # what bare RuntimeErrors say on a CPU: torch's allocator, and oneDNN's
 _CPU_WORDS = ("can't allocate memory", "could not create a primitive")
@@ -51,6 +52,20 @@ def peak_memory(device: str) -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def keep_freed_memory() -> None:
+    """Keep what is freed, up to 256 MiB, for what is asked for next; for processes of long work.
+
+    glibc may give it back after every image and get it anew, page by page: with the embedded
+    encoder a sixth of the time. Other C libraries, and what the environment says, are left alone.
+    """
+    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _KEPT.items():
+            mallopt(option, value)
 
 
 def _machine_memory() -> int:

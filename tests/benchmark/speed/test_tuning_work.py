@@ -3,8 +3,15 @@
 import math
 
 import numpy as np
+import pytest
 
-from synood.benchmark.speed.tuning import PAPER, TuningWork
+from synood.benchmark.speed.tuning import (
+    PAPER,
+    TuningWork,
+    plain_negatives,
+    plain_projection,
+    stopped,
+)
 from synood.settings import NegativeSettings, ProjectionSettings
 
 
@@ -43,3 +50,26 @@ def test_the_features_are_the_same_in_every_call_and_of_unit_length():
         assert np.array_equal(features, getattr(again, name))
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
         assert features.dtype == np.float32
+
+
+@pytest.mark.numerical
+def test_the_plain_loops_come_to_the_same():
+    work = TuningWork.random(images=200, classes=7, negatives=11, dim=16)
+    weight, tuned = plain_projection(work), plain_negatives(work)
+    np.testing.assert_allclose(weight, work.tune_projection().weight, atol=1e-5)
+    np.testing.assert_allclose(tuned, work.tune_negatives(), atol=1e-5)
+    assert np.abs(tuned.numpy() - work.negatives).max() > 1e-3
+
+
+def test_a_tuning_is_stopped_after_so_many_steps():
+    seen = []
+
+    def tune(callback):
+        for step in range(1, 10):
+            seen.append(step)
+            callback(step, 9, 0.0)
+
+    stopped(tune, 4)
+    assert seen == [1, 2, 3, 4]
+    stopped(tune, None)
+    assert len(seen) == 4 + 9

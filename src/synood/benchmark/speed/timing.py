@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 class Timed:
     """A row: milliseconds of CPU, the minimum of several runs, of ours and of each peer.
 
-    `missing` says which peers are not installed.
+    `missing` says what is not installed: peers, or what ours needs, which is None then.
     """
 
     row: str
     what: str
-    ours: float
+    ours: float | None
     peers: Mapping[str, float]
     missing: tuple[str, ...] = ()
 
     def ratio(self, peer: str) -> float | None:
         """How many times as long as a peer ours takes; None where a coarse clock saw no time."""
-        return self.ours / self.peers[peer] if self.peers[peer] else None
+        return self.ours / self.peers[peer] if self.ours and self.peers[peer] else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, and the ratio to each peer."""
@@ -46,14 +46,16 @@ def compare(
     functions: Mapping[str, Callable[[], object]],
     runs: int,
     clock: Callable[[], float] = time.process_time,
+    *,
+    warm: bool = True,
 ) -> dict[str, float]:
-    """Return the least milliseconds of each function, after one run that does not count."""
+    """Return the least milliseconds of each function, where `warm` after one that doesn't count."""
     least = dict.fromkeys(functions, float("inf"))
-    for number in range(runs + 1):
+    for number in range(runs + warm):
         for name, function in functions.items():
             start = clock()
             function()
-            if number:
+            if number >= warm:
                 least[name] = min(least[name], 1e3 * (clock() - start))
     return least
 

@@ -31,7 +31,11 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no usage statistics are sent
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray warns at each pool that actors need arguments
 }
-_ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's word for: loopback only
+_ALONE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's word for: loopback only
+    # Ray's own 15 leaves a worker a small part of what this process would get on a busy machine
+    "RAY_worker_niceness": "0",
+}
 OBJECT_STORE = 256 * 2**20  # bytes, of a local cluster; it holds a few batches of images
 
 
@@ -141,7 +145,9 @@ class _Worker:
         from ray import cloudpickle
 
         from synood.models.device import pick_device
+        from synood.models.memory import keep_freed_memory
 
+        keep_freed_memory()
         if Path(folder).is_dir():
             os.chdir(folder)
         self._tally = tally
