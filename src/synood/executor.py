@@ -43,4 +43,19 @@ def in_order(results: Iterator[tuple[int, R]]) -> list[R]:
     >>> in_order(iter([(1, "b"), (0, "a")]))
     ['a', 'b']
     """
-    return [result for _, result in sorted(results, key=lambda pair: pair[0])]
+    return [*in_turn(results)]
+
+
+def in_turn(results: Iterator[tuple[int, R]]) -> Iterator[R]:
+    """Yield results in the order of their batches, each as soon as all before it are there.
+
+    >>> [*in_turn(iter([(1, "b"), (0, "a"), (2, "c")]))]
+    ['a', 'b', 'c']
+    """
+    early: dict[int, R] = {}
+    due = 0
+    for number, result in results:
+        early[number] = result
+        while due in early:
+            yield early.pop(due)
+            due += 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synood.cli.console import predictions_text
+from synood.cli.verdicts import write_verdicts
 from synood.detector.prediction import Prediction
 from synood.detector.verdict_files import read_verdicts
 from synood.errors import InputError
@@ -33,7 +33,8 @@ one_prediction = st.builds(
 def test_what_score_writes_comes_back_in_its_order(tmp_path_factory, predictions, form):
     unreadable = Prediction(math.nan, None, "", error='a "b", c: is empty')
     path = tmp_path_factory.getbasetemp() / "verdicts"
-    path.write_text(predictions_text([unreadable, *predictions], form), newline="")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write_verdicts(file, [unreadable, *predictions], form)
     found = read_verdicts(path, NAMES)
     assert found.scores.tolist() == [np.float32(one.score) for one in predictions]
     assert found.image_evidence.tolist() == [np.float32(p.image_evidence) for p in predictions]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import string
+import unicodedata
 
-from synood.labels.forms import NameForms, contains_name, same_name
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synood.labels.forms import NameForms, contains_name, joined, same_name
 from synood.labels.lists import label_list
 from synood.labels.wordnet import Word
 from synood.models.describer import names_overlap
@@ -126,3 +131,13 @@ def test_surroundings_do_not_name_the_class_in_another_form():
     assert names_overlap("mice", "mouse")
     assert names_overlap("hotdog", "hot dog")
     assert not names_overlap("house", "mouse")
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=12))
+def test_a_plain_name_is_joined_as_one_with_accents(name):
+    """A letter that is none of ASCII's leads to the long way; the name before it is the same."""
+    alone, before = joined(f"{name} x"), joined(f"{name} \u03c9")
+    assert alone[:-1] == before[:-1]
+    kept = {*string.ascii_lowercase, *string.digits, *"#%&*@$+<=>^`|~"}
+    assert {*alone} <= kept
+    assert all(unicodedata.is_normalized("NFKD", char) for char in alone)

@@ -1,11 +1,10 @@
-"""What the command line shows: progress as a bar or as lines, verdicts as table, JSONL or CSV."""
+"""What the command line shows: progress as a bar or as lines, and text that is delivered."""
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from synood.detector.ood_detector import OODDetector, Prediction
+    from synood.detector.ood_detector import OODDetector
 
 Format = Literal["table", "jsonl", "csv", "cleanvision"]
 SILENCE = 10.0  # seconds after which a line of progress is due even if little was done
@@ -158,6 +157,20 @@ def deliver_data(text: str, out: Path | None = None) -> None:
     print(text, end="")
 
 
+def deliver_file(file: TextIO, out: Path | None = None) -> None:
+    """Write what is in an open text file as `deliver_data` does, without taking it into memory."""
+    from synood.files import replacing
+
+    file.seek(0)
+    if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        shutil.copyfileobj(file, sys.stdout)
+        return
+    with replacing(out) as part, part.open("w", encoding="utf-8", newline="") as copy:
+        shutil.copyfileobj(file, copy)
+
+
 def tell(line: str) -> None:
     """Print a line to standard error, as all that is no result; without a reader, go on."""
     from synood.files import printable
@@ -210,48 +223,6 @@ def warn_of_unreadable(reasons: Sequence[str], name: str) -> None:
         warn(f"{name}: {len(reasons)} unreadable image{'s' * (len(reasons) != 1)} skipped")
 
 
-def predictions_text(predictions: Sequence[Prediction], form: Format, explain: bool = False) -> str:
-    """Return the verdicts in the order of the images, with a line break at the end.
-
-    With `explain`, rows of JSONL and CSV have its columns (`detector.rows`); the table has none.
-    """
-    from synood.detector.rows import (
-        CLEANVISION_COLUMNS,
-        cleanvision_row,
-        path_text,
-        prediction_row,
-    )
-    from synood.files import printable
-
-    if form == "cleanvision":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, CLEANVISION_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(cleanvision_row(one) for one in predictions)
-        return text.getvalue()
-
-    rows = [prediction_row(one, explain=explain) for one in predictions]
-    if form == "jsonl":
-        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    if form == "csv":
-        return _csv(rows)
-    verdicts = {True: "OOD", False: "in", None: "-"}
-    cells = [["verdict", "p-value", "score", "nearest class", "image"]]
-    cells += [
-        ["error", "-", "-", "", printable(p.error)]
-        if p.error
-        else [
-            verdicts[p.is_ood],
-            "-" if p.p_value is None else f"{p.p_value:.4f}",
-            f"{p.score:.2f}",
-            p.label,
-            printable(path_text(p)),
-        ]
-        for p in predictions
-    ]
-    return table_text(cells)
-
-
 def table_text(cells: Sequence[Sequence[str]]) -> str:
     """Align columns of text to the left; the first row is the head."""
     from synood.benchmark.results.text import aligned
@@ -281,15 +252,3 @@ def detector_text(detector: OODDetector) -> str:
         if found.scores is not None:
             threshold += f" and on average at least {100 * found.tpr_wanted:g} % of new ones"
     return f"{size}\n{threshold}\n"
-
-
-def _csv(rows: Sequence[dict[str, object]]) -> str:
-    text = io.StringIO()
-    columns = ["path", "score", "p_value", "is_ood", "label", "image_evidence", "error"]
-    more = [name for name in (rows[0] if rows else ()) if name not in columns]
-    writer = csv.DictWriter(text, [*columns, *more], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        is_ood = "" if row["is_ood"] is None else str(row["is_ood"]).lower()
-        writer.writerow({**row, "is_ood": is_ood})
-    return text.getvalue()

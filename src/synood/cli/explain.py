@@ -27,19 +27,21 @@ def explain(
         Directory of the detector, or its id OWNER/NAME on the Hugging Face hub.
     """
     from synood.cli.explaining import explained_text
-    from synood.cli.inputs import load_detector, refuse_unscored, warn_of_photographs
+    from synood.cli.inputs import load_detector, warn_of_photographs
+    from synood.cli.verdicts import Tally
     from synood.detector.rows import path_text
     from synood.files import printable
     from synood.images.listing import listed_images
     from synood.pipeline.executors.local import LocalExecutor
-    from synood.pipeline.scoring import predict_index
+    from synood.pipeline.scoring import iter_index
 
     index = listed_images(images)
     loaded = load_detector(detector, device, models)
     warn_of_photographs(loaded, index)
+    tally = Tally()
     with reporter() as progress:
         told = partial(progress, "explain")
-        found = predict_index(loaded, index, LocalExecutor(), told, explain=True)
+        found = [*tally.of(iter_index(loaded, index, LocalExecutor(), told, explain=True))]
     texts = (explained_text(one, path_text(one), loaded) for one in found)
     deliver("\n".join("".join(f"{printable(x)}\n" for x in text.splitlines()) for text in texts))
-    refuse_unscored(found)
+    tally.refuse_unscored()

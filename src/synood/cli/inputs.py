@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from synood.benchmark.results.results import OodGroup
     from synood.cli.options import BenchmarkOptions
-    from synood.detector import Prediction
     from synood.images.sources import ImageIndex
     from synood.models.bundles import Bundle
     from synood.progress import Progress
@@ -176,13 +175,6 @@ def score_images(
     scores = np.array([prediction.score for prediction in good], np.float32)
     labels = tuple(prediction.label for prediction in good)
     return Scored(index, scores, unreadable, labels, image_evidence_of(good))
-
-
-def refuse_unscored(predictions: Sequence[Prediction]) -> None:
-    """Raise an `InputError` with the first reason where images could not be read."""
-    errors = [prediction.error for prediction in predictions if prediction.error]
-    if errors:
-        raise InputError(f"{len(errors)} of {len(predictions)} images have no score: {errors[0]}")
 
 
 def check_fraction(max_bad: float) -> None:

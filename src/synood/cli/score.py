@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from synood.cli.console import (
-    Format,
-    deliver,
-    deliver_data,
-    predictions_text,
-    reporter,
-    warn,
-)
+from synood.cli.console import Format, deliver, deliver_file, reporter, warn
 from synood.cli.exits import DONE, OOD_FOUND
 from synood.cli.options import (
     LOCAL,
@@ -27,10 +21,11 @@ from synood.cli.options import (
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from synood.deploy.onnx_detector import OnnxDetector
     from synood.detector import OODDetector, Prediction
+    from synood.detector.calibration import Calibration
     from synood.images.sources import ImageIndex
 
 SUFFIX = ".onnx"  # of a file that `synood export` wrote
@@ -84,11 +79,10 @@ in-distribution on average (0.05; Benjamini-Hochberg), instead of the threshold.
         What computes: torch, or onnxruntime for an exported file ("auto": for a file that ends \
 in .onnx).
     """
-    from synood.cli.inputs import refuse_unscored
     from synood.cli.outputs import check_output_file
-    from synood.detector.discoveries import check_rate, with_rate
+    from synood.cli.verdicts import Tally, spooled, write_verdicts
+    from synood.detector.discoveries import check_rate
     from synood.detector.drift import drift_warning
-    from synood.detector.prediction import image_evidence_of
 
     if explain and format in ("table", "cleanvision"):
         raise InputError("score: --explain needs --format jsonl or csv; or use `synood explain`")
@@ -100,24 +94,37 @@ in .onnx).
     needs_verdicts = fail_on_ood or format == "cleanvision"
     if needs_verdicts and calibration is None and loaded.threshold is None:
         raise InputError(f"{detector}: has no threshold yet; set one with `synood calibrate`")
-    predictions = _predict(loaded, index, executor, explain)
-    readable = [prediction for prediction in predictions if not prediction.error]
-    values = [prediction.score for prediction in readable]
-    if sentence := drift_warning(loaded.calibration, values, image_evidence_of(readable)):
-        warn(sentence)
-    if fdr is not None and calibration is not None:
-        predictions, remark = with_rate(predictions, calibration, fdr)
-        if remark:
-            warn(remark)
-    text = predictions_text(predictions, format, explain)
-    if format == "table" and out is None:
-        deliver(text)
-    else:
-        deliver_data(text, out)
-    if fail_on_ood and any(prediction.is_ood for prediction in predictions):
+    tally = Tally()
+    with closing(_predict(loaded, index, executor, explain)) as found, spooled() as text:
+        predictions, remarks = _with_rate(found, calibration, fdr)
+        write_verdicts(text, tally.of(predictions), format, explain)
+        drifted = drift_warning(loaded.calibration, tally.scores, tally.image_evidence)
+        for sentence in (*([drifted] if drifted else ()), *remarks):
+            warn(sentence)
+        if format == "table" and out is None:
+            text.seek(0)
+            deliver(text.read())
+        else:
+            deliver_file(text, out)
+    if fail_on_ood and tally.any_ood:
         return OOD_FOUND
-    refuse_unscored(predictions)
+    tally.refuse_unscored()
     return DONE
+
+
+def _with_rate(
+    predictions: Iterable[Prediction], calibration: Calibration | None, rate: float | None
+) -> tuple[Iterable[Prediction], list[str]]:
+    """Return predictions with verdicts for all of them together, and remarks on these.
+
+    Without a `rate` they are as they come, and none is kept.
+    """
+    from synood.detector.discoveries import with_rate
+
+    if calibration is None or rate is None:
+        return predictions, []
+    found, remark = with_rate([*predictions], calibration, rate)
+    return found, [remark] if remark else []
 
 
 def _listed(images: Sequence[str], features: Path | None) -> ImageIndex | Path:
@@ -153,26 +160,28 @@ def _predict(
     images: ImageIndex | Path,
     executor: ExecutorOptions,
     explain: bool,
-) -> list[Prediction]:
-    """Return a prediction for each image, or for each row of a file of features."""
+) -> Generator[Prediction]:
+    """Yield a prediction for each image, or for each row of a file of features."""
     from synood.deploy.onnx_detector import OnnxDetector
 
     if isinstance(detector, OnnxDetector):
-        return _predict_exported(detector, images, executor, explain)
+        yield from _predict_exported(detector, images, executor, explain)
+        return
     from synood.cli.inputs import warn_of_photographs
-    from synood.pipeline.scoring import predict_file, predict_index
+    from synood.pipeline.scoring import iter_index, predict_file
 
     if isinstance(images, Path):
-        return predict_file(detector, images, explain)
+        yield from predict_file(detector, images, explain)
+        return
     warn_of_photographs(detector, images)
     with executor.opened() as workers, reporter() as progress:
-        return predict_index(detector, images, workers, partial(progress, "score"), explain)
+        yield from iter_index(detector, images, workers, partial(progress, "score"), explain)
 
 
 def _predict_exported(
     detector: OnnxDetector, images: ImageIndex | Path, executor: ExecutorOptions, explain: bool
-) -> list[Prediction]:
-    """Return the same from an exported file, without torch."""
+) -> Generator[Prediction]:
+    """Yield the same from an exported file, without torch."""
     from synood.cli.inputs import warn_of_encoder_name
     from synood.deploy.onnx_detector import BATCH
     from synood.features.files import read_features
@@ -183,12 +192,13 @@ def _predict_exported(
         raise InputError("score: an exported file cannot --explain; use the detector's directory")
     if isinstance(images, Path):
         given = read_features(images)
-        return detector.predict_features(given.features, [Path(name) for name in given.names()])
+        names = [Path(name) for name in given.names()]
+        yield from detector.predict_features(given.features, names)
+        return
     warn_of_encoder_name(detector.metadata.encoder, images)
-    paths = [record.path for record in images.records]
-    found: list[Prediction] = []
+    total = len(images.records)
     with reporter() as progress:
-        for start in range(0, len(paths), BATCH):
-            found += detector.predict(paths[start : start + BATCH])
-            progress("score", len(found), len(paths), "")
-    return found
+        for start in range(0, total, BATCH):
+            paths = [record.path for record in images.records[start : start + BATCH]]
+            yield from detector.predict(paths)
+            progress("score", start + len(paths), total, "")

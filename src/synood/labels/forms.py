@@ -123,8 +123,10 @@ def joined(name: str) -> str:
     >>> joined("St. Bernard's"), joined("Crème-Brûlée")
     ('stbernard', 'cremebrulee')
     """
-    plain = without_wnid(name).casefold().strip()
-    plain = _ACCENT.sub("", unicodedata.normalize("NFKD", _POSSESSIVE.sub("", plain)))
+    plain = _POSSESSIVE.sub("", without_wnid(name).casefold().strip())
+    if plain.isascii():  # nothing to take apart
+        return plain.translate(_ASCII_JOINS) or plain
+    plain = _ACCENT.sub("", unicodedata.normalize("NFKD", plain))
     kept = "".join(char for char in plain if not _joins(char))
     return unicodedata.normalize("NFC", kept) or plain
 
@@ -180,3 +182,6 @@ def singulars(form: str) -> Iterator[str]:
 def _joins(char: str) -> bool:
     """Whether a character only joins or parts the words of a name; "C#" and "C" are two names."""
     return unicodedata.category(char)[0] in "PZC" and char not in "#%&*@"
+
+
+_ASCII_JOINS = dict.fromkeys(filter(lambda code: _joins(chr(code)), range(128)))

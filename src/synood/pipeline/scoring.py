@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from synood.errors import InputError
-from synood.executor import in_order
+from synood.executor import in_turn
 from synood.features.files import read_features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from synood.detector import OODDetector, Prediction
     from synood.executor import Executor
-    from synood.images.sources import ImageIndex
+    from synood.images.sources import ImageIndex, ImageRecord
     from synood.progress import StageProgress
 
 BATCH = 64  # paths in one batch of an executor; progress is reported after each
@@ -43,22 +44,55 @@ def predict_index(
     progress: StageProgress,
     explain: bool = False,
 ) -> list[Prediction]:
-    """Return a prediction for each image of `index`, in its order.
+    """Return what `iter_index` yields."""
+    return [*iter_index(detector, index, executor, progress, explain)]
+
+
+def iter_index(
+    detector: OODDetector,
+    index: ImageIndex,
+    executor: Executor,
+    progress: StageProgress,
+    explain: bool = False,
+) -> Iterator[Prediction]:
+    """Yield a prediction for each image of `index`, in its order; none is kept.
 
     A file that cannot be read has the reason in `error`; the others have the same bytes as without
     it. `progress` is called after each batch. With `explain`, each prediction says why.
     """
-    paths = [record.path for record in index.records]
-    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    total = len(index.records)
 
     def reported() -> Iterator[tuple[int, list[Prediction]]]:
         done = 0
-        for number, predictions in executor.run(Score(detector, explain), batches):
+        for number, predictions in executor.run(Score(detector, explain), _Paths(index.records)):
             done += len(predictions)
-            progress(done, len(paths), "")
+            progress(done, total, "")
             yield number, predictions
 
-    return [prediction for predictions in in_order(reported()) for prediction in predictions]
+    for predictions in in_turn(reported()):
+        yield from predictions
+
+
+@dataclass(frozen=True)
+class _Paths(Sequence[list[Path]]):
+    """Paths of records in batches, each made when it is asked for: a million take 500 MB."""
+
+    records: Sequence[ImageRecord]
+
+    def __len__(self) -> int:
+        return -(-len(self.records) // BATCH)
+
+    @overload
+    def __getitem__(self, number: int) -> list[Path]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[list[Path]]: ...
+
+    def __getitem__(self, number: int | slice) -> list[Path] | list[list[Path]]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        start = BATCH * range(len(self))[number]
+        return [record.path for record in self.records[start : start + BATCH]]
 
 
 def predict_file(detector: OODDetector, file: Path, explain: bool = False) -> list[Prediction]:
