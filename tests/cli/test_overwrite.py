@@ -294,3 +294,29 @@ def test_no_command_writes_over_what_it_reads(refused, detector, bundle, images,
     assert said in refused("report", results, *last, results)
     assert said in refused("report", tmp_path, "--format", "md", *last, results)
     assert contents(tmp_path) == before
+
+
+def test_neither_a_detector_nor_an_image_is_written_over(refused, detector, images, tmp_path):
+    mine = shutil.copytree(detector, tmp_path / "mine")
+    data = shutil.copytree(images, tmp_path / "data")
+    before = contents(tmp_path)
+
+    config, last = mine / "config.json", ("--overwrite", "--out")
+    said = "config.json: is read by this command; name another file to write"
+    known = ("--id", data, "--ood", f"x={data}")
+    assert said in refused("score", mine, data, *last, config)
+    assert said in refused("evaluate", f"named={mine}", *known, *last, config)
+    assert said in refused("export", mine, *last, config)
+    said = "0.png: is an image; name another file to write"
+    for given in (data, f"{data}/*/*.png"):
+        assert said in refused("score", mine, given, *last, data / "cat" / "0.png")
+    assert said in refused("evaluate", mine, *known, *last, data / "cat" / "0.png")
+    assert contents(tmp_path) == before
+
+
+def test_an_experiment_over_a_finished_run_of_other_images_is_refused_at_once(refused, run):
+    before = contents(run)
+    assert "holds a run of other images" in refused("demo", "--out", run)
+    line = refused("reproduce", "table-3", "--out", run)
+    assert "holds a finished run that differs (classes cat, dog, tree there, alarm clock" in line
+    assert contents(run) == before

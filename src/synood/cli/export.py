@@ -54,7 +54,7 @@ file with the detector: files, folders, a list file or a quoted pattern.
     from synood.images.listing import listed_images
 
     target = out or _beside(detector, format)
-    check_output_file(target, overwrite, images)
+    check_output_file(target, overwrite, (detector, *images))
     check_packages()
     given = [record.path for record in listed_images(images).records] if images else []
     found = export_onnx(

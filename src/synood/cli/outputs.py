@@ -6,14 +6,16 @@ What is at an output path already is replaced only with --overwrite.
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from synood.artifacts import artifact_at
 from synood.errors import InputError
 from synood.files import readable
+from synood.images.scanning import is_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 _FILE = "choose another path, or add --overwrite to replace it"
 _DIRECTORY = "choose another path, or add --overwrite to replace what synood wrote there"
@@ -22,7 +24,8 @@ _DIRECTORY = "choose another path, or add --overwrite to replace what synood wro
 def check_output_file(path: Path, overwrite: bool = False, inputs: Iterable[object] = ()) -> None:
     """Raise an `InputError` unless a file can be written to `path` without loss.
 
-    What the command reads (`inputs`, some of which may be no paths) is kept with --overwrite too.
+    What the command reads (`inputs`, some of which may be no paths) is kept with --overwrite too,
+    as are images and the files of a detector that it reads.
     """
     _check_local(path)
     if path.is_dir():
@@ -31,8 +34,10 @@ def check_output_file(path: Path, overwrite: bool = False, inputs: Iterable[obje
         raise InputError(f"{readable(path)}: is not a regular file; name another file to write")
     if path.exists() and not overwrite:
         raise InputError(f"{readable(path)}: exists already; {_FILE}")
-    if path.is_file() and any(_is_same(path, given) for given in inputs):
+    if path.is_file() and any(_is_read(path, given) for given in inputs):
         raise InputError(f"{readable(path)}: is read by this command; name another file to write")
+    if path.is_file() and is_image(path):
+        raise InputError(f"{readable(path)}: is an image; name another file to write")
 
 
 def check_detector_directory(path: Path, overwrite: bool = False) -> None:
@@ -59,9 +64,16 @@ def check_output_directory(path: Path, overwrite: bool = False) -> None:
         raise InputError(f"{readable(target)}: is not empty; {_DIRECTORY}")
 
 
-def _is_same(path: Path, given: object) -> bool:
+def _is_read(path: Path, given: object) -> bool:
+    """Whether a command that reads what is at `given` reads the file at `path`."""
+    if given is None:
+        return False
+    source = Path(str(given))
     try:
-        return given is not None and path.samefile(str(given))
+        if not source.is_dir():
+            return path.samefile(source)
+        in_detector = artifact_at(source) == "a detector"
+        return in_detector and path.resolve().is_relative_to(source.resolve())
     except (OSError, ValueError):  # it is not there, or no path
         return False
 

@@ -87,7 +87,7 @@ in .onnx).
     if explain and format in ("table", "cleanvision"):
         raise InputError("score: --explain needs --format jsonl or csv; or use `synood explain`")
     if out is not None:
-        check_output_file(out, overwrite, images)
+        check_output_file(out, overwrite, (detector, features, *images))
     index = _listed(images, features)
     loaded = _opened(detector, runtime, device, models)
     calibration = None if fdr is None else check_rate(loaded.calibration, fdr, str(detector))

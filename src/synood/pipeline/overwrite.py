@@ -12,7 +12,7 @@ from synood.pipeline.recipe import read_recipe
 from synood.pipeline.stages.select import choice_differs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from synood.images.sources import ImageIndex
@@ -32,17 +32,40 @@ def check_same_run(
 
     A run is finished when its detector is there; an unfinished one may change in any way.
     """
-    if not (root / "detector" / "config.json").is_file():
+    if not _is_finished(root):
         return
     found = list(_differences(root, index, models, recipe, seed, negatives))
     if not found and (root / "select.jsonl").is_file() and choice_differs(root, index, recipe):
         found.append("other images")
+    _refuse(root, found)
+
+
+def check_same_classes(root: Path, class_names: Sequence[str]) -> None:
+    """Raise an `InputError` where `root` holds a finished run of other classes, naming them.
+
+    Of what `check_same_run` compares this is what is known before any image is encoded.
+    """
+    if _is_finished(root):
+        _refuse(root, list(_other_classes(root, class_names)))
+
+
+def _is_finished(root: Path) -> bool:
+    return (root / "detector" / "config.json").is_file()
+
+
+def _refuse(root: Path, found: Sequence[str]) -> None:
     if found:
         raise InputError(
             f"{readable(root)}: holds a finished run that differs ({'; '.join(found)}), and its "
             "detector would be replaced: choose another directory, or add --overwrite "
             "(overwrite=True in Python)"
         )
+
+
+def _other_classes(root: Path, class_names: Sequence[str]) -> Iterator[str]:
+    classes = read_json(root / "detector" / "config.json").get("class_names")
+    if classes != list(class_names):
+        yield f"classes {_names(classes)} there, {_names(class_names)} now"
 
 
 def _differences(
@@ -54,9 +77,7 @@ def _differences(
     negatives: str | None,
 ) -> Iterator[str]:
     """Yield what differs from the run in `root`, in words."""
-    classes = read_json(root / "detector" / "config.json").get("class_names")
-    if classes != list(index.class_names):
-        yield f"classes {_names(classes)} there, {_names(index.class_names)} now"
+    yield from _other_classes(root, index.class_names)
     path = root / "run.toml"
     if not path.is_file():
         return

@@ -26,7 +26,7 @@ from synood.benchmark.results.text import text_table
 from synood.benchmark.suites.mini import prepare_mini
 from synood.benchmark.systems.encoder_features import ENCODER_BASELINES
 from synood.errors import InputError
-from synood.files import sha256_file
+from synood.files import readable, sha256_file
 from synood.models.bundles import load_bundle
 from synood.pipeline import run as pipeline
 from synood.pipeline.recipe import resolve_recipe
@@ -88,6 +88,11 @@ def run_demo(
         raise InputError(f"seeds: an interval needs at least 3, not {seeds}")
     bundle = load_bundle(models)
     start = resolve_recipe(recipe, bundle.recipe_defaults)
+    if (out / "detector").is_dir() and not (out / "suite").is_dir() and not overwrite:
+        raise InputError(
+            f"{readable(out)}: holds a run of other images; choose another directory, or add "
+            "--overwrite (overwrite=True in Python)"
+        )
     with open_run(out, progress) as workspace:
         workspace.stage("suite")(0, 1, "")
         suite = prepare_mini(out / "suite", split=split, writer=writer)

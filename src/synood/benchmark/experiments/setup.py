@@ -21,8 +21,10 @@ from synood.features.store import FeatureStore
 from synood.models.device import pick_device
 from synood.models.loaded import Models
 from synood.pipeline import run as pipeline
+from synood.pipeline.overwrite import check_same_classes
 from synood.pipeline.recipe import with_changes
 from synood.pipeline.rundir.workspace import Workspace, open_run
+from synood.pipeline.stages.released import named_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -195,6 +197,8 @@ def prepare(
     `out` may be the directory of an earlier run or demo on the same suite, which is used.
     `images_factor` multiplies the recipe's images of each class.
     """
+    if not overwrite:
+        check_same_classes(out, named_as(recipe, suite.one("train").index()).class_names)
     models = Models(bundle, pick_device(device))
     models.check_texts()  # which nearly every system compares images with
     with open_run(out, progress) as workspace:
