@@ -97,7 +97,7 @@ detector's run.
     if train is not None and not baselines:
         raise InputError("evaluate: --train needs --baselines")
     run = run_of(split_name(str(detector))[1])
-    read = [train, id, *(split_name(str(one))[1] for one in (detector, *others))]
+    read: list[object] = [train, id, *(split_name(str(one))[1] for one in (detector, *others))]
     read += [t.partition("=")[2] for t in (*ood, *near_ood, *scores, *anomaly_scores)]
     if out is not None:
         check_output_file(out, overwrite, read)
