@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,27 @@ def test_a_finished_run_goes_on_and_synthesizes_nothing_again(earlier):
     paths = sorted(Path("images").rglob("*.png"))
     expected = json.loads((earlier / "scores.json").read_text())
     np.testing.assert_allclose(scores.share(detector.score(paths)), expected, rtol=1e-4)
+
+
+def test_its_threshold_is_kept_unless_it_is_to_be_replaced(earlier):
+    before = OODDetector.from_pretrained("run/detector", models="bundle")
+    as_before, where = "calibration.per_class=20", (Path("images"), Path("bundle"), Path("run"))
+
+    kept = run(*where, as_before, overwrite=False)
+    assert kept.threshold == pytest.approx(before.threshold, rel=1e-6)
+    assert OODDetector.from_pretrained("run/detector", models="bundle").threshold == kept.threshold
+    assert "is kept; --overwrite sets it anew" in (earlier / "run" / "events.jsonl").read_text()
+
+    assert run(*where, as_before, overwrite=False).threshold == kept.threshold
+    assert run(*where, as_before, overwrite=True).threshold == kept.threshold  # nothing to make
+
+
+def test_a_threshold_is_not_kept_for_a_detector_that_scores_otherwise(earlier):
+    as_before, where = "calibration.per_class=20", (Path("images"), Path("bundle"), Path("run"))
+    detector = OODDetector.from_pretrained("run/detector", models="bundle")
+    other = replace(detector, negative_features=-detector.negative_features)
+    other.save_pretrained("run/detector")
+    assert run(*where, as_before, overwrite=False).threshold is None
 
 
 def test_with_other_images_for_the_threshold_nothing_is_synthesized_again(earlier):

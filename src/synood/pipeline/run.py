@@ -149,6 +149,7 @@ def fit(
             seed,
             executor or LocalExecutor(),
             Quarantine(workspace, max_bad),
+            overwrite,
         )
         notes = (
             without_kinds(recipe),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from synood.detector import OODDetector
 from synood.detector.conformal import check_enough
 from synood.detector.fused import calibrated
 from synood.errors import InputError
 
 if TYPE_CHECKING:
-    from synood.detector import OODDetector
+    from numpy.typing import NDArray
+
     from synood.detector.fit_evidence import HeldOut
     from synood.pipeline.rundir.workspace import Workspace
+    from synood.pipeline.stages.context import RunContext
     from synood.settings import Recipe
 
 
@@ -43,3 +49,31 @@ def calibrate(
     if detector.calibration and detector.calibration.warning:
         workspace.notify("calibrate", detector.calibration.warning)
     return detector
+
+
+def with_kept_threshold(
+    run: RunContext, detector: OODDetector, features: NDArray[np.float32]
+) -> OODDetector:
+    """Return a detector with the threshold of the one on disk, unless that is to be replaced.
+
+    A run that an earlier version finished makes its detector again. Where both score the images
+    with these features (N, D) alike, the threshold there, perhaps set by hand, holds for both.
+    """
+    if run.overwrite:
+        return detector
+    try:
+        before = OODDetector.from_pretrained(run.root / "detector", device=run.models.device)
+    except InputError:  # none is there, or none that can be read
+        return detector
+    if before.threshold is None or before.class_names != detector.class_names:
+        return detector
+    if before.class_features.shape != detector.class_features.shape:  # of another encoder
+        return detector
+    earlier, now = before.score_features(features), detector.score_features(features)
+    if not np.allclose(earlier, now, rtol=1e-3, atol=1e-3):
+        return detector
+    run.workspace.notify(
+        "calibrate",
+        "the threshold of the detector that was there is kept; --overwrite sets it anew",
+    )
+    return replace(detector, threshold=before.threshold, calibration=before.calibration)

@@ -37,6 +37,7 @@ class RunContext:
     seed: int
     executor: Executor
     quarantine: Quarantine
+    overwrite: bool = False
 
     @property
     def root(self) -> Path:

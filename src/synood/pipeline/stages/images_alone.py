@@ -10,7 +10,7 @@ from synood.detector.from_features import detector_of_images
 from synood.errors import InputError
 from synood.files import fingerprint, write_json
 from synood.models.families import no_texts
-from synood.pipeline.stages.calibrate import calibrate
+from synood.pipeline.stages.calibrate import calibrate, with_kept_threshold
 from synood.pipeline.stages.evidence import evidence_images, tell_weights
 from synood.pipeline.stages.tune import finished_detector
 
@@ -78,6 +78,7 @@ def images_alone(run: RunContext, selection: Selection) -> OODDetector:
         )
         tell_weights(detector, run.workspace)
         detector = calibrate(detector, scores, run.recipe, run.workspace, seen=False)
+        detector = with_kept_threshold(run, detector, images.features)
         detector.save_pretrained(run.root / "detector")
         write_json(run.root / "tune.json", {"inputs": inputs, "tuned_negatives": 0})
     return detector

@@ -17,7 +17,7 @@ from synood.errors import InputError
 from synood.features.texts import class_features, unit
 from synood.files import fingerprint, read_json, sha256_bytes, write_json
 from synood.pipeline.rundir.workspace import Workspace
-from synood.pipeline.stages.calibrate import calibrate
+from synood.pipeline.stages.calibrate import calibrate, with_kept_threshold
 from synood.pipeline.stages.evidence import evidence_images, fold_of, tell_weights
 from synood.settings import identity
 
@@ -149,6 +149,7 @@ def tune(
             unseen = HeldOut(detector.score_features(rows) if held_out else np.zeros(0, np.float32))
         tell_weights(detector, run.workspace)
         detector = calibrate(detector, unseen, run.recipe, run.workspace, seen=seen)
+        detector = with_kept_threshold(run, detector, selection.rows(class_images))
         detector.save_pretrained(run.root / "detector")
         tuned = len(assignment.used)
         write_json(run.root / "tune.json", {"inputs": inputs, "tuned_negatives": tuned})
