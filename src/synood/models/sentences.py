@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from synood.errors import CheckpointError, InputError
 from synood.files import read_json
+from synood.models.bert import Bert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class SentenceTower:
 
     def token_rows(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's token ids with start and end; too many are an `InputError`."""
-        ids: list[list[int]] = self._tokenizer(list(texts), truncation=False)["input_ids"]
+        ids: list[list[int]] = [one.ids for one in self._tokenizer.encode_batch(list(texts))]
         for text, row in zip(texts, ids, strict=True):
             if len(row) > self.limit:
                 raise InputError(
@@ -64,8 +65,7 @@ class SentenceTower:
     @property
     def word_embedding(self) -> nn.Embedding:
         """The embedding layer of the text tower."""
-        layer: nn.Embedding = self._model.get_input_embeddings()
-        return layer
+        return self._model.embeddings.word_embeddings
 
     def pooled(self, rows: list[list[int]]) -> Tensor:
         """Encode token sequences into (N, S), of unit length, differentiable."""
@@ -76,21 +76,25 @@ class SentenceTower:
         mask = torch.tensor(
             [[1] * len(row) + [0] * (length - len(row)) for row in rows], device=self._device
         )
-        states = self._model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        states: Tensor = self._model(tokens, mask)
         weight = mask[..., None].to(states.dtype)
         return F.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
 
     @cached_property
     @torch.inference_mode(mode=False)  # first asked for by an encoding, but gradients come later
-    def _model(self) -> Any:  # noqa: ANN401 - untyped library
+    def _model(self) -> Bert:
         from safetensors.torch import load_file
-        from transformers import BertConfig, BertModel
 
-        model = BertModel(BertConfig.from_pretrained(self._path), add_pooling_layer=False)
+        if self._config.get("hidden_act") != "gelu":
+            raise CheckpointError(
+                f"{self._path / 'config.json'}: hidden_act {self._config.get('hidden_act')!r} is "
+                "not 'gelu', the one that is known here"
+            )
+        with torch.device("meta"):  # nothing is drawn that the file replaces
+            model = Bert(self._config)
         state = unpack_rows(load_file(self._path / TENSORS))
-        problems = model.load_state_dict(state, strict=False)
-        missing = [name for name in problems.missing_keys if "position_ids" not in name]
-        if missing or problems.unexpected_keys:
+        problems = model.load_state_dict(state, strict=False, assign=True)
+        if problems.missing_keys or problems.unexpected_keys:
             raise CheckpointError(
                 f"{self._path / TENSORS}: not the tensors of this model ({problems})"
             )
@@ -98,9 +102,12 @@ class SentenceTower:
 
     @cached_property
     def _tokenizer(self) -> Any:  # noqa: ANN401 - untyped library
-        from transformers import AutoTokenizer
+        from tokenizers import Tokenizer
 
-        return AutoTokenizer.from_pretrained(self._path)
+        tokenizer = Tokenizer.from_file(str(self._path / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
 
 
 def pack_rows(state: Mapping[str, Tensor], rows: Sequence[str] = (_ROWS,)) -> dict[str, Tensor]:
