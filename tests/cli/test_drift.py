@@ -79,7 +79,7 @@ def test_images_of_the_same_kind_are_no_drift_and_others_are(done, made):
     far = done("drift", made / "d", "--window", made / "far.jsonl").out
     assert "\ndrift (chance" in far
     assert far.count("drift: lower") == 2
-    assert far.count("drift: told at image") == 2
+    assert far.count("drift: alarm at image") == 2
 
 
 def test_csv_is_as_good_as_jsonl_and_a_reference_as_the_calibration(done, made):

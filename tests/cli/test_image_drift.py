@@ -53,7 +53,7 @@ def test_a_shift_of_the_look_alone_is_warned_of(done, made, tmp_path):
     assert "warning" not in done("score", made, "--features", same).err
     printed = done("score", made, "--features", other)
     assert "warning: these 300 images look unlike the 180 calibration images" in printed.err
-    assert "told below 0.005" in printed.err
+    assert "significant below 0.005" in printed.err
 
 
 def test_a_detector_of_names_has_an_empty_column(done, detector, images):

@@ -69,7 +69,7 @@ def test_the_warning_says_what_is_kept_and_what_to_do():
     sentence = drift_warning(known, np.arange(200.0) - 100)
     assert "these 200 images score lower than the 200 calibration images" in sentence
     assert "45.5 % of them are above the threshold for 95 %" in sentence
-    assert "told below 0.01" in sentence
+    assert "significant below 0.01" in sentence
     assert "If they are in-distribution, the threshold does not hold for them" in sentence
     surely = drift_warning(known, np.arange(200.0) - 100, in_distribution=True)
     assert ". They are of another kind" in surely

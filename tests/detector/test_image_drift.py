@@ -82,12 +82,12 @@ def test_each_of_two_tests_has_half_of_the_level():
     """Between 0.5 % and 1 % a difference is told by the only test there is, not by one of two."""
     known, new = np.arange(200.0), np.arange(200.0) - 33.5
     assert LEVEL / 2 < compare_scores(known, new).p_value < LEVEL
-    assert "told below 0.01" in drift_warning(calibrate_threshold(known), new)
-    assert "told below 0.01" in drift_warning(calibrate_threshold(known), new, known)
+    assert "significant below 0.01" in drift_warning(calibrate_threshold(known), new)
+    assert "significant below 0.01" in drift_warning(calibrate_threshold(known), new, known)
     both = calibrate_threshold(known, image_evidence=known)
-    assert "told below 0.01" in drift_warning(both, new)
+    assert "significant below 0.01" in drift_warning(both, new)
     assert drift_warning(both, new, new) is None
-    assert "told below 0.005" in drift_warning(both, known - 60, new)
+    assert "significant below 0.005" in drift_warning(both, known - 60, new)
 
 
 def test_a_shift_that_only_images_tell_is_told():
@@ -163,7 +163,7 @@ def test_a_detector_of_before_has_only_its_scores_tested(detector, tmp_path):
     loaded = OODDetector.from_pretrained(tmp_path / "d")
     assert loaded.calibration.image_evidence is None
     assert told(loaded, other_looks(3)) is None
-    assert "told below 0.01" in told(loaded, around(3, less=1.0)[0])
+    assert "significant below 0.01" in told(loaded, around(3, less=1.0)[0])
     np.testing.assert_array_equal(loaded.calibration.scores, detector.calibration.scores)
 
 

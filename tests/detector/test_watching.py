@@ -228,10 +228,10 @@ def test_memory_stays_what_it_is():
 
     for count in range(1000):
         watch.add(prediction(float(count % 50)))
-    before = size(), sys.getsizeof(test.stream._money._bets)
+    before = size(), sys.getsizeof(test.stream._capital._bets)
     for count in range(1000):
         watch.add(prediction(float(count % 50)))
-    assert (size(), sys.getsizeof(test.stream._money._bets)) == before
+    assert (size(), sys.getsizeof(test.stream._capital._bets)) == before
     assert size() == (100, 200, 1)
 
 

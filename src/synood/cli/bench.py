@@ -45,7 +45,7 @@ def bench(
 ) -> int:
     """Measure how fast the hot paths are on this machine, each beside a peer or its floor.
 
-    Both sides run in turn. A figure is CPU time, the least of several runs; a ratio below 1 is \
+    Both sides run in turn. Figures are CPU time, the minimum of several runs; a ratio below 1 is \
 faster than the peer.
 
     Parameters

@@ -40,7 +40,7 @@ def drift(
 
     Scores and image evidence are tested twice: the window as a whole (Kolmogorov-Smirnov, with \
 the population stability index beside it) and in the order of the file, as a stream. Where \
-nothing has changed, the chance that any test tells of drift is at most --level.
+nothing has changed, the chance of a false alarm, of all tests together, is at most --level.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def _images(side: Observed) -> str:
 
 
 def _tests(found: Comparison) -> list[list[str]]:
-    rows = [["test", "of", "distance", "p-value", "told below", "PSI", "unchanged", ""]]
+    rows = [["test", "of", "distance", "p-value", "alarm below", "PSI", "unchanged", ""]]
     for name, window in found.windows.items():
         rows.append(["window", TITLES[name], *_window_cells(window)])
     for name, stream in found.streams.items():
@@ -183,26 +183,26 @@ def _tests(found: Comparison) -> list[list[str]]:
 
 
 def _window_cells(window: WindowState) -> list[str]:
-    told = f"drift: {'lower' if window.lower else 'higher'}" if window.is_drift else ""
+    remark = f"drift: {'lower' if window.lower else 'higher'}" if window.is_drift else ""
     return [
         f"{window.distance:.3f}",
         f"{window.p_val:.2g}",
         f"{window.threshold:.2g}",
         f"{window.psi:.3f}",
         f"{window.psi_unchanged:.3f}",
-        told,
+        remark,
     ]
 
 
 def _stream_cells(stream: StreamState) -> list[str]:
-    told = f"drift: told at image {stream.alarm_at:,}" if stream.alarm_at else ""
+    remark = f"drift: alarm at image {stream.alarm_at:,}" if stream.alarm_at else ""
     return [
         f"{stream.distance:.3f}",
         f"{stream.p_val:.2g}",
         f"{stream.threshold:.2g}",
         "-",
         "-",
-        told,
+        remark,
     ]
 
 

@@ -42,7 +42,7 @@ without torch; so does any program with onnxruntime (see docs/exporting.md).
     input
         What the file takes: images of any size, or features that the encoder made of them.
     int8
-        Bring the encoder to whole numbers of 8 bits: a smaller file, faster on CPUs, with scores \
+        Quantize the encoder to 8-bit integers: a smaller file, faster on CPUs, with scores \
 that differ a little. The convolutional encoders need --images for it.
     images
         Images like those that the file will see, to set the ranges of --int8 and to compare the \

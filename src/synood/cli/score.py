@@ -47,7 +47,7 @@ def score(
     runtime: Literal["auto", "torch", "onnx"] = "auto",
     executor: ExecutorOptions = LOCAL,
 ) -> int:
-    """Score images: the higher, the more surely one of the classes.
+    """Score images: a higher score means more likely one of the classes.
 
     The score is the log odds of the classes against the negative labels, weighed with image \
 evidence where the detector has any; an image below the threshold is out-of-distribution (OOD). \

@@ -1,4 +1,4 @@
-"""An encoder's network in whole numbers of 8 bits, for CPUs.
+"""An encoder's network in 8-bit integers, for CPUs.
 
 A network of convolutions needs images, on which the range of every activation is seen (static
 quantization); weights have a scale for each output channel. Its first layers stay in single

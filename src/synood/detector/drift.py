@@ -102,7 +102,7 @@ def drift_warning(
     `in_distribution` says that the new images are known to be so; otherwise the images above the
     threshold tell whether all of them have changed alike, or some are out-of-distribution and the
     others as before. Values higher than those of a `cross_fitted` calibration are to be expected
-    and are not told.
+    and are not reported.
     """
     values = to_numpy(scores, "scores")
     if calibration is None or calibration.scores is None:
@@ -111,25 +111,27 @@ def drift_warning(
         return None
     own = None if image_evidence is None else calibration.image_evidence
     level = LEVEL if own is None else LEVEL / 2
-    told = None
+    looks_found = None
     if own is not None and image_evidence is not None:
         looks = compare_scores(own, image_evidence)
-        if _is_told(looks, level, calibration):
-            told = f"image evidence {looks.how}, p = {looks.p_value:.1g}"
+        if _is_significant(looks, level, calibration):
+            looks_found = f"image evidence {looks.how}, p = {looks.p_value:.1g}"
     found = compare_scores(calibration.scores, values)
-    if _is_told(found, level, calibration):
+    if _is_significant(found, level, calibration):
         sentence = _by_score(calibration, values, found, level, in_distribution)
-        return f"{sentence}. They look unlike these too ({told})" if told else sentence
-    if told is None:
+        return (
+            f"{sentence}. They look unlike these too ({looks_found})" if looks_found else sentence
+        )
+    if looks_found is None:
         return None
     return (
         f"these {len(values):,} images look unlike the {calibration.images:,} calibration images, "
-        f"though they score as these do (Kolmogorov-Smirnov, {told}; told below {level:g}). "
-        f"{UNLIKE}"
+        f"though they score as these do (Kolmogorov-Smirnov, {looks_found}; "
+        f"significant below {level:g}). {UNLIKE}"
     )
 
 
-def _is_told(found: Drift, level: float, calibration: Calibration) -> bool:
+def _is_significant(found: Drift, level: float, calibration: Calibration) -> bool:
     return found.p_value < level and (found.lower or not calibration.cross_fitted)
 
 
@@ -144,9 +146,9 @@ def _by_score(
     kept = values >= calibration.threshold
     sentence = (
         f"these {len(values):,} images score {found.how} than the {calibration.images:,} "
-        f"calibration images (Kolmogorov-Smirnov, p = {found.p_value:.1g}; told below {level:g}): "
-        f"{100 * np.mean(kept):.1f} % of them are above the threshold for "
-        f"{100 * calibration.tpr_wanted:g} %"
+        f"calibration images (Kolmogorov-Smirnov, p = {found.p_value:.1g}; "
+        f"significant below {level:g}): {100 * np.mean(kept):.1f} % of them are above the "
+        f"threshold for {100 * calibration.tpr_wanted:g} %"
     )
     if in_distribution:
         return f"{sentence}. {OTHER_KIND if found.lower else EASIER}"

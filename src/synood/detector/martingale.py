@@ -3,7 +3,7 @@
 Each value is ranked among the reference and the stream before it. If all of them are exchangeable,
 these smoothed p-values are independent and uniform, however small the reference (Vovk et al.,
 Algorithmic Learning in a Random World, 2005); p-values against a reference that never grows are
-not. Money that is bet on uniform numbers at fair odds is a martingale (Vovk et al., Testing
+not. Capital that is bet on uniform numbers at fair odds is a martingale (Vovk et al., Testing
 Exchangeability On-Line, ICML 2003): by Ville's inequality it ever exceeds 1 / a times its start
 with a probability of at most a. So the stream may be looked at after every image, for ever, and the
 chance of a false alarm stays a.
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 KEPT = 10_000  # values to rank among; more are forgotten at random
 POWERS = (0.3, 0.6, 0.85)  # of the bets a u^(a - 1); the smaller, the more on the smallest u
-PATIENCE = 10.0  # of the money, log(P) / log(P + t) is not yet bet after t values
+PATIENCE = 10.0  # of the capital, log(P) / log(P + t) is not yet bet after t values
 SMALLEST = 1e-16  # a p-value of 0 would be paid without bound
-LARGEST = 1e100  # from here on the money is counted in a larger unit
+LARGEST = 1e100  # from here on the capital is counted in a larger unit
 
 
 @dataclass(frozen=True)
 class StreamState:
     """What a martingale says so far; the first four names are alibi-detect's.
 
-    `distance` is the decimal logarithm of the most that the money has been worth, which began at 1;
+    `distance` is the decimal logarithm of the largest capital so far, which began at 1;
     `p_val` is one over it, at most 1; `threshold` is the level a, the chance that `p_val` ever
-    falls to it where nothing changes, and `is_drift` whether it has. `log10_value` is the money
-    now, `images` how many values there were, `alarm_at` at which of them, from 1, it was first
-    told.
+    falls to it where nothing changes, and `is_drift` whether it has. `log10_value` is the capital
+    now, `images` how many values there were, `alarm_at` at which of them, from 1, the
+    alarm was raised.
     """
 
     is_drift: bool
@@ -79,12 +79,12 @@ class OnlineRanks:
 
 
 class Martingale:
-    """Money bet on p-values: that they are small, large, both or neither, from some time on.
+    """Capital bet on p-values: that they are small, large, both or neither, from some time on.
 
     At each step a part of what is not bet yet is divided among the bets and stays there: so a
     change late in the stream is found too, at the price of about the logarithm of its time. A bet
     pays a u^(a - 1) for a = 0.3, 0.6 and 0.85 on four u: p, 1 - p, the distance of p
-    from the middle, and 1 less that. `lower` bets on small p alone: then the money never grows by
+    from the middle, and 1 less that. `lower` bets on small p alone: then the capital never grows by
     p-values that are larger than uniform ones.
     """
 
@@ -96,7 +96,7 @@ class Martingale:
         self.log_value = 0.0
 
     def bet(self, p_value: float) -> float:
-        """Take the next p-value; return the logarithm of what the money is worth now."""
+        """Take the next p-value; return the logarithm of the capital now."""
         before, self._steps = _unspent(self._steps), self._steps + 1
         left, scale = _unspent(self._steps), math.exp(-self._unit)
         share = scale * (before - left) / len(self._bets)
@@ -145,7 +145,7 @@ class StreamTest:
     ) -> None:
         self.level = checked_level(level)
         self._ranks = OnlineRanks(reference, seed=seed)
-        self._money = Martingale(lower=cross_fitted)
+        self._capital = Martingale(lower=cross_fitted)
         self._most = 0.0  # as a logarithm
         self._images = 0
         self._alarm_at: int | None = None
@@ -155,7 +155,7 @@ class StreamTest:
         if not math.isfinite(value):
             raise InputError(f"stream: value {value} is not finite")
         self._images += 1
-        self._most = max(self._most, self._money.bet(self._ranks.p_value(value)))
+        self._most = max(self._most, self._capital.bet(self._ranks.p_value(value)))
         if self._alarm_at is None and self._most >= -math.log(self.level):
             self._alarm_at = self._images
 
@@ -167,7 +167,7 @@ class StreamTest:
             p_val=math.exp(-self._most),
             distance=self._most / math.log(10),
             threshold=self.level,
-            log10_value=self._money.log_value / math.log(10),
+            log10_value=self._capital.log_value / math.log(10),
             images=self._images,
             alarm_at=self._alarm_at,
         )
@@ -181,5 +181,5 @@ def checked_level(level: float) -> float:
 
 
 def _unspent(steps: int) -> float:
-    """Return the fraction of the money that is not bet yet."""
+    """Return the fraction of the capital that is not bet yet."""
     return math.log(PATIENCE) / math.log(PATIENCE + steps)

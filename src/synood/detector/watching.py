@@ -133,7 +133,7 @@ class Comparison:
 class WatchState:
     """What a `Watch` has seen so far; `windows` and `streams` are by name of the quantity.
 
-    `is_drift` is whether a stream told of drift: `level` is the chance that one ever does, where
+    `is_drift` is whether a stream raised an alarm: `level` is the chance that one ever does, where
     nothing changes. `windows` are of the latest images, none before there are 20; their tests are
     repeated as often as one looks, so they raise no alarm. `verdicts` are by predicted class.
     """
@@ -259,8 +259,8 @@ def compare(reference: Observed, window: Observed, level: float = LEVEL) -> Comp
         for value in new.tolist():
             stream.add(value)
         streams[name] = stream.state
-    told = [one.is_drift for one in windows.values()] + [one.is_drift for one in streams.values()]
-    return Comparison(any(told), level, windows, streams)
+    alarms = [one.is_drift for one in windows.values()] + [one.is_drift for one in streams.values()]
+    return Comparison(any(alarms), level, windows, streams)
 
 
 def compare_window(

@@ -23,19 +23,19 @@ class Limits:
     """Largest request body in MiB; more is answered with 413."""
 
     max_files: int = 64
-    """Most images in one request (413)."""
+    """Maximum images per request (413)."""
 
     max_pixels: int = 50
-    """Most megapixels of an image; more are refused before they are decoded."""
+    """Maximum megapixels of an image; larger ones are refused before they are decoded."""
 
     max_queue: int = 256
-    """Most images that wait at once; beyond them the answer is 503 with Retry-After."""
+    """Maximum images that wait at once; beyond them the answer is 503 with Retry-After."""
 
     max_uploads: int = 256
-    """Most MiB of request bodies held at once, of all clients together (503)."""
+    """Maximum MiB of request bodies held at once, of all clients together (503)."""
 
     max_connections: int = 512
-    """Most open connections; one more is closed at once."""
+    """Maximum open connections; one more is closed at once."""
 
     max_wait: float = 300
     """Milliseconds that a decoded image waits at most for others that are being decoded."""
