@@ -31,12 +31,19 @@ STABLE_DIFFUSION_2 = {  # its U-Net, for in-painting
 }
 
 
-def filled(build: Callable[[], torch.nn.Module], dtype: torch.dtype = torch.float32) -> Any:
-    """Build a model without drawing weights, and fill it: norms with ones, the rest at random."""
+def filled(
+    build: Callable[[], torch.nn.Module],
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> Any:
+    """Build a model without drawing weights, and fill it: norms with ones, the rest at random.
+
+    It is made on `device` and in `dtype` from the beginning.
+    """
     with torch.device("meta"):
         model = build().to(dtype)
-    model = model.to_empty(device="cpu").eval()
-    block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(0)).to(dtype)
+    model = model.to_empty(device=device).eval()
+    block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             fill(name, weight, block)
@@ -79,12 +86,10 @@ def tokenizer_of_clip(directory: Path, pad: str) -> Path:
     return directory
 
 
-def stable_diffusion_2(directory: Path, dtype: torch.dtype = torch.float32) -> Path:
-    """Stable Diffusion 2 in-painting: U-Net of 866 million weights, OpenCLIP-H tower, VAE, PNDM."""
-    import diffusers
+def stable_diffusion_2_text() -> Any:
+    """The text tower of Stable Diffusion 2: OpenCLIP-H's but for its last layer."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    tokenizer_of_clip(directory / "tokenizer", pad="!")
     text = {
         "vocab_size": WORDS,
         "hidden_size": 1024,
@@ -96,16 +101,24 @@ def stable_diffusion_2(directory: Path, dtype: torch.dtype = torch.float32) -> P
         "bos_token_id": WORDS - 2,
         "eos_token_id": WORDS - 1,
     }
+    return CLIPTextModel(CLIPTextConfig(**text))
+
+
+def stable_diffusion_2_unet() -> Any:
+    """The U-Net of Stable Diffusion 2 for in-painting."""
+    import diffusers
+
+    return diffusers.UNet2DConditionModel(**STABLE_DIFFUSION_2)
+
+
+def stable_diffusion_2(directory: Path, dtype: torch.dtype = torch.float32) -> Path:
+    """Stable Diffusion 2 in-painting: U-Net of 866 million weights, OpenCLIP-H tower, VAE, PNDM."""
+    tokenizer_of_clip(directory / "tokenizer", pad="!")
     with one_copy():
-        filled(lambda: CLIPTextModel(CLIPTextConfig(**text)), dtype).save_pretrained(
-            directory / "text_encoder"
-        )
-    filled(lambda: diffusers.UNet2DConditionModel(**STABLE_DIFFUSION_2), dtype).save_pretrained(
-        directory / "unet"
-    )
+        filled(stable_diffusion_2_text, dtype).save_pretrained(directory / "text_encoder")
+    filled(stable_diffusion_2_unet, dtype).save_pretrained(directory / "unet")
     filled(stable_diffusion_vae, dtype).save_pretrained(directory / "vae")
-    options = {"skip_prk_steps": True, "set_alpha_to_one": False}
-    tiny.tiny_scheduler(directory / "scheduler", "PNDMScheduler", "epsilon", options)
+    tiny.tiny_scheduler(directory / "scheduler", "PNDMScheduler", "epsilon", {})
     parts = {
         "scheduler": ["diffusers", "PNDMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
@@ -118,7 +131,7 @@ def stable_diffusion_2(directory: Path, dtype: torch.dtype = torch.float32) -> P
     return directory
 
 
-def stable_diffusion_vae(channels: int = 4) -> Any:
+def stable_diffusion_vae(channels: int = 4, **scaling: float) -> Any:
     """The autoencoder of Stable Diffusion 1 and 2; but for its scaling of SDXL too.
 
     With 16 latent channels it has the shape of Z-Image's, which is that of FLUX.1.
@@ -132,7 +145,7 @@ def stable_diffusion_vae(channels: int = 4) -> Any:
         layers_per_block=2,
         latent_channels=channels,
         sample_size=768,
-        scaling_factor=0.18215,
+        **{"scaling_factor": 0.18215, **scaling},
     )
 
 
@@ -153,11 +166,35 @@ def write_preprocessor(directory: Path, kind: str, **options: object) -> None:
     tiny.write_json(directory / "preprocessor_config.json", {**common, **crop, **options})
 
 
-def clip_vit_b16(directory: Path) -> Path:
-    """CLIP ViT-B/16: 150 million weights."""
+def qwen3_4b() -> Any:
+    """Qwen3-4B without its head, which embeds the prompts of Z-Image."""
+    from transformers import Qwen3Config, Qwen3Model
+
+    return Qwen3Model(
+        Qwen3Config(
+            vocab_size=151936,
+            hidden_size=2560,
+            intermediate_size=9728,
+            num_hidden_layers=36,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            head_dim=128,
+            max_position_embeddings=40960,
+        )
+    )
+
+
+def z_image_transformer() -> Any:
+    """The transformer of Z-Image-Turbo, 6.2 billion weights, as diffusers makes it by default."""
+    import diffusers
+
+    return diffusers.ZImageTransformer2DModel()
+
+
+def clip_model() -> Any:
+    """CLIP ViT-B/16 without weights of its own."""
     from transformers import CLIPConfig, CLIPModel
 
-    tokenizer_of_clip(directory, pad=tiny.END)
     text = {
         "vocab_size": WORDS,
         "hidden_size": 512,
@@ -168,11 +205,23 @@ def clip_vit_b16(directory: Path) -> Path:
         "eos_token_id": WORDS - 1,
     }
     config = CLIPConfig(text_config=text, vision_config={"patch_size": 16}, projection_dim=512)
+    return CLIPModel(config)
+
+
+def clip_surroundings(directory: Path) -> Path:
+    """Write the tokenizer and the preprocessing of CLIP ViT-B/16."""
+    tokenizer_of_clip(directory, pad=tiny.END)
+    write_preprocessor(directory, "CLIPImageProcessor", crop_size={"height": 224, "width": 224})
+    return directory
+
+
+def clip_vit_b16(directory: Path) -> Path:
+    """CLIP ViT-B/16: 150 million weights."""
+    clip_surroundings(directory)
     with one_copy():
-        model = filled(lambda: CLIPModel(config))
+        model = filled(clip_model)
     model.logit_scale.data.fill_(4.6052)
     model.save_pretrained(directory)
-    write_preprocessor(directory, "CLIPImageProcessor", crop_size={"height": 224, "width": 224})
     return directory
 
 

@@ -34,6 +34,14 @@ def chat_tokenizer(directory: Path) -> int:
     return max(tokenizer.get_vocab().values()) + 1
 
 
+def flow_scheduler(directory: Path, **changes: Any) -> None:
+    """Write the schedule of Z-Image-Turbo, with changes."""
+    import diffusers
+
+    schedule = diffusers.FlowMatchEulerDiscreteScheduler(**{"shift": 3.0, **changes})
+    schedule.save_pretrained(directory)
+
+
 def tiny_zimage(
     directory: Path, *, scheduler: dict[str, Any] | None = None, seed: int = 0, **changes: Any
 ) -> Path:
@@ -82,8 +90,7 @@ def tiny_zimage(
     tower.save_pretrained(directory / "text_encoder")
     transformer.save_pretrained(directory / "transformer")
     vae.save_pretrained(directory / "vae")
-    schedule = diffusers.FlowMatchEulerDiscreteScheduler(**{"shift": 3.0, **(scheduler or {})})
-    schedule.save_pretrained(directory / "scheduler")
+    flow_scheduler(directory / "scheduler", **(scheduler or {}))
     parts = {
         "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
         "text_encoder": ["transformers", "Qwen3Model"],

@@ -97,6 +97,22 @@ def test_a_real_failed_allocation_is_out_of_memory_and_nothing_else_is():
         unless_out_of_memory(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_libraries_of_a_gpu_that_get_no_memory_are_out_of_memory_too(message):
+    def fail():
+        raise RuntimeError(message)
+
+    assert unless_out_of_memory(fail) is None
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
+
+
 # which gradient
 
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _KEPT = {-1: 256 * 2**20, -3: 32 * 2**20}  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc
 _LIMIT = Path("/sys/fs/cgroup/memory.max")  # of the container, where there is one
-# what bare RuntimeErrors say on a CPU: torch's allocator, and oneDNN's
-_CPU_WORDS = ("can't allocate memory", "could not create a primitive")
+_WORDS = (  # of bare RuntimeErrors: what torch's allocator and oneDNN say on a CPU,
+    *("can't allocate memory", "could not create a primitive"),
+    # and what a GPU's driver and libraries say when they get none outside of torch's allocator
+    *("CUDA error: out of memory", "HIP error: out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
 
 
 def total_memory(device: str) -> int:
@@ -86,7 +90,7 @@ def _has_its_own(device: str) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_WORDS)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
     )
 
 
