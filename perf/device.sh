@@ -6,14 +6,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+python=${PYTHON:-}
 if [ "${1:-}" = "--install" ]; then
   shift
-  [ -x .venv-device/bin/python ] || "${PYTHON:-python3}" -m venv --system-site-packages .venv-device
-  .venv-device/bin/python -m pip install --quiet -e '.[synth]' 'pytest>=9' 'hypothesis>=6.150'
+  [ -x .venv-device/bin/python ] || "${python:-python3}" -m venv --system-site-packages .venv-device
+  python=.venv-device/bin/python
+  "$python" -m pip install --quiet -e '.[synth]' 'pytest>=9' 'hypothesis>=6.150'
 fi
-
-python=${PYTHON:-python3}
-for place in .venv .venv-device; do
-  if [ -x "$place/bin/python" ] && [ -z "${PYTHON:-}" ]; then python=$place/bin/python; fi
+for place in .venv-device .venv; do
+  if [ -z "$python" ] && [ -x "$place/bin/python" ]; then python=$place/bin/python; fi
 done
-exec "$python" perf/device.py "$@"
+exec "${python:-python3}" perf/device.py "$@"
