@@ -79,3 +79,25 @@ def test_images_differ_by_kind_and_by_seed(setup, outcome):
     assert len(plain) == len(setup.pairs)
     other = pixels(folder / f"{name}-seed-{SEEDS[1]}")
     assert any((step[key] != other[key]).any() for key in step)
+
+
+def with_guidance(setup, **changes):
+    """The same run, as if its own images had been guided otherwise."""
+    recipe = replace(setup.recipe, guidance=replace(setup.recipe.guidance, **changes))
+    return replace(setup, inputs=replace(setup.inputs, recipe=recipe))
+
+
+def test_a_recipe_that_guides_steps_is_taken_as_it_is(setup):
+    (way,) = steps._ways(with_guidance(setup, method="step", mu=0.2).recipe.guidance)
+    assert (way.method, way.mu, way.guided_steps) == ("step", 0.2, None)
+    ways = steps._ways(setup.recipe.guidance)
+    assert len(ways) == len({(way.mu, way.guided_steps) for way in ways})
+    assert len(ways) == len(steps.MUS) * len(steps.GUIDED_STEPS)
+
+
+def test_what_stops_at_the_target_is_another_image_only_where_steps_are_guided(setup):
+    rounds = replace(setup.recipe.guidance, stop_at_target=True)
+    assert setup.repaint("stopping", rounds) == setup.synthetic()
+    step = with_guidance(setup, method="step")
+    found = step.repaint("stopping", replace(step.recipe.guidance, stop_at_target=True))
+    assert not {one.path for one in found} & {one.path for one in setup.synthetic()}

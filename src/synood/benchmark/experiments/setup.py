@@ -130,11 +130,13 @@ class Setup:
         """Synthesize the run's images under another guidance or seed, or find them made.
 
         The run's own are returned if both are the same; whether images stop at the target changes
-        none of them.
+        none that are guided in rounds.
         """
         own = self.recipe.guidance
+        if own.method == "rounds":
+            own = replace(own, stop_at_target=guidance.stop_at_target)
         same_noise = all(item.request(seed) == item.request() for item in self.pairs)
-        if same_noise and guidance == replace(own, stop_at_target=guidance.stop_at_target):
+        if same_noise and guidance == own:
             return self.synthetic()
         return repaint(name, guidance, self.pairs, self.inputs, self.workspace, seed)
 

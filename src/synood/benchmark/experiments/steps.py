@@ -2,6 +2,7 @@
 
 The size of a step and how many are guided are chosen on validation images, under the first seed;
 then each kind is made and tuned on under every seed, which draws the images' noise and the tuning.
+A recipe whose `guidance.method` is "step" is taken as it is: nothing is chosen.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def run(setup: Setup) -> Outcome:
         _candidate(setup, ROUNDS, TITLES[ROUNDS], rounds),  # stopping changes no image
         _candidate(setup, UNGUIDED, TITLES[UNGUIDED], rounds.unguided()),
     ]
-    tried = [_step(setup, mu, last) for mu in MUS for last in GUIDED_STEPS]
+    tried = [_step(setup, guidance) for guidance in _ways(setup.recipe.guidance)]
     chosen = min(tried, key=lambda one: (one.fpr95, -one.auroc))
     kinds = {ROUNDS: fixed[0], UNGUIDED: fixed[1], STEP: chosen}
     found = {name: _scored(setup, kind) for name, kind in kinds.items()}
@@ -85,9 +86,16 @@ def run(setup: Setup) -> Outcome:
     )
 
 
-def _step(setup: Setup, mu: float, last: int | None) -> Candidate:
-    plain = replace(setup.recipe.guidance, stop_at_target=False)
-    guidance = replace(plain, method="step", mu=mu, guided_steps=last)
+def _ways(guidance: GuidanceSettings) -> list[GuidanceSettings]:
+    """Return the ways of guiding steps to choose from: the recipe's own if it guides steps."""
+    if guidance.method == "step":
+        return [guidance]
+    plain = replace(guidance, method="step", stop_at_target=False)
+    return [replace(plain, mu=mu, guided_steps=last) for mu in MUS for last in GUIDED_STEPS]
+
+
+def _step(setup: Setup, guidance: GuidanceSettings) -> Candidate:
+    mu, last = guidance.mu, guidance.guided_steps
     steps = "every step" if last is None else f"last {last} steps"
     return _candidate(setup, f"{STEP}-{mu:g}-{last or 'all'}", f"{steps}, mu {mu:g}", guidance)
 
