@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import random_painters
 import torch
-from on_device import Place, head, row, say, seconds_of
+from device_place import Place, head, row, say, seconds_of
 from PIL import Image
 
 from synood.features.ahead import readers

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from on_device import GIGABYTE, Place, head, row, say, seconds_of, synchronize
+from device_place import GIGABYTE, Place, head, row, say, seconds_of, synchronize
 
 from synood.models.memory import peak_memory, reset_peak
 from synood.synthesis.memory import AT_MOST, PiecewiseSynthesis, fitting_batch_size

@@ -23,8 +23,8 @@ import random_painters
 import torch
 from device_encoding import encoding
 from device_painting import painting
+from device_place import GIGABYTE, Place, head, row, say
 from device_tuning import tuning
-from on_device import GIGABYTE, Place, head, row, say
 
 from synood.models.device import pick_device
 from synood.models.memory import total_memory

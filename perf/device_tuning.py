@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
-from on_device import Place, head, row, say
+from device_place import Place, head, row, say
 
 from synood.benchmark.speed.tuning import PAPER, TuningWork
 
