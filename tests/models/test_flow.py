@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -180,6 +181,49 @@ def test_each_step_is_the_gradient_at_its_clean_latent(directory, pixels, monkey
         (change / (0.25 * forecast.weight)).square().mean(dim=(1, 2, 3))[0] < 0.999
         for forecast, change in seen
     )
+
+
+def test_guided_steps_paint_what_the_formulas_say(directory, inpainter, pixels):
+    """x_s' = x_s + (s' - s) v + (1 - s') D0, written out with the parts of diffusers' pipeline."""
+    import diffusers
+
+    pipeline = diffusers.ZImageInpaintPipeline.from_pretrained(directory, low_cpu_mem_usage=False)
+    vae, classifier, draws = pipeline.vae, SmallClassifier(), generators(1, 2)
+    shift, factor = vae.config.shift_factor, vae.config.scaling_factor
+
+    def normal():
+        return torch.cat([torch.randn(1, 4, 16, 16, generator=draw) for draw in draws])
+
+    def decoded(latents):
+        return (vae.decode(latents / factor + shift).sample / 2 + 0.5).clamp(0, 1)
+
+    with torch.no_grad():
+        posterior = vae.encode(pixels * 2 - 1).latent_dist
+        source = (posterior.mean + posterior.std * normal() - shift) * factor
+        text, _ = pipeline.encode_prompt(list(PROMPTS), do_classifier_free_guidance=False)
+    even = np.linspace(1, 1 / 8, 8)
+    levels = [*(3 * even / (1 + 2 * even))[3:], 0.0]  # int(8 - 0.6 * 8) steps are skipped
+    share = [(1 - s) ** 2 / ((1 - s) ** 2 + s**2) for s in levels]
+    ratios = [one / other for one, other in pairwise(share)]
+    x = (1 - levels[0]) * source + levels[0] * normal()
+    for s, after, ratio in zip(levels, levels[1:], ratios, strict=False):
+        with torch.no_grad():
+            inputs = [*x.float().unsqueeze(2)]
+            found = pipeline.transformer(inputs, torch.full((2,), 1 - s), text).sample
+            velocity = -torch.stack(list(found)).squeeze(2)
+        clean = (x - s * velocity).float().requires_grad_()
+        shortfall = SETTINGS.target + classifier.logits(decoded(clean)).logsumexp(1)
+        (slope,) = torch.autograd.grad(shortfall.relu().square().sum(), clean)
+        rms = slope.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        moved = -0.5 * ratio / np.mean(ratios) * slope / rms.clamp(min=1)
+        x = x + (after - s) * velocity + (1 - after) * moved
+    with torch.no_grad():
+        expected = decoded(x.float()).permute(0, 2, 3, 1).numpy() * 255
+    options = replace(SETTINGS, method="step", mu=0.5, sigma=0.0)
+    ours = images(guide(inpainter, pixels, options, classifier))
+    assert np.abs(ours - expected).max() < 0.6
+    plain = images(guide(inpainter, pixels, SETTINGS.unguided()))
+    assert np.abs(ours.astype(int) - plain).max() > 5  # so the comparison says something
 
 
 # as a part of a bundle
