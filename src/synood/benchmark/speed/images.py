@@ -29,7 +29,7 @@ COPIES = 8
 
 
 def start(folder: Path, runs: int) -> list[Timed]:
-    """The help, and the verdict on a first image, beside importing torch alone."""
+    """The help, a first image's verdict and a detector from names, beside importing torch alone."""
     detector, image = text_detector(), photographs(folder)[0]
     detector.save_pretrained(folder / "detector")
 
@@ -37,17 +37,24 @@ def start(folder: Path, runs: int) -> list[Timed]:
         command = [sys.executable, *arguments]
         return lambda: subprocess.run(command, check=True, capture_output=True)
 
-    score = run("-m", "synood", "score", str(folder / "detector"), str(image))
+    names = folder / "names.txt"
+    names.write_text("gooseberry fool\notter\nharpsichord\n")
+    made = ["--classes", str(names), "--out", str(folder / "made"), "--overwrite"]
     found = compare(
-        {"help": run("-m", "synood", "--help"), "score": score, "torch": run("-c", "import torch")},
+        {
+            "help": run("-m", "synood", "--help"),
+            "score": run("-m", "synood", "score", str(folder / "detector"), str(image)),
+            "names": run("-m", "synood", "zero-shot", *made),
+            "torch": run("-c", "import torch"),
+        },
         runs,
         children,
     )
+    torch = {"import torch": found["torch"]}
     return [
         Timed("start", "the help text", found["help"], {}),
-        Timed(
-            "start", "a verdict on one new image", found["score"], {"import torch": found["torch"]}
-        ),
+        Timed("start", "a verdict on one new image", found["score"], torch),
+        Timed("start", "a detector from new class names", found["names"], torch),
     ]
 
 
