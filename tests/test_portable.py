@@ -26,7 +26,8 @@ BEHIND_A_CHECK = {
     ("memory.py", "sysconf"),
     ("ahead.py", "sched_getaffinity"),
     ("timing.py", "getloadavg"),
-}  # of sys.platform, or by hasattr
+    ("processes.py", "sysconf"),
+}  # of sys.platform, by hasattr, or of /proc
 
 # Other libraries have their own ways on other systems, so only imports by synood are refused.
 GUARD = f"""
