@@ -15,7 +15,6 @@ from PIL import Image
 from synood.features.ahead import readers
 from synood.features.encoding import TOGETHER
 from synood.features.extractor import FeatureExtractor
-from synood.images.presets import reads_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,9 +37,7 @@ def encoding(place: Place) -> None:
         kind = str(precision).removeprefix("torch.")
         encoder = random_painters.clip(place.device, place.toy, place.folder / kind, precision)
         network = from_tensors(encoder, kind, place)
-        extractor = FeatureExtractor(
-            "random", partial(_same, encoder), place.device, plain=reads_plainly(encoder)
-        )
+        extractor = FeatureExtractor("random", partial(_same, encoder), place.device)
         whole = rate(partial(extractor.extract, paths), len(paths), place)
         row("from JPEGs, as `score` does", kind, f"{whole:,.0f}")
         if not stages:
