@@ -10,7 +10,12 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+import pytest
 from PIL import Image
+
+from synood.models import endpoint
+from synood.models.endpoint import EndpointDescriber
 
 
 class Drip(str):
@@ -124,3 +129,26 @@ def serving(chat):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def pictures(count, size=(16, 12), seed=0):
+    """Images of noise."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def kept_apart(tmp_path, monkeypatch):
+    """Answers are kept for one test alone, and nothing waits: what would be is in `slept`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(endpoint, "pause", lambda seconds, stop: slept.append(seconds))
+    slept.clear()
+
+
+slept: list[float] = []
+
+
+def describer(chat, **options):
+    """A describer that asks the server, without a key."""
+    return EndpointDescriber(chat.url, "tiny", **{"key_env": None, **options})
