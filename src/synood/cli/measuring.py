@@ -11,7 +11,7 @@ import numpy as np
 
 from synood.benchmark.protocol.evaluation import method_of
 from synood.benchmark.protocol.methods import Method
-from synood.benchmark.protocol.own_sets import INSIDE, Measured, judge
+from synood.benchmark.protocol.own_sets import INSIDE, Measured, evaluate_detector
 from synood.benchmark.protocol.readable import encode_index
 from synood.cli.console import warn, warn_of_unreadable
 from synood.cli.inputs import load_detector, run_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from synood.benchmark.protocol.outside_scores import OutsideScores
-    from synood.benchmark.protocol.own_sets import Judged
+    from synood.benchmark.protocol.own_sets import EvaluatedDetector
     from synood.benchmark.protocol.readable import ReadableSet
     from synood.benchmark.results.results import OodGroup
     from synood.benchmark.systems.same_encoder import TrainingImages
@@ -86,8 +86,8 @@ def find(
     progress: Progress,
     max_bad: float,
     cache: Path | None,
-) -> list[Judged]:
-    """Encode every set once for each encoder, and let each detector judge it."""
+) -> list[EvaluatedDetector]:
+    """Encode every set once for each encoder, and score it by each detector."""
     encoded: dict[str, dict[str, ReadableSet]] = {}
     for one in contestants:
         key = one.detector.backbone.fingerprint
@@ -101,20 +101,20 @@ def find(
     for name, item in next(iter(encoded.values())).items():
         warn_of_unreadable(item.unreadable, _said(name))
     return [
-        judge(one.method, one.detector, encoded[one.detector.backbone.fingerprint])
+        evaluate_detector(one.method, one.detector, encoded[one.detector.backbone.fingerprint])
         for one in contestants
     ]
 
 
-def untuned(judged: Judged) -> list[Measured]:
+def untuned(evaluated: EvaluatedDetector) -> list[Measured]:
     """Measure NegLabel as the detector was before tuning, if it was tuned."""
     from synood.benchmark.systems.same_encoder import neglabel
 
-    return neglabel(judged.detector, judged.features)
+    return neglabel(evaluated.detector, evaluated.features)
 
 
 def baselines(
-    judged: Judged,
+    evaluated: EvaluatedDetector,
     contestant: Contestant,
     train: Path | ImageIndex | None,
     progress: Progress,
@@ -127,12 +127,12 @@ def baselines(
     from synood.benchmark.systems.same_encoder import image_baselines, text_baselines
     from synood.images.sources import folder_per_class
 
-    found = text_baselines(judged.detector, judged.features)
+    found = text_baselines(evaluated.detector, evaluated.features)
     index = folder_per_class(train) if isinstance(train, Path) else train or _of_run(contestant)
     if index is None:
         return found
-    learned = _training_images(judged.detector, index, progress, max_bad)
-    return [*image_baselines(judged.detector, learned, judged.features), *found]
+    learned = _training_images(evaluated.detector, index, progress, max_bad)
+    return [*image_baselines(evaluated.detector, learned, evaluated.features), *found]
 
 
 def read_outside(
@@ -150,12 +150,14 @@ def read_outside(
     return found
 
 
-def measured_outside(found: Sequence[tuple[str, OutsideScores]], judged: Judged) -> list[Measured]:
+def measured_outside(
+    found: Sequence[tuple[str, OutsideScores]], evaluated: EvaluatedDetector
+) -> list[Measured]:
     """Return other tools' scores of the images that could be read."""
     return [
         Measured(
             Method(name, name, f"scores of {readable(item.path)}", "inductive", ()),
-            item.of_sets(judged.indexes),
+            item.of_sets(evaluated.indexes),
         )
         for name, item in found
     ]

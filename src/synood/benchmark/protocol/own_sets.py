@@ -45,7 +45,7 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluatedDetector:
     """A detector's predictions of every set, of whose images `encoded` are the readable ones."""
 
     detector: OODDetector
@@ -106,10 +106,12 @@ def predict_rows(detector: OODDetector, features: NDArray[np.float32]) -> list[P
     return found
 
 
-def judge(method: Method, detector: OODDetector, encoded: Mapping[str, ReadableSet]) -> Judged:
-    """Let a detector judge every set."""
+def evaluate_detector(
+    method: Method, detector: OODDetector, encoded: Mapping[str, ReadableSet]
+) -> EvaluatedDetector:
+    """Score every set by a detector and measure it."""
     predicted = {name: predict_rows(detector, item.features) for name, item in encoded.items()}
-    return Judged(detector, encoded, predicted, _measured(method, detector, predicted))
+    return EvaluatedDetector(detector, encoded, predicted, _measured(method, detector, predicted))
 
 
 def _measured(
@@ -125,12 +127,12 @@ def _measured(
     return Measured(method, scores, rejected, detector.threshold)
 
 
-def label_accuracy(judged: Judged) -> tuple[int, int]:
+def label_accuracy(evaluated: EvaluatedDetector) -> tuple[int, int]:
     """Return how many in-distribution images have their own class as the nearest, and of how many.
 
     Images without a label do not count.
     """
-    pairs = zip(judged.indexes[INSIDE].records, judged.predicted[INSIDE], strict=True)
+    pairs = zip(evaluated.indexes[INSIDE].records, evaluated.predicted[INSIDE], strict=True)
     right = [
         class_key(record.label) == class_key(found.label)
         for record, found in pairs

@@ -44,10 +44,10 @@ def run_report(run: Path, results: Results) -> Report:
     The mistakes are the most confident ones of the saved detector in each set.
     """
     suite = read_suite(run / "suite")
-    judged, threshold = read_predictions(run / SCORES), float(results.run["threshold"])
+    scored, threshold = read_predictions(run / SCORES), float(results.run["threshold"])
     if results.run.get("score") != LOG_ODDS:
-        judged, threshold = from_shares(judged, threshold)
-    scores = scores_by_set(judged)
+        scored, threshold = from_shares(scored, threshold)
+    scores = scores_by_set(scored)
     own = suite.one("test")
     methods, comparisons = methods_of(results), comparisons_of(results)
     pairs = read_pairs(run, suite.one("train").index())
@@ -66,19 +66,19 @@ def run_report(run: Path, results: Results) -> Report:
         facts=_facts(results.run, suite, pairs),
         notes=_notes(results.run),
         mistakes=tuple(
-            worst_mistakes(item, judged, threshold)
+            worst_mistakes(item, scored, threshold)
             for item in (*suite.ood("test"), suite.one("test"))
         ),
     )
 
 
-def worst_mistakes(item: ImageSet, judged: Sequence[ScoredImage], threshold: float) -> Mistakes:
+def worst_mistakes(item: ImageSet, scored: Sequence[ScoredImage], threshold: float) -> Mistakes:
     """Return a set's most confident mistakes: the highest OOD or the lowest in-distribution scores.
 
     Equal scores are in the order of the listing.
     """
     inside = item.group == "id"
-    own = [one for one in judged if one.set == item.name]
+    own = [one for one in scored if one.set == item.name]
     own.sort(key=lambda one: one.score if inside else -one.score)
     wrong = [(one.score < threshold) == inside for one in own]
     paths = {record.id: record.path for record in item.index().records}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from synood.benchmark.protocol.own_sets import Judged, Measured, OperatingPoint
+    from synood.benchmark.protocol.own_sets import EvaluatedDetector, Measured, OperatingPoint
     from synood.benchmark.protocol.readable import ReadableSet
     from synood.benchmark.protocol.retune import ImagePair
     from synood.benchmark.results.comparisons import Comparison
@@ -44,20 +44,22 @@ MOST = 200_000  # images whose scores are written one by one
 def own_record(
     found: Sequence[Measured],
     groups: Mapping[str, str],
-    judged: Judged,
+    evaluated: EvaluatedDetector,
     points: Sequence[OperatingPoint],
     comparisons: Sequence[Comparison],
     made_in: Path | None = None,
 ) -> dict[str, Any]:
-    """Return the entries of `run`; `judged` is what the first detector says.
+    """Return the entries of `run`; `evaluated` is what the first detector says.
 
     `made_in` is the run directory that it lies in, if any.
     """
-    encoded, detector = judged.encoded, judged.detector
+    encoded, detector = evaluated.encoded, evaluated.detector
     total = sum(len(item.features) for item in encoded.values())
-    scored = [_scored(name, groups, item, found, judged.measured) for name, item in encoded.items()]
+    scored = [
+        _scored(name, groups, item, found, evaluated.measured) for name, item in encoded.items()
+    ]
     return {
-        "method": judged.measured.method.name,
+        "method": evaluated.measured.method.name,
         "threshold": detector.threshold,
         "methods": methods_to_json(item.method for item in found),
         "operating_points": [point.to_json() for point in points],
@@ -65,19 +67,19 @@ def own_record(
         "calibration": _calibration(detector),
         "scored": scored if total <= MOST else [],
         "mistakes": [
-            _mistakes(name, groups, item, detector, judged.predicted[name])
+            _mistakes(name, groups, item, detector, evaluated.predicted[name])
             for name, item in encoded.items()
         ],
-        "labels": dict(zip(("right", "images"), label_accuracy(judged), strict=True)),
+        "labels": dict(zip(("right", "images"), label_accuracy(evaluated), strict=True)),
         "paintings": [] if made_in is None else _paintings(made_in),
     }
 
 
-def detector_record(judged: Judged) -> dict[str, Any]:
+def detector_record(evaluated: EvaluatedDetector) -> dict[str, Any]:
     """Return which detector a method is."""
-    detector = judged.detector
+    detector = evaluated.detector
     return {
-        "method": judged.measured.method.name,
+        "method": evaluated.measured.method.name,
         "recipe": detector.recipe,
         "classes": len(detector.class_names),
         "bundle": detector.backbone.bundle,
