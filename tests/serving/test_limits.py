@@ -258,7 +258,7 @@ def test_too_many_connections_are_closed_at_once(small):
 
 def test_clients_that_leave_leave_nothing_behind(small, png):
     body, kind = form([("a.png", png)] * 4)
-    before = errors(small, "client_gone")
+    before, lines = errors(small, "client_gone"), len(small.log())
     for number in range(20):
         client = small.connected()
         cut = len(body) if number % 2 else len(body) // 2
@@ -266,6 +266,9 @@ def test_clients_that_leave_leave_nothing_behind(small, png):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()  # with a reset
     until(lambda: errors(small, "client_gone") > before)
+    told = [row for row in small.log()[lines:] if row.get("path") == "/v1/score"]
+    assert {row["status"] for row in told} <= {200, 499, 503}
+    assert 499 in {row["status"] for row in told}
     until(
         lambda: (
             b"synood_queue_images 0.0" in small.ask("GET", "/metrics", **BEARER).body

@@ -13,11 +13,10 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from synood.serving.bodies import ClientGoneError
 from synood.serving.faults import RequestError
 from synood.serving.keys import shows_key
 from synood.serving.log import event
-from synood.serving.refusals import refusal_response
+from synood.serving.refusals import GONE, refusal_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -55,8 +54,6 @@ class Gate:
         scope.setdefault("state", {})["request_id"] = exchange.id
         try:
             await self._app_for(scope, exchange)(scope, exchange.receive, exchange.send)
-        except ClientGoneError:
-            self._metrics.error("client_gone")
         except Exception:
             exchange.failed = True
             logging.getLogger("synood.serving").exception(
@@ -81,7 +78,7 @@ class Gate:
     def _tell(self, scope: Scope, exchange: _Exchange) -> None:
         """Log and count a request."""
         seconds = time.monotonic() - exchange.began
-        status = exchange.status or 499  # as nginx has it: the client has left
+        status = exchange.status or GONE
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.request(route, status, seconds)
         state = scope["state"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from synood.serving.bodies import ClientGoneError
 from synood.serving.faults import RequestError
 from synood.serving.inference import sentence_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from synood.serving.metrics import Metrics
 
 PROTOCOL = "/v2"
+GONE = 499  # as nginx has it: the client has left, so nobody reads the answer
 OUR_FAULT = "this is a fault in the server; its log has the request id"
 
 
@@ -38,6 +40,11 @@ def handle_refusals(app: FastAPI, metrics: Metrics) -> None:
     async def refused(request: Request, error: Exception) -> JSONResponse:
         return refuse(request, as_request_error(error))
 
+    async def gone(request: Request, error: Exception) -> Response:
+        metrics.error("client_gone")
+        return Response(status_code=GONE)
+
+    app.add_exception_handler(ClientGoneError, gone)
     for kind in (RequestError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
 
