@@ -58,7 +58,7 @@ def part_command(part: str, device: str, toy: bool, seconds: float) -> list[str]
     """Return the command of a part; what it prints is Markdown."""
     if part == "tests":
         where = "cpu" if toy else "accelerator"
-        flags = ["-m", "device", "-k", where, "-q", "-rs", "-p", "no:cacheprovider"]
+        flags = ["-m", "device", "-k", where, "-v", "--no-header", "-rs", "-p", "no:cacheprovider"]
         return [sys.executable, "-u", "-m", "pytest", *flags, "tests/on_device"]
     script = str(Path(__file__).with_name("device_parts.py"))
     flags = ["--device", device, "--until", str(time.time() + seconds), *(["--toy"] * toy)]
@@ -115,7 +115,7 @@ def measure(parts: list[str], device: str, toy: bool, allowed: float, report: IO
             code = part == "tests"
             report.write("\n## Tests\n\n```text\n" if code else "")
             trouble = run_part(part_command(part, device, toy, seconds), seconds, report)
-            report.write("```\n" if code else "")
+            report.write("\n```\n" if code else "")
         if trouble:
             report.write(f"\n**{part}**: {trouble}.\n")
             short.append(part)
