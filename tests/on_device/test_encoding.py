@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import tiny
 from small_run import make_pictures, run
 from synood import OODDetector
 from synood.features.extractor import FeatureExtractor
 from synood.files import read_jsonl
+from synood.models.bundles import load_bundle
 from synood.models.clip import ClipEncoder
 from synood.models.device import pick_device
 from synood.models.memory import peak_memory, reset_peak, total_memory
@@ -51,6 +53,18 @@ def test_texts_and_pixels_are_encoded_as_on_the_processor(clip, device):
         found, expected = ours.encode_pixels(pixels), theirs.encode_pixels(pixels)
     assert found.device.type == device
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mini", "photo"])
+def test_the_embedded_encoders_give_the_processors_features(name, device, paths):
+    ours, theirs = (load_bundle(name).encoder(where) for where in (device, "cpu"))
+    opened = [Image.open(path).convert("RGB") for path in paths[:2]]
+    prompts = ["a photo of a cat", "a river"]
+    for found, expected in (
+        (ours.encode_images(opened), theirs.encode_images(opened)),
+        (ours.encode_texts(prompts), theirs.encode_texts(prompts)),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
 
 
 def test_a_run_tunes_on_what_the_device_has_painted_and_encoded(bundle, images, device, tmp_path):
