@@ -25,6 +25,7 @@ SETTINGS = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_worker_niceness": "0",  # with Ray's own 15, workers starve on a busy machine
 }
 os.environ.update(SETTINGS)  # Ray reads some when it is imported
 STORE = 100 * 2**20  # bytes of shared memory on each node
