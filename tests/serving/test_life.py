@@ -115,7 +115,8 @@ def test_memory_is_flat_whatever_clients_send(detectors, photographs, png, tmp_p
 
         def everything():
             body, kind = form([("a.png", data) for data in photographs])
-            for number in range(15):
+            memory = 0
+            for number in range(10):
                 assert server.score([("a.png", photographs[number % 4])]).status == 200
                 assert server.score([("a.png", png)] * 20, "?explain=1").status == 200
                 assert server.score([("cut.png", photographs[0][:-1000])]).status == 200
@@ -127,12 +128,12 @@ def test_memory_is_flat_whatever_clients_send(detectors, photographs, png, tmp_p
                     400,
                     413,
                 )
+                memory = max(memory, server.memory())
+            return memory
 
-        everything()
-        before = server.memory()
-        for _ in range(4):
-            everything()
-        assert server.memory() - before < 32 * 2**20
+        early = max(everything() for _ in range(3))  # what is freed is not all given back at once
+        late = max(everything() for _ in range(3))  # 300 MiB more if what came were kept
+        assert late - early < 64 * 2**20
         until(lambda: server.metric("synood_upload_bytes") == 0)
 
 
