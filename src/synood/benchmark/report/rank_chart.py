@@ -10,7 +10,7 @@ from markupsafe import escape
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-WIDTH, LEFT, RIGHT, TOP, STEP = 760, 172, 104, 34, 21
+WIDTH, LEFT, RIGHT, TOP, STEP = 820, 232, 104, 34, 21  # LEFT: room for the longest title
 TICKS = (0, 20, 40, 60, 80, 100)
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#333}.own,.group{font-weight:600}"
