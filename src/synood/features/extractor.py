@@ -107,10 +107,7 @@ class FeatureExtractor:
         files = {n: path for n, item in enumerate(images) if (path := path_of(item))}
         found = pool.map(partial(or_unreadable, _Source.of_file), files.values())
         read = dict(zip(files, found, strict=True))
-        sources = [
-            read[n] if n in read else or_unreadable(self._opened, item)
-            for n, item in enumerate(images)
-        ]
+        sources = [read[n] if n in read else self._opened(item) for n, item in enumerate(images)]
         readable = [source for source in sources if isinstance(source, _Source)]
         known: dict[str, Feature | Unreadable] = {}
         known.update(self._cache.get({source.key for source in readable if source.path}))
@@ -140,8 +137,9 @@ class FeatureExtractor:
         image = or_unreadable(lambda one: one.image(reading_of(encoder)), source)
         return image if isinstance(image, Unreadable) else shrunk(image, encoder)
 
-    def _opened(self, item: ImageInput) -> _Source:
-        return _Source.of_opened(item, reading_of(self._loaded()))
+    def _opened(self, item: ImageInput) -> _Source | Unreadable:
+        reading = reading_of(self._loaded())  # an encoder that is not there is no image's fault
+        return or_unreadable(partial(_Source.of_opened, reading=reading), item)
 
     def _named(
         self, feature: Feature | Unreadable, path: Path | None, tried: Path | None
