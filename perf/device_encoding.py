@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import random_painters
 import torch
 from device_place import Place, head, row, say, seconds_of
-from PIL import Image
 
+from synood.benchmark.speed.data import photographs
 from synood.features.ahead import readers
 from synood.features.encoding import TOGETHER
 from synood.features.extractor import FeatureExtractor
@@ -20,15 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from PIL import Image
+
     from synood.models.clip import ClipEncoder
 
-PICTURES, TOY_PICTURES = 1024, 48  # JPEGs of 500 x 375
+IMAGES, TOY_IMAGES = 1024, 48  # JPEGs of 500 x 375
 LARGE, TOY_LARGE = 256, 64  # images in a batch from tensors, beside the package's own
 
 
 def encoding(place: Place) -> None:
     """Images a second of each stage alone and of all together, as `score` has them."""
-    paths = photographs(place.folder, TOY_PICTURES if place.toy else PICTURES)
+    paths = photographs(place.folder, TOY_IMAGES if place.toy else IMAGES)
     say("", "## CLIP ViT-B/16" + (", tiny" if place.toy else ""), "")
     head("", "precision", "images a second")
     stages: dict[str, float] = {}
@@ -108,17 +109,3 @@ def _decoded(extractor: FeatureExtractor, paths: Sequence[Path]) -> list[Image.I
 
 def _same(encoder: ClipEncoder) -> ClipEncoder:
     return encoder
-
-
-def photographs(folder: Path, count: int) -> list[Path]:
-    """Write so many different JPEGs of 500 x 375 pixels with the detail of photographs."""
-
-    def write(number: int) -> Path:
-        path = folder / f"{number:05}.jpg"
-        rough = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-        picture = Image.fromarray(rough).resize((500, 375), Image.Resampling.BICUBIC)
-        picture.save(path, quality=90)
-        return path
-
-    with ThreadPoolExecutor(readers()) as pool:
-        return [*pool.map(write, range(count))]

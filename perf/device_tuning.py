@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
 
 import torch
 from device_place import Place, head, row, say
 
-from synood.benchmark.speed.tuning import PAPER, TuningWork
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from synood.benchmark.speed.tuning import PAPER, TuningWork, stopped
 
 TOY = {"images": 600, "classes": 10, "negatives": 40, "dim": 64}
 
@@ -36,28 +32,14 @@ def tuning(place: Place) -> None:
         ("projection", work.tune_projection, 0.6),
         ("negatives", work.tune_negatives, 1.0),
     ):
-        done, steps, seconds = tuned(tune, time.perf_counter() + share * (place.left - 5))
+        start = time.perf_counter()
+        end = start + share * (place.left - 5)
+        done, steps = stopped(tune, partial(_is_over, end))
+        seconds = time.perf_counter() - start
         whole = seconds * steps / done
         row(title, f"{done:,}", f"{steps:,}", f"{seconds:.1f}",
             f"{whole:.1f}" + ("" if done == steps else " (extrapolated)"))  # fmt: skip
 
 
-class _Enough(Exception):  # noqa: N818 - the time is over, which is no error
-    pass
-
-
-def tuned(
-    tune: Callable[[Callable[[int, int, float], None]], object], end: float
-) -> tuple[int, int, float]:
-    """Steps made until `end`, steps in all, and the seconds of those made."""
-    seen = [0, 0]
-    start = time.perf_counter()
-
-    def note(step: int, steps: int, loss: float) -> None:
-        seen[:] = step, steps
-        if time.perf_counter() > end and step < steps:
-            raise _Enough
-
-    with suppress(_Enough):
-        tune(note)
-    return seen[0], seen[1], time.perf_counter() - start
+def _is_over(end: float, _: int) -> bool:
+    return time.perf_counter() > end

@@ -114,6 +114,17 @@ def test_predictions_keep_the_order_of_the_images(tmp_path):
     assert predict_index(Echo(), index, LocalExecutor(), no_progress) == found
 
 
+def test_a_prediction_is_yielded_before_the_next_batch_is_scored(tmp_path):
+    for number in range(3 * BATCH):
+        (tmp_path / f"{number:04}.png").write_bytes(b"")
+    told = []
+    found = iter_index(
+        Echo(), find_images([tmp_path]), LocalExecutor(), lambda *step: told.append(step)
+    )
+    next(found)
+    assert told == [(BATCH, 3 * BATCH, "")]
+
+
 def test_a_batch_is_yielded_before_the_next_is_done():
     begun = []
 

@@ -36,7 +36,15 @@ def test_what_scores_depend_on_changes_both():
     ):
         assert score_fingerprint(other) != score_fingerprint(detector)
         assert detector_fingerprint(other) != detector_fingerprint(detector)
-    assert score_fingerprint(from_images(0)) != score_fingerprint(from_images(1))
+
+
+def test_image_evidence_alone_changes_both():
+    detector = from_images()
+    assert detector.image_evidence is not None
+    weights = detector.image_evidence.weights * np.float32(2)
+    other = replace(detector, image_evidence=replace(detector.image_evidence, weights=weights))
+    assert score_fingerprint(other) != score_fingerprint(detector)
+    assert detector_fingerprint(other) != detector_fingerprint(detector)
 
 
 def test_a_threshold_changes_verdicts_and_no_score():

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from synood.benchmark.protocol.methods import BASELINES, SYNOOD, Method
+from synood.benchmark.report.records import comparisons_to_json, methods_to_json
 from synood.benchmark.report.report import Distribution, Report, ShownPair, Strip
 from synood.benchmark.report.summary import summarise_run
 from synood.benchmark.results import tables
@@ -18,6 +19,7 @@ SETS = {"other animals": "near", "tools": "near", "photographs": "far", "texture
 JIGSAW = Method("jigsaw", "jigsaw", "control", "inductive", ("images",), is_control=True)
 UNGUIDED = Method("unguided", "unguided", "control", "inductive", ("images",), is_control=True)
 METHODS = (*BASELINES, SYNOOD, UNGUIDED, JIGSAW)
+QUALITY = {"synood": 2.6, "neglabel": 1.5, "jigsaw": 2.6, "unguided": 2.0}
 
 
 def planted_scores(quality, seeds=3, images=150):
@@ -96,3 +98,11 @@ def png(seed, size=8):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def results_with(**run):
+    """Results of planted scores, as a file holds them; `run` adds to its record."""
+    scores = planted_scores(QUALITY)
+    rows = rows_of(scores)
+    listed = comparisons_to_json(comparisons_of(scores, rows))
+    return Results({"comparisons": listed, "methods": methods_to_json(METHODS), **run}, rows)

@@ -9,6 +9,7 @@ import torch
 
 from small_classifier import SmallClassifier
 from synood.files import read_json
+from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from synood.models.denoising import Forecast
     from synood.models.inpainting import Inpainter
     from synood.models.latents import LatentInpainter
-    from synood.settings import GuidanceSettings
     from synood.synthesis.guidance import Rendered
 
 PROMPTS = ["a photo of a cat", "A photo only remain tree."]
 SIDE = 32  # pixels
+GENTLE = GuidanceSettings(
+    strength=0.6, num_inference_steps=4, guidance_scale=2.0, step_size=0.5, target=3.0
+)
 
 
 def random_pixels(images: int = 2, side: int = SIDE) -> torch.Tensor:
@@ -90,7 +93,7 @@ def paint_with_diffusers(
 def guide(
     inpainter: LatentInpainter,
     pixels: torch.Tensor,
-    options: GuidanceSettings,
+    options: GuidanceSettings = GENTLE,
     classifier: Any = None,
     seeds: Sequence[int] = (1, 2),
     prompts: Sequence[str] = PROMPTS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from synood.images.presets import PREPROCESS, reading_of
 from synood.images.reading import Reading
 from synood.models.bundles import load_bundle
 from synood.models.naflex import NaFlexEncoder
-from synood.models.presets import with_preset
+from synood.models.presets import preprocess_fingerprint, with_preset
 from tiny_families import tiny_family
 
 pytestmark = pytest.mark.numerical
@@ -165,6 +166,26 @@ def test_exact_is_the_checkpoint_s_own_and_presets_replace_each_other(bundle, en
     assert with_preset(fast, "clip-upright").fingerprint == marks["clip-upright"]
     assert with_preset(encoders["clip-upright"], "fast").fingerprint == marks["fast"]
     assert not any(preset.fast for preset in PREPROCESS.values())
+
+
+def test_opened_images_are_read_plainly_where_files_are(bundle, tmp_path):
+    pixels = np.zeros((40, 40, 4), np.uint8)  # black, and laid on white where it is seen
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    features = {}
+    for preset in ("clip", "clip-upright"):
+        detector = OODDetector.from_classes(
+            CLASSES, f"{bundle}+encoder.preprocess={preset}", ["rope", "bell"]
+        )
+        features[preset] = detector.embed(tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as opened:
+            np.testing.assert_array_equal(detector.embed(opened), features[preset])
+    assert np.abs(features["clip"] - features["clip-upright"]).max() > 1e-3
+
+
+def test_how_files_are_read_is_part_of_the_fingerprint():
+    own = PREPROCESS["clip-upright"]
+    ways = [own, replace(own, fast=True), replace(own, plain=True)]
+    assert len({preprocess_fingerprint(steps) for steps in ways}) == 3
 
 
 def test_a_preset_in_the_bundle_s_own_file_reads_alike(tmp_path):

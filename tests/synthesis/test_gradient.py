@@ -8,35 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-import painting
-import tiny
-from painting import PROMPTS, images
+from painting import GENTLE, PROMPTS, guide, images
 from small_classifier import SmallClassifier
 from synood.models.inpainting import Inpainter
-from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
 from synood.synthesis.objectives import OBJECTIVES
 
 pytestmark = pytest.mark.numerical
 
 OF_CLASSIFIERS = ("energy", "uniformity")  # the margin has test_margin.py
-GENTLE = GuidanceSettings(
-    strength=0.6, num_inference_steps=4, guidance_scale=2.0, step_size=0.5, target=3.0
-)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return tiny.tiny_inpainting(tmp_path_factory.mktemp("paint"))
-
-
-@pytest.fixture(scope="module")
-def inpainter(directory):
-    return Inpainter.from_pretrained(directory)
-
-
-def guide(inpainter, pixels, options=GENTLE, *rest, **how):
-    return painting.guide(inpainter, pixels, options, *rest, **how)
 
 
 @pytest.mark.parametrize("objective", OF_CLASSIFIERS)

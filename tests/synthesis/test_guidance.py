@@ -9,37 +9,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-import painting
 import tiny
-from painting import PROMPTS, generators, images
+from painting import GENTLE, PROMPTS, generators, guide, images
 from small_classifier import SmallClassifier
 from synood.errors import InputError
 from synood.models.inpainting import Inpainter
-from synood.settings import GuidanceSettings
 from synood.synthesis.guidance import guided_inpainting
-from synood.synthesis.objectives import (
-    energy,
-)
+from synood.synthesis.objectives import energy
 
 pytestmark = pytest.mark.numerical
-
-GENTLE = GuidanceSettings(
-    strength=0.6, num_inference_steps=4, guidance_scale=2.0, step_size=0.5, target=3.0
-)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return tiny.tiny_inpainting(tmp_path_factory.mktemp("paint"))
-
-
-@pytest.fixture(scope="module")
-def inpainter(directory):
-    return Inpainter.from_pretrained(directory)
-
-
-def guide(inpainter, pixels, options=GENTLE, *rest, **how):
-    return painting.guide(inpainter, pixels, options, *rest, **how)
 
 
 # what stays the same

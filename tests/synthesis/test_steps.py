@@ -40,16 +40,6 @@ SCHEDULERS = (
 )
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return tiny.tiny_inpainting(tmp_path_factory.mktemp("paint"))
-
-
-@pytest.fixture(scope="module")
-def inpainter(directory):
-    return Inpainter.from_pretrained(directory)
-
-
 def guide(inpainter, pixels, options=GENTLE, *rest, **how):
     return painting.guide(inpainter, pixels, options, *rest, **how)
 

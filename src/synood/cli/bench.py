@@ -54,7 +54,7 @@ faster than the peer.
         Rows to measure; all but ray if not given.
     full
         Measure ray too, which starts a cluster on this machine, and every step of tuning instead \
-of the first 25: some 15 minutes more.
+of the first 25; this takes much longer.
     threads
         Threads to compute with.
     runs

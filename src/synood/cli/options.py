@@ -174,8 +174,10 @@ class ExecutorOptions:
                 raise InputError(
                     "--workers, --worker-cpus, --worker-gpus and --ray-address need --executor ray"
                 )
+            from synood.models.memory import keep_freed_memory
             from synood.pipeline.executors.local import LocalExecutor
 
+            keep_freed_memory()  # of this command; a program that calls synood keeps its own way
             yield LocalExecutor()
             return
         from synood.pipeline.executors.ray import connected

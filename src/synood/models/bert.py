@@ -1,6 +1,6 @@
 """The network of a sentence model: BERT without its pooler, and no more than that.
 
-Tensors have the names of transformers' `BertModel`, whose arithmetic this is, to the last bit.
+Tensors have the names of transformers' `BertModel`, whose arithmetic this is.
 Importing that class takes longer than a small text tower takes to read, and to encode some names.
 """
 

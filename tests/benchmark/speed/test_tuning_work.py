@@ -69,7 +69,7 @@ def test_a_tuning_is_stopped_after_so_many_steps():
             seen.append(step)
             callback(step, 9, 0.0)
 
-    stopped(tune, 4)
+    assert stopped(tune, lambda step: step == 4) == (4, 9)
     assert seen == [1, 2, 3, 4]
-    stopped(tune, None)
+    assert stopped(tune, lambda step: False) == (9, 9)
     assert len(seen) == 4 + 9

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from synood.detector import OODDetector
     from synood.models.dual import DualEncoder
 
-PICTURES = 32
+IMAGES = 32
 
 
-def photographs(folder: Path) -> list[Path]:
+def photographs(folder: Path, count: int = IMAGES) -> list[Path]:
     """Write JPEGs of 500 x 375 pixels with the detail of photographs; return their paths."""
     rng, paths = np.random.default_rng(0), []
-    for number in range(PICTURES):
+    for number in range(count):
         rough = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-        path = folder / f"{number:03}.jpg"
+        path = folder / f"{number:04}.jpg"
         rough.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
         paths.append(path)
     return paths

@@ -79,9 +79,11 @@ def ray(folder: Path, runs: int) -> list[Timed]:
 
     from synood.models.bundles import load_bundle
     from synood.models.loaded import Models
+    from synood.models.memory import keep_freed_memory
     from synood.pipeline.executors.ray import connected
     from synood.pipeline.executors.tasks import Encode
 
+    keep_freed_memory()  # as the worker does
     task = Encode(Models(load_bundle("mini"), "cpu"))
     batches = batches_of_files(folder, BATCHES, IMAGES)
     here, there = [seconds_per_batch(LocalExecutor(), task, batches)[0]], []

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from synood.benchmark.speed.data import (
-    PICTURES,
+    IMAGES,
     photo_encoder,
     photographs,
     row_of,
@@ -71,7 +71,7 @@ def decode(folder: Path, runs: int) -> list[Timed]:
         return [steps.pixels(steps.shrunk(read_image(path))) for path in paths]
 
     found = compare({"ours": ours, "Pillow, decoding alone": pillow}, runs)
-    return [row_of("decode", f"{PICTURES} JPEGs of 500 x 375, resized", found)]
+    return [row_of("decode", f"{IMAGES} JPEGs of 500 x 375, resized", found)]
 
 
 def encode(folder: Path, runs: int) -> list[Timed]:
@@ -87,7 +87,7 @@ def encode(folder: Path, runs: int) -> list[Timed]:
 
     @torch.inference_mode()
     def network() -> object:
-        return [encoder.encode_pixels(pixels[i : i + 16]) for i in range(0, PICTURES, 16)]
+        return [encoder.encode_pixels(pixels[i : i + 16]) for i in range(0, IMAGES, 16)]
 
     found = compare(
         {
@@ -96,7 +96,7 @@ def encode(folder: Path, runs: int) -> list[Timed]:
         },
         runs,
     )
-    return [row_of("encode", f"{PICTURES} images, bundle photo", found)]
+    return [row_of("encode", f"{IMAGES} images, bundle photo", found)]
 
 
 def folder(folder: Path, runs: int) -> list[Timed]:
@@ -112,7 +112,7 @@ def folder(folder: Path, runs: int) -> list[Timed]:
     found = compare(
         {"ours": lambda: detector.score(paths), "decode + encode, a plain loop": plain}, runs
     )
-    return [row_of("folder", f"scores of {PICTURES} JPEGs, no cache", found)]
+    return [row_of("folder", f"scores of {IMAGES} JPEGs, no cache", found)]
 
 
 def cache(folder: Path, runs: int) -> list[Timed]:
@@ -154,7 +154,7 @@ def selection(folder: Path, runs: int) -> list[Timed]:
         return found
 
     found = compare({"ours": lambda: measure_ratios(index), "Pillow, one by one": pillow}, runs)
-    return [row_of("selection", f"bytes per pixel of {PICTURES} JPEGs", found)]
+    return [row_of("selection", f"bytes per pixel of {IMAGES} JPEGs", found)]
 
 
 def imglist(folder: Path, runs: int) -> list[Timed]:

@@ -98,15 +98,19 @@ class _EnoughError(Exception):
     """The steps to be timed are made."""
 
 
-def stopped(tune: Callable[[Callback], object], steps: int | None) -> None:
-    """Tune for so many steps and no further; None: to the end."""
+def stopped(tune: Callable[[Callback], object], enough: Callable[[int], bool]) -> tuple[int, int]:
+    """Tune until so many steps are `enough`, or to the end; return steps made and steps in all."""
+    seen = 0, 0
 
-    def stop(step: int, _: int, __: float) -> None:
-        if step == steps:
+    def note(step: int, steps: int, _: float) -> None:
+        nonlocal seen
+        seen = step, steps
+        if enough(step):
             raise _EnoughError
 
     with suppress(_EnoughError):
-        tune(stop)
+        tune(note)
+    return seen
 
 
 def plain_projection(work: TuningWork, steps: int | None = None) -> torch.Tensor:
@@ -197,7 +201,7 @@ def _timed(
         every = settings.epochs * math.ceil(images / settings.batch_size)
         made = f"all {every:,} steps" if steps is None else f"{steps} of {every:,} steps"
         functions: dict[str, Callable[[], object]] = {
-            "ours": partial(stopped, tune, steps),
+            "ours": partial(stopped, tune, lambda step: step == steps),
             "a plain loop of torch": partial(plain, work, steps),
         }
         yield row_of("tuning", f"{name}, {images:,} images, {made}", compare(functions))

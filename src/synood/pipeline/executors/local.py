@@ -16,7 +16,4 @@ class LocalExecutor:
     def run(self, task: Task[B, R], batches: Sequence[B]) -> Iterator[tuple[int, R]]:
         """Yield the batches' numbers and results; the task begins when the first is asked for."""
         if batches:
-            from synood.models.memory import keep_freed_memory
-
-            keep_freed_memory()
             yield from enumerate(map(task.begin(), batches))
