@@ -24,6 +24,7 @@ from synood.benchmark.speed.executors import batches_of_files
 from synood.executor import in_order
 from synood.models.bundles import load_bundle
 from synood.models.loaded import Models
+from synood.models.memory import keep_freed_memory
 from synood.pipeline.executors.local import LocalExecutor
 from synood.pipeline.executors.tasks import Encode
 
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=80)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the workers do
     from synood.pipeline.executors.ray import connected
 
     encode = Encode(Models(load_bundle("mini"), "cpu"))

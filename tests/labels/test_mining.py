@@ -57,6 +57,18 @@ def test_closeness_is_the_quantile_of_torch(quantile):
     np.testing.assert_allclose(class_closeness(words, classes, quantile), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("quantile", [0.0, 0.3, 0.8, 0.95, 0.999, 1.0])
+@pytest.mark.parametrize("every", [None, 8], ids=["in any order", "the closest at every eighth"])
+def test_many_classes_are_sorted_no_less(quantile, every):
+    words, classes = features(3, 60), features(4, 1000)
+    classes[5:40] = classes[5]  # ties
+    if every:
+        classes[::every] = words[0] + 0.3 * classes[::every]
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (words, classes)]
+    expected = np.quantile(unit[0].astype(np.float64) @ unit[1].T, quantile, axis=1)
+    np.testing.assert_allclose(class_closeness(words, classes, quantile), expected, atol=1e-6)
+
+
 def test_the_size_of_a_block_does_not_matter(monkeypatch):
     words, classes = features(5, 100), features(6, 9)
     whole = class_closeness(words, classes)
