@@ -15,6 +15,7 @@ from synood.benchmark.systems import find_system
 from synood.cli.app import main
 
 NAMES = ("neglabel", "adaneg", "locoop-style")
+EVERYTHING = ["neglabel 0", "adaneg 0", "adaneg 1", "locoop-style 0", "locoop-style 1"]
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +26,15 @@ def setup(tmp_path_factory):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The systems that are really scored, in order, and those at which the process dies."""
+    """The systems and seeds that are really scored, and those at which the process dies."""
     scored, killers, original = [], set(), scoring.score_system
 
-    def score(system, *rest):
-        if system.method.name in killers:
+    def score(system, inputs, encoded, seeds):
+        scores = [f"{system.method.name} {seed}" for seed in seeds]
+        if killers.intersection(scores):
             raise KeyboardInterrupt
-        scored.append(system.method.name)
-        return original(system, *rest)
+        scored.extend(scores)
+        return original(system, inputs, encoded, seeds)
 
     monkeypatch.setattr(scoring, "score_system", score)
     return scored, killers
@@ -50,14 +52,14 @@ def emptied(setup):
 def test_a_table_killed_on_the_way_scores_only_what_is_missing(setup, counted):
     emptied(setup)
     scored, killers = counted
-    killers.add("locoop-style")
+    killers.add("locoop-style 1")
     with pytest.raises(KeyboardInterrupt):
         table(setup)
-    assert scored == ["neglabel", "adaneg"]
+    assert scored == ["neglabel 0", "adaneg 0", "adaneg 1", "locoop-style 0"]
     scored.clear()
     killers.clear()
     resumed = table(setup)
-    assert scored == ["locoop-style"]
+    assert scored == ["locoop-style 1"]
     emptied(setup)
     whole = table(setup)
     assert resumed == whole
@@ -75,38 +77,68 @@ def test_scores_of_something_else_are_not_taken(setup, counted, monkeypatch):
     test = setup.encoded.test
     other = replace(test, features=test.features + np.float32(1e-3))
     changes = (
-        replace(setup, seeds=(0, 2)),
         replace(setup, encoded=replace(setup.encoded, test=other)),
         replace(setup, inputs=replace(setup.inputs, outlier_names=("kiln",))),
     )
     for changed in changes:
         scored.clear()
         table(changed)
-        assert scored == [*NAMES]
+        assert scored == EVERYTHING
     monkeypatch.setattr(kept_scores, "_code", lambda: "of another version")
     scored.clear()
     table(setup)
-    assert scored == [*NAMES]
+    assert scored == EVERYTHING
+
+
+def test_more_seeds_are_added_to_those_that_are_there(setup, counted):
+    emptied(setup)
+    scored, _ = counted
+    table(replace(setup, seeds=(0, 1)))
+    scored.clear()
+    more = replace(setup, seeds=(0, 1, 2))
+    added = table(more)
+    assert scored == ["adaneg 2", "locoop-style 2"]
+    emptied(setup)
+    assert table(more) == added
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 40, None])
 def test_a_damaged_file_is_made_again(setup, counted, damage):
     scored, _ = counted
     first = table(setup)
-    path = setup.workspace.root / "scores" / "neglabel.safetensors"
+    path = setup.workspace.root / "scores" / "neglabel-0.safetensors"
     path.write_bytes(path.read_bytes()[:-7] if damage is None else damage)
     scored.clear()
     assert table(setup) == first
-    assert scored == ["neglabel"]
+    assert scored == ["neglabel 0"]
 
 
-def test_a_slow_system_is_in_the_table_only_if_it_is_named(setup, monkeypatch):
-    only = (find_system("neglabel"), find_system("locoop"))
+def test_a_slow_system_is_in_the_table_only_if_it_is_named_or_its_scores_are_there(
+    setup, monkeypatch, counted
+):
+    assert find_system("locoop").slow
+    only = (find_system("neglabel"), replace(find_system("adaneg"), slow=True))
     monkeypatch.setattr("synood.benchmark.systems.registry", lambda: only)
-    outcome = table(replace(setup, systems=()))
-    assert [method.name for method in outcome.methods] == ["neglabel"]
-    assert "LoCoOp is not in the table" in outcome.notes[0]
-    assert "--systems locoop" in outcome.notes[0]
+    emptied(setup)
+    whole, named = replace(setup, systems=()), replace(setup, systems=("adaneg",))
+
+    def is_left_out():
+        outcome = table(whole)
+        (note,) = outcome.notes
+        assert "AdaNeg is not in the table" in note
+        assert "--systems adaneg" in note
+        return [method.name for method in outcome.methods] == ["neglabel"]
+
+    assert is_left_out()
+    table(replace(named, seeds=(0,)))
+    assert is_left_out()
+    table(named)
+    scored, _ = counted
+    scored.clear()
+    outcome = table(whole)
+    assert [method.name for method in outcome.methods] == ["neglabel", "adaneg"]
+    assert not outcome.notes
+    assert not scored
 
 
 def test_a_choice_of_systems_is_checked_before_any_work(tmp_path, capsys):

@@ -1,7 +1,7 @@
-"""Scores of finished systems on disk, so that an interrupted table goes on where it was.
+"""Scores on disk, so that an interrupted table goes on where it was.
 
 A file is taken only if everything that could change its scores is the same: the encoded images, the
-run, the recipe, the seeds and this package's own code.
+run, the recipe, the seed and this package's own code.
 """
 
 from __future__ import annotations
@@ -32,21 +32,28 @@ Scored: TypeAlias = tuple[list[SeedScores], dict[str, object]]
 
 
 def kept(setup: Setup, inputs: str, name: str, make: Callable[[], Scored]) -> Scored:
-    """Return the scores of a system from the run's folder `scores`, or make and keep them.
+    """Return scores from the run's folder `scores`, or make and keep them.
 
-    `inputs` is `inputs_of(setup)`.
+    `name` and `inputs`, which is `inputs_of(setup)`, say what they are of.
     """
-    path = setup.workspace.root / "scores" / f"{name}.safetensors"
-    inputs = fingerprint("scores", name, inputs)
-    if (found := _read(path, inputs)) is None:
-        _write(path, inputs, make())
-        found = _read(path, inputs)
+    if (found := found_kept(setup, inputs, name)) is None:
+        _write(_path(setup, name), fingerprint("scores", name, inputs), make())
+        found = found_kept(setup, inputs, name)
     assert found is not None, "it was written just now"
     return found
 
 
+def found_kept(setup: Setup, inputs: str, name: str) -> Scored | None:
+    """Return scores from the run's folder `scores`, if they are there and whole."""
+    return _read(_path(setup, name), fingerprint("scores", name, inputs))
+
+
+def _path(setup: Setup, name: str) -> Path:
+    return setup.workspace.root / "scores" / f"{name}.safetensors"
+
+
 def inputs_of(setup: Setup) -> str:
-    """Return the fingerprint of all that the scores of any system depend on."""
+    """Return the fingerprint of all that the scores of any system depend on but the seed."""
     found = setup.inputs
     sets = (found.train, found.validation, *found.validation_ood)
     shown = (setup.encoded.test, *setup.encoded.test_ood)
@@ -54,7 +61,6 @@ def inputs_of(setup: Setup) -> str:
     return fingerprint(
         [_fingerprint(one) for one in (*sets, *shown)],
         identity(setup.recipe),
-        [*setup.seeds],
         found.class_names,
         found.outlier_names,
         found.models.part_fingerprint("encoder"),

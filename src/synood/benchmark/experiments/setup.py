@@ -152,11 +152,14 @@ class Setup:
             advance(done, len(seeds), f"{title}, seed {seed}")
         return scores
 
-    def system(self, name: str) -> tuple[list[SeedScores], dict[str, object]]:
+    def system(
+        self, name: str, seeds: Sequence[int] | None = None
+    ) -> tuple[list[SeedScores], dict[str, object]]:
         """Score a system of the registry under each seed; also return what it chose."""
         from synood.benchmark.systems import find_system
 
-        return scoring.score_system(find_system(name), self.inputs, self.encoded, self.seeds)
+        seeds = self.seeds if seeds is None else seeds
+        return scoring.score_system(find_system(name), self.inputs, self.encoded, seeds)
 
     def measured(
         self, methods: Sequence[Method], scores: Mapping[str, Sequence[SeedScores]]

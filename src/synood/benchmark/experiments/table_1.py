@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from synood.benchmark.experiments._recipes import as_recipe
 from synood.benchmark.experiments.interface import Chart, Experiment, Outcome
-from synood.benchmark.experiments.kept_scores import inputs_of, kept
+from synood.benchmark.experiments.kept_scores import found_kept, inputs_of, kept
 from synood.benchmark.experiments.plus import SYNOOD_PLUS, scored_with
 from synood.benchmark.experiments.setup import Setup, measured_outcome
 from synood.benchmark.protocol.methods import NEGLABEL, SYNOOD
@@ -35,19 +36,19 @@ def run(setup: Setup) -> Outcome:
     """Score every system of the registry, and the recipe plus next to the run's own.
 
     A system that needs what the bundle lacks is named in a note, and so is one that takes hours
-    without an accelerator, unless the setup names it. Each system's scores are kept, so that an
-    interrupted table goes on.
+    without an accelerator, unless the setup names it or its scores are there. Scores are kept by
+    system and seed, so that an interrupted table goes on.
     """
     scores: dict[str, list[SeedScores]] = {}
     methods: list[Method] = []
     chosen: dict[str, object] = {}
-    systems, absent = _systems(setup)
     inputs = inputs_of(setup)
+    systems, absent = _systems(setup, inputs)
     advance = setup.workspace.stage("systems")
     for done, system in enumerate(systems, start=1):
         name = system.method.name
         try:
-            scores[name], chosen[name] = _kept_system(setup, inputs, name)
+            scores[name], chosen[name] = _kept_system(setup, inputs, system)
             methods.append(system.method)
         except InputError as error:
             absent.append(_absent(system, str(error)))
@@ -62,7 +63,8 @@ def run(setup: Setup) -> Outcome:
         def tuned() -> Scored:
             return scored_with(setup, SYNOOD_PLUS.title, recipe, setup.synthetic()), {}
 
-        scores[SYNOOD_PLUS.name], _ = kept(setup, inputs, SYNOOD_PLUS.name, tuned)
+        seeds = "-".join(map(str, setup.seeds))
+        scores[SYNOOD_PLUS.name], _ = kept(setup, inputs, f"{SYNOOD_PLUS.name}-{seeds}", tuned)
     against = NEGLABEL.name if NEGLABEL.name in scores else None
     outcome = measured_outcome(
         setup, methods, scores, against, details={"chosen": chosen}, notes=tuple(absent)
@@ -76,14 +78,14 @@ def run(setup: Setup) -> Outcome:
     return replace(outcome, comparisons=(*outcome.comparisons, *more))
 
 
-def _systems(setup: Setup) -> tuple[list[System | StreamSystem], list[str]]:
+def _systems(setup: Setup, inputs: str) -> tuple[list[System | StreamSystem], list[str]]:
     """Return the systems to score, and notes on those left out for their time."""
     from synood.benchmark.systems import registry
 
     if setup.systems:
         return [one for one in registry() if one.method.name in setup.systems], []
     on_cpu = setup.inputs.models.device == "cpu"
-    slow = [one for one in registry() if on_cpu and one.slow]
+    slow = [one for one in registry() if on_cpu and one.slow and not _all_kept(setup, inputs, one)]
     why = "it takes hours without an accelerator; --systems {} runs it"
     notes = [_absent(one, why.format(one.method.name)) for one in slow]
     return [one for one in registry() if one not in slow], notes
@@ -93,8 +95,27 @@ def _absent(system: System | StreamSystem, why: str) -> str:
     return f"{system.method.title} is not in the table: {why}"
 
 
-def _kept_system(setup: Setup, inputs: str, name: str) -> Scored:
-    return kept(setup, inputs, name, lambda: setup.system(name))
+def _kept_system(setup: Setup, inputs: str, system: System | StreamSystem) -> Scored:
+    """Score a system seed by seed; whoever interrupts it loses the seed at hand alone."""
+    found = []
+    advance = setup.workspace.stage("seeds")
+    names = _names(setup, system)
+    for done, (seed, name) in enumerate(names.items(), start=1):
+        found.append(kept(setup, inputs, name, partial(setup.system, system.method.name, [seed])))
+        if system.slow:
+            advance(done, len(names), f"{system.method.title}, seed {seed}")
+    return [one for scores, _ in found for one in scores], found[0][1]
+
+
+def _all_kept(setup: Setup, inputs: str, system: System | StreamSystem) -> bool:
+    names = _names(setup, system).values()
+    return all(found_kept(setup, inputs, name) is not None for name in names)
+
+
+def _names(setup: Setup, system: System | StreamSystem) -> dict[int, str]:
+    """Under which names the scores of a system are kept, by seed."""
+    seeds = setup.seeds if system.seeded else setup.seeds[:1]
+    return {seed: f"{system.method.name}-{seed}" for seed in seeds}
 
 
 def ranking(methods: Sequence[Method], rows: Sequence[Row]) -> Chart:
