@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synood.arrays import to_numpy
 from synood.errors import InputError
 from synood.labels.forms import NameForms
-from synood.scores import normalise, row_lengths
+from synood.scores import normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -110,13 +109,12 @@ def class_closeness(
 ) -> NDArray[np.float32]:
     """Quantile over the classes of each candidate's cosines: (W,), in [-1, 1].
 
-    Interpolated linearly like `torch.quantile`, but without sorting a row.
+    Interpolated linearly like `torch.quantile`, but found by partition instead of sorting.
     Infinite for a candidate whose cosine to some class is above `max_similarity`.
     """
     if not 0.0 <= quantile <= 1.0:
         raise InputError(f"quantile: {quantile} is not in [0, 1]")
-    lengths = row_lengths(candidate_features, "candidate_features")
-    candidates = to_numpy(candidate_features, "candidate_features").astype(np.float32, copy=False)
+    candidates = normalise(candidate_features, "candidate_features")
     classes = normalise(class_features, "class_features")
     if len(classes) == 0:
         raise InputError("class_features: no rows; at least one class is needed")
@@ -128,51 +126,25 @@ def class_closeness(
     closeness = np.empty(len(candidates), np.float32)
     rows = max(1, CELLS // len(classes))
     for start in range(0, len(candidates), rows):
-        block = slice(start, start + rows)
-        products = candidates[block] @ classes.T  # cosines times a length, which comes last
-        found = _row_quantile(products, quantile) / lengths[block]
+        similarity = candidates[start : start + rows] @ classes.T
+        block = closeness[start : start + rows]
+        block[:] = _row_quantile(similarity, quantile)
         if max_similarity is not None:
-            found[products.max(axis=1) / lengths[block] > max_similarity] = np.inf
-        closeness[block] = found
+            block[similarity.max(axis=1) > max_similarity] = np.inf
     return closeness
 
 
 def _row_quantile(values: NDArray[np.float32], quantile: float) -> NDArray[np.float32]:
-    """Interpolated quantile of each row; may reorder the rows."""
+    """Interpolated quantile of each row; reorders the rows."""
     position = quantile * (values.shape[1] - 1)
     below = math.floor(position)
-    largest = _largest(values, values.shape[1] - below)
-    low = largest[:, 0]
+    values.partition(below, axis=1)
+    low = values[:, below]
     if below == position:
         return low
-    high = largest[:, 1:].min(axis=1)
+    high = values[:, below + 1 :].min(axis=1)
     between: NDArray[np.float32] = low + np.float32(position - below) * (high - low)
     return between
-
-
-def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Return the `count` largest of each row, their least first; may reorder the rows.
-
-    Of long rows only what exceeds a bound, guessed from every eighth value, is sorted: a partition
-    of whole rows took three times as long.
-    """
-    columns = values.shape[1]
-    sampled = values[:, ::8]
-    place = math.floor((1 - count / columns - 0.06) * sampled.shape[1])
-    if columns < 256 or place < sampled.shape[1] // 2:
-        values.partition(columns - count, axis=1)
-        return values[:, columns - count :]
-    bound = np.partition(sampled, place, axis=1)[:, place, None]
-    found = np.flatnonzero(values >= bound)
-    counts = np.diff(np.searchsorted(found, np.arange(0, values.size + 1, columns)))
-    width = max(int(counts.max()), count)
-    kept = np.full((len(values), width), -np.inf, np.float32)
-    kept[np.arange(width) < counts[:, None]] = values.ravel().take(found)
-    kept.sort(axis=1)
-    largest = kept[:, width - count :]
-    missed = counts < count  # the bound was too high
-    largest[missed] = np.partition(values[missed], columns - count, axis=1)[:, columns - count :]
-    return largest
 
 
 def _least(closeness: NDArray[np.float32], share: float) -> NDArray[np.int64]:

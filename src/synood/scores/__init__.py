@@ -11,7 +11,7 @@ from synood.scores._mahalanobis import MahalanobisPlus
 from synood.scores._negrefine import negrefine
 from synood.scores._odds import share
 from synood.scores._openmax import OpenMax
-from synood.scores._rows import cosine_similarity, normalise, row_lengths
+from synood.scores._rows import cosine_similarity, normalise
 from synood.scores._shaping import (
     ash_b,
     ash_p,
@@ -70,7 +70,6 @@ __all__ = [
     "neglabel_log_odds",
     "negrefine",
     "normalise",
-    "row_lengths",
     "scale",
     "share",
     "sparse_weight",

@@ -31,20 +31,14 @@ def cosine_similarity(image_features: ArrayLike, text_features: ArrayLike) -> ND
 def normalise(features: ArrayLike, name: str = "features") -> NDArray[np.float32]:
     """Scale the rows of (N, D) features to unit length; refuse a zero or non-finite row."""
     rows = checked(features, name)
-    unit = np.empty(rows.shape, np.float32)
-    np.divide(rows, row_lengths(rows, name)[:, None], out=unit, casting="same_kind")
-    return unit
-
-
-def row_lengths(features: ArrayLike, name: str = "features") -> NDArray[np.float64]:
-    """Lengths of the rows of (N, D) features: (N,); refuse a zero or non-finite row."""
-    rows = checked(features, name)
-    lengths: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
     usable = np.isfinite(lengths) & (lengths > 0.0)
     if not usable.all():
         row = int(np.argmin(usable))
         raise InputError(f"{name}: row {row} has length {lengths[row]} and thus no direction")
-    return lengths
+    unit = np.empty(rows.shape, np.float32)
+    np.divide(rows, lengths[:, None], out=unit, casting="same_kind")
+    return unit
 
 
 def max_softmax(block: NDArray[Any], temperature: float) -> NDArray[Any]:
