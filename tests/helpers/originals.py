@@ -30,14 +30,17 @@ def clone_of(repository: str) -> Path | None:
     return None
 
 
+def shown(repository: str, path: str) -> str:
+    """Return the text of a file."""
+    command = ["git", "-C", str(clone_of(repository)), "show", f"HEAD:{path}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def taken(repository: str, path: str, names: tuple[str, ...], **given: Any) -> SimpleNamespace:
     """Define some functions and classes of a file, with `given` as what it imports."""
-    clone = clone_of(repository)
-    shown = ["git", "-C", str(clone), "show", f"HEAD:{path}"]
-    source = subprocess.run(shown, check=True, capture_output=True, text=True).stdout
     wanted = [
         node
-        for node in ast.parse(source).body
+        for node in ast.parse(shown(repository, path)).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names
     ]
     assert {node.name for node in wanted} == set(names), path

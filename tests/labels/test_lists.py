@@ -25,16 +25,32 @@ from synood.labels.wordnet import Word, shipped_words
 NAME = "neglabel-imagenet"
 
 
-def shipped_text():
+def shipped_text(name=NAME):
     return lzma.decompress(
-        resources.files("synood.labels").joinpath(SHIPPED_LISTS[NAME]).read_bytes()
+        resources.files("synood.labels").joinpath(SHIPPED_LISTS[name]).read_bytes()
     )
 
 
+def blob(data):
+    """git's own hash of a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
 def test_the_list_that_ships_is_neglabels_file_byte_for_byte():
-    data = shipped_text()  # git's own hash of the file in XueJiang16/NegLabel at 3253db6
-    blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    assert blob == "fd86eb4e8f910d0418bd56df903505749780d142"
+    # XueJiang16/NegLabel at 3253db6
+    assert blob(shipped_text()) == "fd86eb4e8f910d0418bd56df903505749780d142"
+
+
+def test_negrefines_list_is_its_two_files_with_parts_of_speech():
+    lines = shipped_text("negrefine-imagenet").splitlines(keepends=True)
+    nouns = [line for line in lines if b"\t" not in line]
+    adjectives = [line.replace(b"\tadjective", b"") for line in lines[len(nouns) :]]
+    # ah-ansari/NegRefine at 72e4b82, output/imagenet/seed_0/neg_labels_noun.txt and _adj.txt
+    assert blob(b"".join(nouns)) == "81bc6a939807d76693620d2f1d6d209539265a02"
+    assert blob(b"".join(adjectives)) == "ae59071e1552547599242cca4a5f05a37711c098"
+    words = read_labels("negrefine-imagenet").words
+    assert [word.pos for word in words] == ["noun"] * 4998 + ["adjective"] * 1372
+    assert words[4998] == Word("bacchanalian pattern", "adjective", "")
 
 
 def test_its_lines_come_out_as_they_were_under_neglabels_prompts():

@@ -39,7 +39,7 @@ def zero_shot(
     out
         Directory for the detector.
     negatives
-        Negative labels to use: a text file, one per line, or "neglabel-imagenet"; mined otherwise.
+        Negative labels, not mined: a text file, "neglabel-imagenet" or "negrefine-imagenet".
     """
     from synood.cli.inputs import (
         class_names,

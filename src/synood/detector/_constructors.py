@@ -55,9 +55,10 @@ class Constructors:
         `share` least like the classes, by the `quantile` of their cosines. `mining` holds all
         settings of it, CSP's pool among them; `prompt_set`, `share` and `quantile` take precedence.
         Or they are given: as words, `Word`s or prompts, as a text file with one per line, or as the
-        name of a shipped list, "neglabel-imagenet". Labels equal to a class name are left out,
-        unless `mining` says otherwise. `device` is "auto" (the accelerator if there is one), "cpu"
-        or another that torch knows. Raises `InputError` for no, empty or repeated names.
+        name of a shipped list, "neglabel-imagenet" or "negrefine-imagenet". Labels equal to a class
+        name are left out, unless `mining` says otherwise. `device` is "auto" (the accelerator if
+        there is one), "cpu" or another that torch knows. Raises `InputError` for no, empty or
+        repeated names.
 
         >>> OODDetector.from_classes(["cat", "dog"], negatives=["car"])  # doctest: +SKIP
         """

@@ -1,4 +1,4 @@
-"""Lists of negative labels: files of one label per line, and the list that NegLabel released.
+"""Lists of negative labels: files of one label per line, and two that were released for ImageNet.
 
 A line is a word, a prompt of a named set ("the nice rope", "This is a mossy photo"), or a word and
 its part of speech ("mossy view<TAB>adjective"). Of a prompt the word is kept, so a list works with
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     GivenNegatives: TypeAlias = str | Path | Sequence[str | Word]
 
 # The 10,499 labels that NegLabel mined for ImageNet with CLIP ViT-B/16, as released: commit
-# 3253db6, selected_neg_labels/selected_neg_labels_in1k_10k.txt (Apache-2.0).
-SHIPPED_LISTS = {"neglabel-imagenet": "neglabel-imagenet.txt.xz"}
+# 3253db6, selected_neg_labels/selected_neg_labels_in1k_10k.txt (Apache-2.0). And the 6,370 that
+# Qwen2.5-14B left of CSP's in NegRefine: commit 72e4b82, neg_labels_noun.txt, then
+# neg_labels_adj.txt with their part of speech, both of output/imagenet/seed_0 (MIT).
+SHIPPED_LISTS = {name: f"{name}.txt.xz" for name in ("neglabel-imagenet", "negrefine-imagenet")}
 _MARKS = '[]"'  # left over in NegLabel's word files: "[aqueous", 'uranium 235"'
 
 
@@ -69,7 +71,7 @@ class LabelList:
 
 
 def read_labels(name_or_path: str | Path) -> LabelList:
-    """Read a list by the name of one that ships ("neglabel-imagenet") or from a text file.
+    """Read a list by the name of one that ships (`SHIPPED_LISTS`) or from a text file.
 
     Raises:
         InputError: the file is not readable as text or holds no label.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from synood.benchmark.systems import find_system
 from synood.benchmark.systems.interneg import class_proxies, ranked_words, share_out
 from synood.benchmark.systems.negrefine import refined
 from synood.errors import InputError
+from synood.labels.imagenet import class_names_by_wnid
+from synood.labels.lists import read_labels
 from synood.labels.wordnet import Word
 
 pytestmark = pytest.mark.numerical
@@ -65,6 +68,33 @@ def test_negrefine_is_what_the_formulas_say():
         expected.append(np.log(mean / (1 - mean)))
     np.testing.assert_allclose(fitted(test), expected, rtol=1e-3, atol=1e-4)
     assert fitted.chosen == {"negatives": 6, "dropped": 0}
+
+
+def test_negrefine_takes_the_released_labels_for_imagenets_classes():
+    names = tuple(class_names_by_wnid("synood").values())
+    asked = []
+
+    class AnyText:
+        """Every text has a direction of its own."""
+
+        def texts(self, prompts, progress=None):
+            asked.extend(text for own in prompts for text in own)
+            seeds = [zlib.crc32(own[0].encode()) for own in prompts]
+            return np.stack(
+                [np.random.default_rng(seed).normal(size=DIM) for seed in seeds]
+            ).astype(np.float32)
+
+    inputs = planted_inputs(class_names=names, store=AnyText())
+    fitted = find_system("negrefine").fit(inputs, 0)
+    labels = [word.text for word in read_labels("negrefine-imagenet").words]
+    assert (fitted.chosen["negatives"], fitted.chosen["labels"]) == (6370, "negrefine-imagenet")
+    assert "temperature" in fitted.chosen
+    prompts = set(asked)
+    assert {"a photo of a external carotid artery", "a bacchanalian pattern photo"} <= prompts
+    pairs = [text for text in asked if " and " in text and text.split(" and ", 1)[1] in labels]
+    assert pairs, "class and negative in one text"
+    scored = fitted(encoded("test", "id", CLASSES, 2, 10))
+    assert np.isfinite(scored).all()
 
 
 def test_interneg_keeps_words_farther_from_every_class_than_its_name():

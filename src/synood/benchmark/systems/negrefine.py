@@ -1,7 +1,8 @@
 """NegRefine: negative labels without kinds of a class, and texts that name a class and a negative.
 
 The authors ask a language model whether a label is a proper noun or a kind of one of the ten
-nearest class names, and drop it if so. Here WordNet answers, for the words that it knows.
+nearest class names, and drop it if so. For ImageNet's classes the labels that it left are here;
+for others WordNet answers, for the words that it knows.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from synood import scores
+from synood.benchmark.protocol.baselines import TEMPERATURES
 from synood.benchmark.protocol.methods import ENCODER, NAMES, WORDS, Method
 from synood.benchmark.protocol.system import Fitted, System
+from synood.benchmark.systems._choosing import Option, best_of
 from synood.benchmark.systems._mining import mine, nothing_kept
 from synood.errors import InputError
 from synood.labels.forms import same_name
 from synood.labels.hypernyms import shipped_hypernyms
+from synood.labels.imagenet import class_names_by_wnid, same_classes
+from synood.labels.lists import read_labels
 from synood.labels.prompts import find_prompt_set, without_wnid
 
 if TYPE_CHECKING:
@@ -36,22 +41,44 @@ if TYPE_CHECKING:
 NEGREFINE = Method(
     "negrefine",
     "NegRefine",
-    "Ansari et al., ICCV 2025, arXiv 2507.09795; WordNet in place of the filter's language model",
+    "Ansari et al., ICCV 2025, arXiv 2507.09795; ImageNet's classes have the released labels, for "
+    "others WordNet stands in for the filter's language model",
     "inductive",
     (ENCODER, NAMES, WORDS),
 )
 # the authors' create_negs.py:12-104 and clip_ood.py:59-63
 QUANTILE, MAX_SIMILARITY = 1.0, 0.95
 NEAREST = 10  # class names that a label is compared with: neg_filter.py:44
+RELEASED = "negrefine-imagenet"
 TOP = 5  # likeliest classes and negatives of an image
 GROUPS = 100
 
 
 def fit_negrefine(inputs: FitInputs, seed: int) -> Fitted:
-    """Mine from CSP's pool by the closest class and filter; share and temperature as NegLabel's.
+    """Take the labels that are released for ImageNet, or mine and filter them for other classes.
 
-    Both are chosen on validation images, before the filter. All texts have the recipe's prompts:
-    the authors' eight templates are those of the prompt set "csp".
+    All texts have the recipe's prompts: the authors' eight templates are those of the prompt set
+    "csp". The temperature is chosen on validation images.
+    """
+    if same_classes(inputs.class_names, class_names_by_wnid().values()):
+        return _with_released(inputs)
+    return _with_mined(inputs)
+
+
+def _with_released(inputs: FitInputs) -> Fitted:
+    words = read_labels(RELEASED).words
+    prompts = find_prompt_set(inputs.recipe.mining.prompt_set)
+    features = inputs.store.texts([prompts.word_prompts(word) for word in words])
+    pairs = Pairs(inputs, inputs.class_features, features, [word.text for word in words])
+    record = {"negatives": len(words), "labels": RELEASED}
+    options = [Option({**record, "temperature": t}, pairs.scorer(t)) for t in TEMPERATURES]
+    return best_of(inputs, options, features.size)
+
+
+def _with_mined(inputs: FitInputs) -> Fitted:
+    """Mine from CSP's pool by the closest class and filter.
+
+    The fraction and the temperature are chosen as NegLabel's, before the filter.
     """
     settings = inputs.recipe.mining
     mining = replace(settings, pool="csp", quantile=QUANTILE, max_similarity=MAX_SIMILARITY)
