@@ -82,4 +82,4 @@ def test_a_task_is_fitted_and_each_weighing_measured(made):
     rows = figures(small, fitted(small, root / "work"))
     assert rows["text 0.5"] != rows["text alone"]
     assert {"text 0", "text 4", "distance alone", "neighbour alone", "head alone"} <= set(rows)
-    assert all(0 <= value <= 100 for row in rows.values() for value in row)
+    assert all(0 <= value <= 1 for row in rows.values() for value in row)

@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from synood import OODDetector
+from synood.benchmark.results.tables import estimate
 from synood.detector.evidence import PARTS
 from synood.files import replacing_directory, write_json
 from synood.metrics import ood_metrics
@@ -34,9 +35,10 @@ from tools.mini.photographs import read_idx
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Files: TypeAlias = list[Path]
+    Row: TypeAlias = list[float]
 
 log = logging.getLogger(__name__)
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # of the text; the other kinds keep theirs
@@ -59,6 +61,15 @@ class Task:
     own: Files
     near: Files
     far: Files
+
+    @property
+    def group(self) -> str:
+        """The collection, or that there are few images of each class."""
+        return (
+            f"{FEW} a class"
+            if self.name.endswith(f", {FEW} a class")
+            else self.name.split()[0].strip(",")
+        )
 
     def with_few(self) -> Task:
         """The same with few images of each class to fit."""
@@ -147,16 +158,16 @@ def tasks(sources: Sequence[Path], work: Path) -> list[Task]:
     return many + few
 
 
-def fitted(task: Task, work: Path) -> OODDetector:
+def fitted(task: Task, work: Path, seed: int = 0) -> OODDetector:
     """`fit` with the bundle `photo` and its default recipe, as anyone's folder is fitted."""
-    folder, run = work / "images" / task.name, work / "runs" / task.name
+    folder, run = work / "images" / task.name, work / "runs" / f"{task.name}, seed {seed}"
     if not folder.exists():
         with replacing_directory(folder) as made:
             for kind, files in task.train.items():
                 (made / kind).mkdir(parents=True)
                 for number, path in enumerate(files):
                     shutil.copyfile(path, made / kind / f"{number:04d}{path.suffix}")
-    return OODDetector.fit(folder, run=run, device="cpu")
+    return OODDetector.fit(folder, run=run, seed=seed, device="cpu")
 
 
 def weighings(detector: OODDetector) -> dict[str, OODDetector]:
@@ -175,16 +186,21 @@ def weighings(detector: OODDetector) -> dict[str, OODDetector]:
     return found
 
 
-def figures(task: Task, detector: OODDetector) -> dict[str, tuple[float, float, float, float]]:
-    """FPR95 and AUROC of near OOD, then of far OOD, in percent, for each weighing."""
+def figures(task: Task, detector: OODDetector) -> dict[str, Row]:
+    """FPR95 and AUROC of near OOD, then of far OOD, for each weighing."""
     own, near, far = (detector.embed(files) for files in (task.own, task.near, task.far))
     found = {}
     for name, weighed in weighings(detector).items():
         kept = weighed.score_features(own)
         pairs = [ood_metrics(kept, weighed.score_features(others)) for others in (near, far)]
-        values = [100 * value for one in pairs for value in (one.fpr95, one.auroc)]
-        found[name] = (values[0], values[1], values[2], values[3])
+        found[name] = [value for one in pairs for value in (one.fpr95, one.auroc)]
     return found
+
+
+def told(rows: ArrayLike) -> str:
+    """Means over seeds of rows (S, 4) with the 95 % intervals of those means, in percent."""
+    near, seen, *far = (estimate(values).percent() for values in np.transpose(rows).tolist())
+    return f"{near:>11} / {seen:<11} {far[0]:>11} / {far[1]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -192,26 +208,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Validate the evidence weights of `photo`.")
     for name in ("groceries", "cifar", "fashion", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of fit for each task")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("synood").setLevel(logging.WARNING)
     options.work.mkdir(parents=True, exist_ok=True)
-    found = {}
+    found: dict[str, dict[str, list[Row]]] = {}
+    groups: dict[str, list[str]] = {}
     log.info("FPR95 / AUROC on near OOD, FPR95 / AUROC on far OOD, percent")
     for task in tasks((options.groceries, options.cifar, options.fashion), options.work):
-        found[task.name] = figures(task, fitted(task, options.work))
         fit = [path for files in task.train.values() for path in files]
         counts = map(len, (fit, task.own, task.near, task.far))
         log.info("%s: %d images to fit, %d in-distribution, %d near, %d far", task.name, *counts)
-        for name, row in found[task.name].items():
-            log.info("  %-16s %5.1f / %5.1f   %5.1f / %5.1f", name, *row)
+        runs = [figures(task, fitted(task, options.work, seed)) for seed in range(options.seeds)]
+        found[task.name] = {name: [run[name] for run in runs] for name in runs[0]}
+        groups.setdefault(task.group, []).append(task.name)
+        for name, rows in found[task.name].items():
+            log.info("  %-16s %s", name, told(np.array(rows)))
     write_json(options.work / "weights.json", found)
-    log.info("means of %d tasks; on how many near FPR95 is lower than with our weights", len(found))
+    for group, names in {**groups, "all tasks": list(found)}.items():
+        log.info("means of %s (%d)", group, len(names))
+        for name in found[names[0]]:
+            log.info("  %-16s %s", name, told(np.mean([found[one][name] for one in names], axis=0)))
+    ours = {
+        task: np.mean(rows[f"text {PLUS_EVIDENCE.text:g}"], axis=0)[0]
+        for task, rows in found.items()
+    }
+    log.info("tasks of %d with a lower mean near FPR95 than with our weights", len(found))
     for name in next(iter(found.values())):
-        rows = np.array([task[name] for task in found.values()])
-        ours = [task[f"text {PLUS_EVIDENCE.text:g}"][0] for task in found.values()]
-        lower = int((rows[:, 0] < ours).sum())
-        log.info("  %-16s %5.1f / %5.1f   %5.1f / %5.1f   %d", name, *rows.mean(axis=0), lower)
+        lower = sum(np.mean(rows[name], axis=0)[0] < ours[task] for task, rows in found.items())
+        log.info("  %-16s %d", name, lower)
 
 
 if __name__ == "__main__":
