@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.numerical]
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("temple", "flower", "dog")
-HEAVY = ("torch", "transformers", "onnx", "onnxscript", "huggingface_hub")
+HEAVY = ("torch", "transformers", "onnx", "onnxscript")
 
 
 @pytest.fixture(scope="module")
