@@ -105,7 +105,7 @@ def test_two_pictures_go_through_every_stage_at_512_pixels(cache, images, tmp_pa
     for row in rows:
         assert len(row["losses"]) == 2
         assert np.isfinite(row["losses"]).all()
-    (record,) = [row for row in read_jsonl(out / "events.jsonl") if "pictures_per_hour" in row]
+    (record,) = [row for row in read_jsonl(out / "events.jsonl") if "images_per_hour" in row]
     print(record)  # noqa: T201
     assert record["dtype"] == "float32"  # what `auto` is on a CPU
     config = json.loads((out / "detector" / "config.json").read_text())
