@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tools.photo.weights import CLOTHES, NEAR, TEST, figures, fitted, tasks
+from synood import OODDetector
+from tools.photo.weights import CLOTHES, NEAR, TEST, figures, fitted, tasks, weighings
 
 OTHERS = ("Banana", "Oat-Milk", "Leek-Soup", "Plum", "Melon")
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -72,13 +74,32 @@ def test_clothes_are_stored_under_their_names(made):
     assert kinds == set(CLOTHES)
 
 
+def test_weighings_change_what_counts_and_nothing_else():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    rows = (np.eye(8)[labels] + 0.3 * rng.normal(size=(60, 8))).astype(np.float32)
+    texts = {"text_features": np.eye(8)[:3], "negative_features": np.eye(8)[3:]}
+    whole = OODDetector.from_features(rows, labels, list("abc"), **texts)
+    new = rng.normal(size=(20, 8)).astype(np.float32)
+    found = {name: one.score_features(new) for name, one in weighings(whole).items()}
+    np.testing.assert_array_equal(found["text 0.5"], whole.score_features(new))
+    parts = whole.image_evidence.parts(new)
+    for column, kind in enumerate(("distance", "neighbour", "head")):
+        order = np.argsort(parts[:, column])
+        assert (np.diff(found[f"{kind} alone"][order]) >= 0).all(), kind
+    text = replace(whole, image_evidence=None).score_features(new)
+    assert (np.diff(found["text alone"][np.argsort(text)]) >= 0).all()
+    assert not np.array_equal(found["text 2"], found["text 1"])
+
+
 @pytest.mark.slow  # the projection is tuned anew for each fold
 def test_a_task_is_fitted_and_each_weighing_measured(made):
     root, found = made
     shop = found[0]
-    small = type(shop)(
-        "small", dict(list(shop.train.items())[:2]), shop.own[:4], shop.near[:4], shop.near[4:8]
-    )
+    small = replace(
+        shop, name="small", train=dict(list(shop.train.items())[:2]),
+        own=shop.own[:4], near=shop.near[:4], far=shop.near[4:8],
+    )  # fmt: skip
     rows = figures(small, fitted(small, root / "work"))
     assert rows["text 0.5"] != rows["text alone"]
     assert {"text 0", "text 4", "distance alone", "neighbour alone", "head alone"} <= set(rows)

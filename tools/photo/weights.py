@@ -57,24 +57,17 @@ class Task:
     """Photographs to fit, by class name, and those to score."""
 
     name: str
+    group: str
     train: Mapping[str, Files]
     own: Files
     near: Files
     far: Files
 
-    @property
-    def group(self) -> str:
-        """The collection, or that there are few images of each class."""
-        return (
-            f"{FEW} a class"
-            if self.name.endswith(f", {FEW} a class")
-            else self.name.split()[0].strip(",")
-        )
-
     def with_few(self) -> Task:
         """The same with few images of each class to fit."""
         few = {name: files[:FEW] for name, files in self.train.items()}
-        return replace(self, name=f"{self.name}, {FEW} a class", train=few)
+        group = f"{FEW} a class"
+        return replace(self, name=f"{self.name}, {group}", group=group, train=few)
 
 
 def kinds_of(split: Path) -> dict[str, Files]:
@@ -94,6 +87,7 @@ def groceries(train: Mapping[str, Files], held: Mapping[str, Files], far: Files)
     return [
         Task(
             name,
+            "groceries",
             {kind.lower().replace("-", " "): train[kind][:60] for kind in drawn},
             [path for kind in drawn for path in held[kind]],
             near,
@@ -108,6 +102,7 @@ def objects(found: Mapping[str, Files], far: Files) -> list[Task]:
     return [
         Task(
             f"CIFAR {number}",
+            "CIFAR",
             {kind: found[kind][:150] for kind in chosen.split()},
             [path for kind in chosen.split() for path in found[kind][150:250]],
             [path for kind in found if kind not in chosen.split() for path in found[kind][:75]],
@@ -131,6 +126,7 @@ def clothes(fashion: Path, work: Path, far: Files) -> list[Task]:
     return [
         Task(
             f"clothes {number}",
+            "clothes",
             {kind: found[kind][:60] for kind in CLOTHES if kind not in out},
             [path for kind in CLOTHES if kind not in out for path in found[kind][60:120]],
             [path for kind in out for path in found[kind][:100]],
@@ -224,20 +220,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found[task.name] = {name: [run[name] for run in runs] for name in runs[0]}
         groups.setdefault(task.group, []).append(task.name)
         for name, rows in found[task.name].items():
-            log.info("  %-16s %s", name, told(np.array(rows)))
+            log.info("  %-16s %s", name, told(rows))
     write_json(options.work / "weights.json", found)
     for group, names in {**groups, "all tasks": list(found)}.items():
         log.info("means of %s (%d)", group, len(names))
         for name in found[names[0]]:
             log.info("  %-16s %s", name, told(np.mean([found[one][name] for one in names], axis=0)))
-    ours = {
-        task: np.mean(rows[f"text {PLUS_EVIDENCE.text:g}"], axis=0)[0]
-        for task, rows in found.items()
-    }
+    ours = f"text {PLUS_EVIDENCE.text:g}"
     log.info("tasks of %d with a lower mean near FPR95 than with our weights", len(found))
     for name in next(iter(found.values())):
-        lower = sum(np.mean(rows[name], axis=0)[0] < ours[task] for task, rows in found.items())
-        log.info("  %-16s %d", name, lower)
+        gains = [np.subtract(rows[ours], rows[name]).mean(axis=0)[0] for rows in found.values()]
+        log.info("  %-16s %d", name, np.greater(gains, 0).sum())
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def fit(
     classes
         JSON file of class names: {"folder": "name"}, or a list in the order of the folders.
     negatives
-        Negative labels, not mined: a text file, "neglabel-imagenet" or "negrefine-imagenet".
+        Negative labels to use: a text file, one per line, "neglabel-imagenet" or \
+"negrefine-imagenet"; mined otherwise.
     batch_size
         Images to synthesize at a time; "auto" finds the largest number that fits in memory.
     mirror

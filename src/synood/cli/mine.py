@@ -41,7 +41,8 @@ def mine(
     words
         Candidate words: "wordnet", a WordNet directory, or a text file; the bundle's otherwise.
     compare
-        Negative labels to compare with: a text file, "neglabel-imagenet", "negrefine-imagenet".
+        Negative labels to compare the result with: a text file, "neglabel-imagenet" or \
+"negrefine-imagenet".
     """
     from synood.cli.inputs import class_names, mining_assignments, mining_of, warn_of_names
     from synood.cli.outputs import check_output_file

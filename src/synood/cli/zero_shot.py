@@ -39,7 +39,8 @@ def zero_shot(
     out
         Directory for the detector.
     negatives
-        Negative labels, not mined: a text file, "neglabel-imagenet" or "negrefine-imagenet".
+        Negative labels to use: a text file, one per line, "neglabel-imagenet" or \
+"negrefine-imagenet"; mined otherwise.
     """
     from synood.cli.inputs import (
         class_names,

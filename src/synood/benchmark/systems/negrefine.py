@@ -24,6 +24,7 @@ from synood.labels.forms import same_name
 from synood.labels.hypernyms import shipped_hypernyms
 from synood.labels.imagenet import class_names_by_wnid, same_classes
 from synood.labels.lists import read_labels
+from synood.labels.negatives import listed_labels
 from synood.labels.prompts import find_prompt_set, without_wnid
 
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ def fit_negrefine(inputs: FitInputs, seed: int) -> Fitted:
 
 
 def _with_released(inputs: FitInputs) -> Fitted:
-    words = read_labels(RELEASED).words
     prompts = find_prompt_set(inputs.recipe.mining.prompt_set)
-    features = inputs.store.texts([prompts.word_prompts(word) for word in words])
-    pairs = Pairs(inputs, inputs.class_features, features, [word.text for word in words])
-    record = {"negatives": len(words), "labels": RELEASED}
+    released = listed_labels(read_labels(RELEASED).words, prompts, inputs.store.texts)
+    labels = [word.text for word in released.words]
+    pairs = Pairs(inputs, inputs.class_features, released.features, labels)
+    record = {"negatives": len(labels), "labels": RELEASED}
     options = [Option({**record, "temperature": t}, pairs.scorer(t)) for t in TEMPERATURES]
-    return best_of(inputs, options, features.size)
+    return best_of(inputs, options, released.features.size)
 
 
 def _with_mined(inputs: FitInputs) -> Fitted:
